@@ -1,0 +1,27 @@
+"""Heads, backbones, the momentum teacher, and the model made of them."""
+
+from hadis_lightly.models.backbones import (
+    build_backbone,
+    feature_dim,
+    small_convnet,
+    small_resnet18,
+    small_resnet34,
+    small_resnet50,
+)
+from hadis_lightly.models.hadis_model import HaDisModel
+from hadis_lightly.models.heads import HaDisPredictionHead, HaDisProjectionHead
+from hadis_lightly.models.momentum_teacher import MomentumTeacher, evaluating
+
+__all__ = [
+    "HaDisModel",
+    "HaDisPredictionHead",
+    "HaDisProjectionHead",
+    "MomentumTeacher",
+    "build_backbone",
+    "evaluating",
+    "feature_dim",
+    "small_convnet",
+    "small_resnet18",
+    "small_resnet34",
+    "small_resnet50",
+]

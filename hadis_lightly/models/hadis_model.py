@@ -1,0 +1,114 @@
+"""Student, predictor and momentum teacher in one module."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hadis_lightly.models.momentum_teacher import MomentumTeacher, evaluating
+
+
+class HaDisModel(nn.Module):
+    """Student and momentum teacher of HaDis [0], from any modules that fit.
+
+    The student is the backbone followed by the projection head; what the backbone
+    returns is flattened in between, so that ``(n, d, 1, 1)`` will do. The teacher is
+    a moving average of the student; only the student has the prediction head.
+
+    Args:
+        backbone: From images to features.
+        projection_head: From flat features to embeddings ``(n, d)``.
+        prediction_head: From embeddings ``(n, d)`` to predictions ``(n, d)``.
+        latent_std: Standard deviation of the noise that diffuses a projection before
+            it is predicted, Eq. 2, >= 0. Paper: 0.001.
+
+    Raises:
+        ValueError: If ``latent_std`` is negative.
+
+    Example:
+        >>> model = HaDisModel(nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 4))
+        >>> images = torch.rand(2, 3, 2, 2)
+        >>> z, p = model.forward_student(images)
+        >>> t = model.forward_teacher(images)
+        >>> z.shape, p.shape, t.shape, t.requires_grad
+        (torch.Size([2, 4]), torch.Size([2, 4]), torch.Size([2, 4]), False)
+
+    - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        projection_head: nn.Module,
+        prediction_head: nn.Module,
+        latent_std: float = 0.001,
+    ) -> None:
+        super().__init__()
+        if not latent_std >= 0:
+            raise ValueError(f"latent_std must be >= 0, got {latent_std}.")
+        self.student = nn.Sequential(
+            OrderedDict(
+                backbone=backbone,
+                flatten=nn.Flatten(),
+                projection_head=projection_head,
+            )
+        )
+        self.prediction_head = prediction_head
+        self.teacher = MomentumTeacher(self.student)
+        self.latent_std = latent_std
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The backbone of the student."""
+        return self.student.get_submodule("backbone")
+
+    @property
+    def projection_head(self) -> nn.Module:
+        """The projection head of the student."""
+        return self.student.get_submodule("projection_head")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns what is clustered: :meth:`embed`."""
+        return self.embed(x)
+
+    def forward_student(self, x: Tensor, diffuse: bool = True) -> tuple[Tensor, Tensor]:
+        """Projects a view and predicts the teacher from the diffused projection.
+
+        Args:
+            x: One view of each image, ``(n, c, h, w)``.
+            diffuse: False during warm-up: the prediction is made without noise. In
+                evaluation mode there is none in any case.
+
+        Returns:
+            The projections z, without noise, and the predictions p, each ``(n, d)``.
+        """
+        z = self.student(x)
+        diffused = z
+        if diffuse and self.training and self.latent_std > 0:
+            diffused = z + self.latent_std * torch.randn_like(z)  # Eq. 2
+        return z, self.prediction_head(diffused)
+
+    def forward_teacher(self, x: Tensor) -> Tensor:
+        """Returns the teacher's embeddings ``(n, d)`` of a view, without a gradient."""
+        t: Tensor = self.teacher(x)
+        return t
+
+    def update_teacher(self, momentum: float = 0.996) -> None:
+        """Moves the teacher towards the student, see :class:`MomentumTeacher`."""
+        self.teacher.update(self.student, momentum=momentum)
+
+    @torch.no_grad()
+    def embed(self, x: Tensor) -> Tensor:
+        """Embeds clean images for clustering.
+
+        Args:
+            x: Images under the plain test transform, ``(n, c, h, w)``.
+
+        Returns:
+            Embeddings by the teacher in evaluation mode, L2-normalised, ``(n, d)``.
+        """
+        with evaluating(self.teacher):
+            return F.normalize(self.teacher(x).float(), dim=1)

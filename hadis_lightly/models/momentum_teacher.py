@@ -1,0 +1,83 @@
+"""A teacher that follows its student as an exponential moving average."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightly.models.utils import update_momentum
+from torch import Tensor, nn
+
+
+class MomentumTeacher(nn.Module):
+    r"""Exponential moving average of a student, as in BYOL [0] and HaDis [1].
+
+    .. math:: \theta' \leftarrow m \theta' + (1 - m) \theta
+
+    Only parameters are averaged. The buffers of the teacher's BatchNorm layers move by
+    its own forward passes, as long as it is in training mode.
+
+    Args:
+        student: Module to copy. The copy's parameters require no gradient.
+
+    Shape: As the student's.
+
+    Example:
+        >>> student = nn.Linear(1, 1, bias=False)
+        >>> teacher = MomentumTeacher(student)
+        >>> _ = nn.init.ones_(student.weight)
+        >>> _ = nn.init.zeros_(teacher.module.weight)
+        >>> teacher.update(student, momentum=0.75)
+        >>> teacher.module.weight.item()
+        0.25
+
+    - [0]: BYOL, 2020, https://arxiv.org/abs/2006.07733
+    - [1]: HaDis, 2024, https://arxiv.org/abs/2401.14038
+    """
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(student).requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the embeddings of the teacher, without a gradient."""
+        embeddings: Tensor = self.module(x)
+        return embeddings
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, momentum: float = 0.996) -> None:
+        """Moves the parameters towards those of the student.
+
+        Args:
+            student: Module of the same structure as the one that was copied.
+            momentum: Share m of the old parameters that stays, in [0, 1].
+
+        Raises:
+            ValueError: If the momentum is outside [0, 1], or if the parameters of
+                the student do not fit.
+        """
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must be in [0, 1], got {momentum}.")
+        theirs = [p.shape for p in student.parameters()]
+        ours = [p.shape for p in self.module.parameters()]
+        if theirs != ours:
+            raise ValueError(
+                f"student has {len(theirs)} parameters that do not fit the "
+                f"{len(ours)} of the teacher: their shapes differ."
+            )
+        update_momentum(student, self.module, m=momentum)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Puts a module into evaluation mode, and each of its parts back as it was."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training

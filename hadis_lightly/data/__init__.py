@@ -1,0 +1,30 @@
+"""Images: sources by name, and the index that leads from a sample to its pseudo-label.
+
+A source is a small map-style dataset of ``(PIL image, target)``;
+:class:`IndexedDataset` makes of it, or of any other dataset, what training reads.
+"""
+
+from hadis_lightly.data.errors import DataError, ImageReadError
+from hadis_lightly.data.image_folder import FolderSource, load_folder
+from hadis_lightly.data.image_reader import read_image
+from hadis_lightly.data.image_source import ArraySource, ImageSource
+from hadis_lightly.data.indexed_dataset import IndexedDataset
+from hadis_lightly.data.npz_source import load_npz
+from hadis_lightly.data.public_sets import load_cifar10, load_digits
+from hadis_lightly.data.sources import SOURCE_NAMES, load_source
+
+__all__ = [
+    "SOURCE_NAMES",
+    "ArraySource",
+    "DataError",
+    "FolderSource",
+    "ImageReadError",
+    "ImageSource",
+    "IndexedDataset",
+    "load_cifar10",
+    "load_digits",
+    "load_folder",
+    "load_npz",
+    "load_source",
+    "read_image",
+]

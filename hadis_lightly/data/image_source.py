@@ -1,0 +1,135 @@
+"""What every source of images offers, and the kind that holds its images in memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import Dataset
+
+from hadis_lightly.data.errors import DataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
+    """A map-style dataset of ``(PIL image, target)`` that knows what it is.
+
+    Args:
+        name: Name of the source, as given to :func:`load_source`.
+        class_names: Names of the classes by target, or ``None`` when there are none.
+        targets: int64 ``(n,)``, -1 where the class is unknown.
+        keys: ``n`` strings that name the images to people: the path relative to the
+            folder, or the position in the full set such as ``"000123"``.
+        protocol: One line: which splits, how many images, how many classes.
+        num_channels: 1 for grey images (mode ``L``), 3 for colour (mode ``RGB``).
+    """
+
+    name: str
+    class_names: tuple[str, ...] | None
+    targets: NDArray[np.int64]
+    keys: Sequence[str]
+    protocol: str
+    num_channels: int
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """Returns the image at ``index`` and its target, -1 if unknown."""
+        target = int(self.targets[index])  # raises IndexError out of range
+        return self.read(index), target
+
+    def random_subset(self, limit: int, seed: int = 0) -> Self:
+        """Draws ``limit`` images at random, whatever their class; keeps their order.
+
+        For one seed the smaller subsets lie within the larger ones. A source of no more
+        than ``limit`` images is returned as it is.
+
+        Args:
+            limit: Number of images, at least 1.
+            seed: Seed of the draw.
+
+        Raises:
+            DataError: if ``limit < 1``.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise DataError(f"limit must be an integer >= 1, got {limit!r}")
+        if limit >= len(self):
+            return self
+        order = np.random.default_rng(seed).permutation(len(self))
+        chosen = np.sort(order[:limit])
+        return replace(
+            self,
+            targets=self.targets[chosen],
+            keys=[self.keys[index] for index in chosen],
+            protocol=f"{self.protocol}; a random {limit:,} of them (seed {seed})",
+            **self._rows(chosen),
+        )
+
+    @abstractmethod
+    def read(self, index: int) -> Image.Image:
+        """Returns the image at ``index``."""
+
+    @abstractmethod
+    def _rows(self, indices: NDArray[np.int64]) -> dict[str, Any]:
+        """The fields that a kind of source adds, restricted to the given images."""
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource(ImageSource):
+    """A source whose images lie in memory as one array.
+
+    Args:
+        images: uint8 ``(n, h, w, c)``, ``c`` being 1 or 3; not copied.
+
+    The other arguments are those of :class:`ImageSource`.
+    """
+
+    images: NDArray[np.uint8]
+
+    def read(self, index: int) -> Image.Image:
+        """Returns the image at ``index``."""
+        pixels = self.images[index]
+        return Image.fromarray(pixels[:, :, 0] if self.num_channels == 1 else pixels)
+
+    def _rows(self, indices: NDArray[np.int64]) -> dict[str, Any]:
+        return {"images": self.images[indices]}
+
+
+def position_keys(n: int) -> list[str]:
+    """Returns the keys of ``n`` images that have no names of their own.
+
+    Example:
+        >>> position_keys(2)
+        ['000000', '000001']
+    """
+    return [f"{index:06d}" for index in range(n)]
+
+
+def count_of_classes(
+    targets: NDArray[np.int64], class_names: tuple[str, ...] | None
+) -> str:
+    """Returns how many classes there are, in words for a protocol line.
+
+    Example:
+        >>> count_of_classes(np.array([0, 2, 2, -1]), None)
+        '2 classes, 1 image without a label'
+        >>> count_of_classes(np.array([-1, -1]), None)
+        'no labels'
+    """
+    unknown = int((targets < 0).sum())
+    if unknown == len(targets):
+        return "no labels"
+    count = len(class_names or np.unique(targets[targets >= 0]))
+    words = f"{count} class" if count == 1 else f"{count} classes"
+    if unknown:
+        words += f", {unknown:,} image{'s' * (unknown > 1)} without a label"
+    return words

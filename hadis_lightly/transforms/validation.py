@@ -1,0 +1,97 @@
+"""Checks of the settings of a view, so that a wrong one is named when it is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+
+def check_size(name: str, value: int) -> None:
+    """Raises unless ``value`` is an integer of at least 1.
+
+    Example:
+        >>> check_size("input_size", 0)
+        Traceback (most recent call last):
+        ValueError: input_size must be an integer >= 1, got 0
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+
+
+def check_between(lower: float, upper: float, **values: float) -> None:
+    """Raises unless every named value is a number in ``[lower, upper]``.
+
+    Example:
+        >>> check_between(0.0, 1.0, hf_prob=0.5, cj_prob=1.5)
+        Traceback (most recent call last):
+        ValueError: cj_prob must be in [0, 1], got 1.5
+    """
+    for name, value in values.items():
+        if not _is_number(value) or not lower <= value <= upper:
+            limits = f"in [{lower:g}, {upper:g}]"
+            if upper == math.inf:
+                limits = f">= {lower:g}"
+            raise ValueError(f"{name} must be {limits}, got {value!r}")
+
+
+def check_min_scale(min_scale: float) -> None:
+    """Raises unless ``min_scale`` is a number in ``(0, 1]``.
+
+    Example:
+        >>> check_min_scale(0.0)
+        Traceback (most recent call last):
+        ValueError: min_scale must be in (0, 1], got 0.0
+    """
+    if not _is_number(min_scale) or not 0 < min_scale <= 1:
+        raise ValueError(f"min_scale must be in (0, 1], got {min_scale!r}")
+
+
+def check_range(name: str, value: Sequence[float], lower: float = -math.inf) -> None:
+    """Raises unless ``value`` is a pair ``(low, high)``, ``lower <= low <= high``.
+
+    Example:
+        >>> check_range("sigmas", (2.0, 0.1))
+        Traceback (most recent call last):
+        ValueError: sigmas must be a pair (low, high) with low <= high, got (2.0, 0.1)
+    """
+    is_pair = (
+        isinstance(value, Sequence) and len(value) == 2 and all(map(_is_number, value))
+    )
+    if not is_pair or not lower <= value[0] <= value[1]:
+        least = "" if lower == -math.inf else f"{lower:g} <= "
+        raise ValueError(
+            f"{name} must be a pair (low, high) with {least}low <= high, got {value!r}"
+        )
+
+
+def check_normalize(normalize: Mapping[str, Sequence[float]]) -> None:
+    """Raises unless ``normalize`` has as many means as positive standard deviations.
+
+    Example:
+        >>> check_normalize({"mean": [0.5], "std": [0.0]})
+        Traceback (most recent call last):
+        ValueError: normalize['std'] must be > 0, got [0.0]
+    """
+    if not isinstance(normalize, Mapping) or set(normalize) != {"mean", "std"}:
+        raise ValueError(
+            f"normalize must be a dict with keys 'mean' and 'std', got {normalize!r}"
+        )
+    mean, std = list(normalize["mean"]), list(normalize["std"])
+    if len(mean) not in (1, 3) or len(mean) != len(std):
+        raise ValueError(
+            "normalize must have 1 or 3 entries in each of 'mean' and 'std', "
+            f"got {len(mean)} and {len(std)}"
+        )
+    if not all(_is_number(value) for value in mean + std):
+        raise ValueError(f"normalize must hold finite numbers, got {normalize!r}")
+    if min(std) <= 0:
+        raise ValueError(f"normalize['std'] must be > 0, got {std}")
+
+
+def _is_number(value: object) -> bool:
+    """Whether ``value`` is a finite number (a bool is none)."""
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+from hadis_lightly.data import DataError, ImageReadError, load_source
+
+
+def write(root: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3), (number, 0, 0)).save(path)
+    return root
+
+
+def by_key(root: Path) -> dict[str, int]:
+    source = load_source("folder", root)
+    return dict(zip(source.keys, source.targets.tolist(), strict=True))
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    write(tmp_path, "dog/b.png", "dog/a.jpg", "cat/x.png", "bird/deep/er/y.PNG")
+    source = load_source("folder", tmp_path)
+    assert source.class_names == ("bird", "cat", "dog")
+    assert source.keys == ["bird/deep/er/y.PNG", "cat/x.png", "dog/a.jpg", "dog/b.png"]
+    assert source.targets.tolist() == [0, 1, 2, 2]
+    assert source.num_channels == 3
+    assert source.protocol == f"folder {tmp_path.name}: 4 images, 3 classes"
+    image, target = source[3]
+    assert (image.mode, image.size, target) == ("RGB", (4, 3), 2)
+    assert image.getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_same_order_and_targets_as_torchvision(tmp_path: Path) -> None:
+    write(tmp_path, "b/10.png", "b/9.png", "a/z.png", "a/sub/y.png", "C/x.png")
+    reference = ImageFolder(str(tmp_path))
+    source = load_source("folder", tmp_path)
+    assert source.class_names == tuple(reference.classes)
+    pairs = zip(source.paths, source.targets.tolist(), strict=True)
+    assert sorted(pairs) == sorted(reference.samples)
+
+
+def test_flat_folder_has_no_labels(tmp_path: Path) -> None:
+    write(tmp_path, "b.png", "a.png")
+    source = load_source("folder", str(tmp_path))
+    assert source.class_names is None
+    assert source.targets.tolist() == [-1, -1]
+    assert source.keys == ["a.png", "b.png"]
+    assert source.protocol.endswith("2 images, no labels")
+    assert source[0][1] == -1
+
+
+def test_loose_images_beside_class_folders_have_no_label(tmp_path: Path) -> None:
+    write(tmp_path, "cat/a.png", "loose.png")
+    assert by_key(tmp_path) == {"cat/a.png": 0, "loose.png": -1}
+
+
+def test_splits_are_merged(tmp_path: Path) -> None:
+    write(tmp_path, "train/cat/a.png", "train/dog/a.png", "Test/dog/b.png")
+    assert by_key(tmp_path) == {
+        "train/cat/a.png": 0,
+        "train/dog/a.png": 1,
+        "Test/dog/b.png": 1,
+    }
+    source = load_source("folder", tmp_path)
+    assert source.class_names == ("cat", "dog")
+    assert "(Test + train merged), 2 classes" in source.protocol
+
+
+def test_splits_without_classes_have_no_labels(tmp_path: Path) -> None:
+    write(tmp_path, "train/a.png", "val/b.png")
+    assert set(by_key(tmp_path).values()) == {-1}
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    write(tmp_path, "train/a.png", "plane/b.png")
+    assert by_key(tmp_path) == {"plane/b.png": 0, "train/a.png": 1}
+
+
+def test_hidden_and_other_files_are_skipped(tmp_path: Path) -> None:
+    write(tmp_path, "cat/a.jpeg", "cat/.hidden.png", ".cache/b.png", "dog/c.tiff")
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    (tmp_path / "labels.csv").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    assert by_key(tmp_path) == {"cat/a.jpeg": 0, "dog/c.tiff": 1}
+
+
+def test_names_in_any_script(tmp_path: Path) -> None:
+    write(tmp_path, "猫/写真.png", "Zebra/a b.png", "ähnlich/ü.png")
+    source = load_source("folder", tmp_path)
+    assert source.class_names == ("Zebra", "ähnlich", "猫")
+    assert source[2][0].size == (4, 3)
+
+
+def test_order_does_not_depend_on_how_accents_are_spelt(tmp_path: Path) -> None:
+    composed, decomposed = "\u00e4.png", "a\u0308.png"
+    write(tmp_path / "one", "b.png", composed, "z.png")
+    write(tmp_path / "two", "b.png", decomposed, "z.png")
+    assert load_source("folder", tmp_path / "one").keys.index(composed) == 2
+    assert load_source("folder", tmp_path / "two").keys.index(decomposed) == 2
+
+
+def test_file_name_that_is_not_utf8_can_still_be_written(tmp_path: Path) -> None:
+    write(tmp_path, "a.png")
+    name = b"bad\xff.png"
+    try:
+        (tmp_path / "a.png").rename(tmp_path / name.decode(errors="surrogateescape"))
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes UTF-8 names only")
+    source = load_source("folder", tmp_path)
+    assert source.keys[0].encode("utf-8") == rb"bad\udcff.png"
+    assert source[0][0].size == (4, 3)
+
+
+def test_linked_classes_are_followed_but_no_loop(tmp_path: Path) -> None:
+    write(tmp_path / "store", "cats/a.png")
+    root = write(tmp_path / "root", "dog/b.png")
+    (root / "cat").symlink_to(tmp_path / "store" / "cats")
+    (root / "dog" / "again").symlink_to(root)
+    assert by_key(root) == {"cat/a.png": 0, "dog/b.png": 1}
+
+
+def test_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "a.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    source = load_source("folder", tmp_path)
+    assert source.keys == ["a.png", "broken.png", "lost.png"]
+    for index in (1, 2):
+        with pytest.raises(ImageReadError, match=source.keys[index]):
+            source[index]
+
+
+def test_grey_on_request(tmp_path: Path) -> None:
+    write(tmp_path, "a.png")
+    source = load_source("folder", tmp_path, num_channels=1)
+    assert (source.num_channels, source[0][0].mode) == (1, "L")
+
+
+def test_limit_keeps_the_classes(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{name}/{i}.png" for name in "abc" for i in range(4)))
+    source = load_source("folder", tmp_path, limit=2)
+    assert len(source) == len(source.paths) == len(source.keys) == 2
+    assert source.class_names == ("a", "b", "c")
+    for path, key in zip(source.paths, source.keys, strict=True):
+        assert path.endswith(key)
+
+
+def test_can_be_pickled(tmp_path: Path) -> None:
+    source = load_source("folder", write(tmp_path, "cat/a.png"))
+    assert pickle.loads(pickle.dumps(source))[0][1] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none", r"none' does not exist"),
+        ("file.txt", r"file\.txt' is not a folder"),
+        ("empty", r"no images in data folder '.*empty'"),
+    ],
+)
+def test_nothing_to_read_is_one_clear_line(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "file.txt").write_text("x")
+    (tmp_path / "empty" / "cat").mkdir(parents=True)
+    (tmp_path / "empty" / "cat" / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match=message) as caught:
+        load_source("folder", tmp_path / name)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,20 @@
+"""Clusters of embeddings, and scores of a clustering; knows nothing of training."""
+
+from hadis_lightly.cluster.kmeans import KMeans
+from hadis_lightly.cluster.partition import Partition, partition_embeddings
+from hadis_lightly.cluster.scores import (
+    clustering_scores,
+    label_free_scores,
+    match_clusters,
+)
+from hadis_lightly.cluster.whitening import Whitening
+
+__all__ = [
+    "KMeans",
+    "Partition",
+    "Whitening",
+    "clustering_scores",
+    "label_free_scores",
+    "match_clusters",
+    "partition_embeddings",
+]

@@ -1,0 +1,243 @@
+"""The settings of a run: what there is, and what is allowed.
+
+A section is what the command line calls ``data`` or ``model``. Names and types are
+checked when settings are composed, ranges by :func:`check_settings`. The defaults are
+the paper's for CIFAR-10.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from hadis_lightly.data import SOURCE_NAMES
+from hadis_lightly.transforms import CIFAR10_NORMALIZE
+
+
+class SettingsError(ValueError):
+    """A setting is out of range, or does not fit the data or the machine."""
+
+
+@dataclass
+class DataSettings:
+    """Where the images come from."""
+
+    source: str = "cifar10"
+    """One of digits, cifar10, npz, folder."""
+    path: str | None = None
+    """The npz file or the folder; for cifar10 where torchvision keeps it."""
+    limit: int | None = None
+    """Use only so many images, drawn at random."""
+    download: bool = True
+    """Whether cifar10 may be downloaded."""
+    num_channels: int | None = None
+    """1 or 3 to read a folder as grey or colour; by default as the source has it."""
+
+
+@dataclass
+class LoaderSettings:
+    """How images are fed."""
+
+    batch_size: int = 256
+    """Images per step and device."""
+    num_workers: int = 8
+    """Processes that load and augment; 0 loads in the main process."""
+
+
+@dataclass
+class ViewsSettings:
+    """How an image is augmented; the names are lightly's."""
+
+    input_size: int = 32
+    """Side of the views in pixels."""
+    cj_prob: float = 0.8
+    cj_strength: float = 1.0
+    cj_bright: float = 0.4
+    cj_contrast: float = 0.4
+    cj_sat: float = 0.4
+    cj_hue: float = 0.1
+    min_scale: float = 0.08
+    random_gray_scale: float = 0.2
+    gaussian_blur: float = 0.0
+    solarization_prob: float = 0.0
+    hf_prob: float = 0.5
+    vf_prob: float = 0.0
+    affine_degrees: float = 0.0
+    affine_translate: float = 0.0
+    affine_shear: float = 0.0
+    mean: list[float] = field(default_factory=lambda: CIFAR10_NORMALIZE["mean"])
+    """Mean of the pixels, per channel, for pixels in [0, 1]."""
+    std: list[float] = field(default_factory=lambda: CIFAR10_NORMALIZE["std"])
+    """Standard deviation of the pixels, per channel."""
+
+
+@dataclass
+class ModelSettings:
+    """The networks and the loss."""
+
+    backbone: str = "small_resnet18"
+    """small_resnet18 / 34 / 50, small_convnet, or a model of torchvision."""
+    hidden_dim: int = 4096
+    """Hidden width of both heads."""
+    output_dim: int = 256
+    """Embedding size."""
+    latent_std: float = 0.001
+    """Noise that diffuses a projection (Eq. 2)."""
+    hsd_weight: float = 1.0
+    """Weight of the self-distillation; 0 is ProPos."""
+    hsd_temperature: float = 0.5
+    pcl_weight: float = 0.1
+    """Weight of the prototypical contrast; 0 with hsd_weight=0 is BYOL."""
+    pcl_temperature: float = 0.5
+    teacher_momentum: float = 0.996
+    """Share of the teacher that stays at each step."""
+    final_teacher_momentum: float | None = None
+    """If set, the momentum moves there along a cosine."""
+    concatenate_views: bool = False
+    """Both views in one batch, with common BatchNorm statistics."""
+
+
+@dataclass
+class OptimizerSettings:
+    """SGD and its schedule."""
+
+    learning_rate: float = 0.05
+    """For 256 images; scaled linearly with the batch over all devices."""
+    prediction_head_lr_scale: float = 10.0
+    """Learning rate of the predictor relative to the rest."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: int = 50
+    """Linear rise of the learning rate; no diffusion meanwhile."""
+
+
+@dataclass
+class ClusteringSettings:
+    """k-means over the teacher's embeddings."""
+
+    warmup_epochs: int = 50
+    """Epochs without pseudo-labels."""
+    every_n_epochs: int = 1
+    n_init: int = 10
+    """Restarts of k-means."""
+    whiten: bool = False
+    """Cluster whitened embeddings, see PrototypeKMeans. Not in the paper."""
+    pixel_baseline: bool = False
+    """Also cluster the raw pixels, for comparison."""
+
+
+@dataclass
+class TrainerSettings:
+    """What Lightning's trainer is told."""
+
+    max_epochs: int = 1000
+    max_steps: int = -1
+    """Stop after so many steps, if not -1; schedules end there."""
+    accelerator: str = "auto"
+    """auto, cpu, gpu, ..."""
+    devices: str = "auto"
+    """Number of devices, or auto."""
+    strategy: str = "auto"
+    """auto, ddp, ..."""
+    precision: str = "32-true"
+    """32-true, bf16-mixed, 16-mixed, 64-true."""
+    sync_batchnorm: bool = False
+    gather_distributed: bool = False
+    """Take the losses over the batches of all devices."""
+    checkpoint_every_n_epochs: int = 50
+    progress_bar: bool = True
+    deterministic: bool = False
+    """Only deterministic kernels, where an accelerator has others."""
+
+
+@dataclass
+class Settings:
+    """All settings of a run."""
+
+    n_clusters: int = 10
+    """Number of clusters to look for."""
+    seed: int = 0
+    output_dir: str | None = None
+    """Folder for the results; by default a new one below runs/ for each run."""
+    data: DataSettings = field(default_factory=DataSettings)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    views: ViewsSettings = field(default_factory=ViewsSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    clustering: ClusteringSettings = field(default_factory=ClusteringSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+
+
+# Lowest and highest value allowed, both included; None where there is no bound.
+_RANGES: dict[str, tuple[float | None, float | None]] = {
+    "n_clusters": (2, None),
+    "seed": (0, 2**32 - 1),
+    "data.limit": (1, None),
+    "loader.batch_size": (2, None),
+    "loader.num_workers": (0, None),
+    "views.input_size": (1, None),
+    "model.hidden_dim": (1, None),
+    "model.output_dim": (1, None),
+    "model.latent_std": (0, None),
+    "model.hsd_weight": (0, None),
+    "model.pcl_weight": (0, None),
+    "model.teacher_momentum": (0, 1),
+    "model.final_teacher_momentum": (0, 1),
+    "optimizer.prediction_head_lr_scale": (0, None),
+    "optimizer.momentum": (0, 1),
+    "optimizer.weight_decay": (0, None),
+    "optimizer.warmup_epochs": (0, None),
+    "clustering.warmup_epochs": (0, None),
+    "clustering.every_n_epochs": (1, None),
+    "clustering.n_init": (1, None),
+    "trainer.max_epochs": (1, None),
+    "trainer.max_steps": (-1, None),
+    "trainer.checkpoint_every_n_epochs": (1, None),
+}
+_POSITIVE = (
+    "model.hsd_temperature",
+    "model.pcl_temperature",
+    "optimizer.learning_rate",
+)
+
+
+def check_settings(settings: Settings) -> None:
+    """Checks what can be known before the data are read.
+
+    Raises:
+        SettingsError: Names the setting and its value.
+    """
+    for name, (low, high) in _RANGES.items():
+        value = _get(settings, name)
+        if value is None:
+            continue
+        if low is not None and not value >= low:
+            reason = " (BatchNorm needs two)" if name == "loader.batch_size" else ""
+            raise SettingsError(f"{name} must be >= {low}{reason}, got {value}.")
+        if high is not None and not value <= high:
+            raise SettingsError(f"{name} must be <= {high}, got {value}.")
+    for name in _POSITIVE:
+        value = _get(settings, name)
+        if value is None or not value > 0:
+            raise SettingsError(f"{name} must be > 0, got {value}.")
+    if settings.trainer.max_steps == 0:
+        raise SettingsError("trainer.max_steps must be -1 or at least 1, got 0.")
+    if settings.data.source not in SOURCE_NAMES:
+        names = ", ".join(SOURCE_NAMES)
+        raise SettingsError(
+            f"data must be one of {names}, got {settings.data.source!r}."
+        )
+    wants_cuda = settings.trainer.accelerator in ("gpu", "cuda")
+    if wants_cuda and not torch.cuda.is_available():
+        raise SettingsError(
+            f"trainer.accelerator={settings.trainer.accelerator}, but PyTorch "
+            f"{torch.__version__} finds no CUDA device. Set trainer.accelerator=cpu."
+        )
+
+
+def _get(settings: Settings, name: str) -> float | None:
+    value: object = settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value  # type: ignore[return-value]

@@ -1,0 +1,184 @@
+"""The pictures of a run: gallery, confusion matrix, curves, map of the embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+_INK, _FAINT = "#333333", "#999999"
+_SCORE_COLORS = {"nmi": "#4477aa", "acc": "#228833", "ari": "#aa3377"}
+
+
+def draw_gallery(
+    path: Path,
+    images: Sequence[Sequence[Any]],
+    titles: Sequence[str],
+    n_columns: int,
+) -> None:
+    """Draws one row of images per cluster.
+
+    Args:
+        path: PNG to write.
+        images: For every cluster its PIL images, most typical first.
+        titles: For every cluster a few words, written to its left.
+        n_columns: Images per row.
+    """
+    n_rows = len(images)
+    figure = Figure(figsize=(1.6 + 0.55 * n_columns, 0.4 + 0.55 * n_rows), dpi=130)
+    grid = figure.add_gridspec(
+        n_rows, n_columns, left=1.6 / (1.6 + 0.55 * n_columns), right=0.995, top=0.995,
+        bottom=0.005, wspace=0.06, hspace=0.06,
+    )  # fmt: skip
+    for row, (row_images, title) in enumerate(zip(images, titles, strict=True)):
+        for column in range(n_columns):
+            axes = figure.add_subplot(grid[row, column])
+            axes.set_axis_off()
+            if column < len(row_images):
+                image = np.asarray(row_images[column])
+                axes.imshow(image, cmap="gray" if image.ndim == 2 else None)
+            if column == 0:
+                axes.text(
+                    -0.2, 0.5, title, transform=axes.transAxes, ha="right",
+                    va="center", fontsize=8, color=_INK,
+                )  # fmt: skip
+    figure.savefig(path)
+
+
+def draw_confusion(
+    path: Path, table: IntArray, class_names: Sequence[str], title: str
+) -> None:
+    """Draws the confusion matrix, clusters in the order of their classes.
+
+    Args:
+        path: PNG to write.
+        table: Counts, one row per class, one column per cluster.
+        class_names: Names of the classes.
+        title: One line above.
+    """
+    n_classes, n_clusters = table.shape
+    side = 0.42 * max(n_classes, n_clusters, 6)
+    figure = Figure(figsize=(side + 1.4, side + 0.9), dpi=130, layout="constrained")
+    axes = figure.subplots()
+    share = table / table.sum(axis=1, keepdims=True).clip(min=1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    if max(table.shape) <= 25:
+        for (row, column), count in np.ndenumerate(table):
+            if count:
+                color = "white" if share[row, column] > 0.5 else _INK
+                axes.text(
+                    column, row, str(count), ha="center", va="center", fontsize=7,
+                    color=color,
+                )  # fmt: skip
+    axes.set_yticks(range(n_classes), class_names, fontsize=8)
+    axes.set_xticks([])
+    axes.set_xlabel("cluster, matched to its class", color=_INK)
+    axes.set_ylabel("class", color=_INK)
+    axes.set_title(title, fontsize=9, color=_INK)
+    figure.savefig(path)
+
+
+def draw_curves(
+    path: Path,
+    history: Sequence[dict[str, float]],
+    losses: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    warmup_epochs: int,
+) -> None:
+    """Draws scores and losses against epochs.
+
+    Args:
+        path: PNG to write.
+        history: One dictionary per clustering, with its epoch and scores.
+        losses: Name of a loss to its epochs and its values.
+        warmup_epochs: Where the warm-up ends; marked if > 0.
+    """
+    figure = Figure(figsize=(8.5, 3.2), dpi=130, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [record["epoch"] for record in history]
+    names = [name for name in _SCORE_COLORS if name in history[-1]]
+    for name in names or ["silhouette", "size_entropy", "prototype_cosine"]:
+        values = [record[name] for record in history]
+        left.plot(epochs, values, color=_SCORE_COLORS.get(name), label=name.upper())
+        left.annotate(
+            f" {values[-1]:.3f}", (epochs[-1], values[-1]), fontsize=7, va="center"
+        )
+    left.set_title("scores", fontsize=9)
+    for name, (xs, ys) in losses.items():
+        right.plot(xs, ys, label=name)
+    right.set_title("losses, mean of each epoch", fontsize=9)
+    for axes in (left, right):
+        if 0 < warmup_epochs < epochs[-1]:
+            axes.axvline(warmup_epochs, color=_FAINT, linewidth=0.8, linestyle=":")
+        _tidy(axes)
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path)
+
+
+def draw_map(
+    path: Path,
+    embeddings: FloatArray,
+    labels: IntArray,
+    names: Sequence[str],
+    max_points: int = 3000,
+    random_state: int = 0,
+) -> None:
+    """Draws a t-SNE map of the embeddings, one colour per cluster.
+
+    Args:
+        path: PNG to write.
+        embeddings: L2-normalised, ``(n, d)``.
+        labels: Cluster of each, ``(n,)``.
+        names: Name of each cluster, written at its middle.
+        max_points: At most so many images, drawn at random, since t-SNE is slow.
+        random_state: Seed of the draw and of t-SNE.
+    """
+    if len(embeddings) > max_points:
+        generator = np.random.default_rng(random_state)
+        chosen = generator.choice(len(embeddings), max_points, replace=False)
+        embeddings, labels = embeddings[chosen], labels[chosen]
+    points = project_to_plane(embeddings, random_state)
+    figure = Figure(figsize=(6, 6), dpi=130, layout="constrained")
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.scatter(points[:, 0], points[:, 1], c=labels, cmap="tab20", s=5, linewidths=0)
+    for cluster in np.unique(labels):
+        middle = np.median(points[labels == cluster], axis=0)
+        axes.annotate(
+            names[cluster], middle, ha="center", va="center", fontsize=8, color=_INK,
+            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": _FAINT, "lw": 0.5},
+        )  # fmt: skip
+    figure.savefig(path)
+
+
+def project_to_plane(embeddings: FloatArray, random_state: int = 0) -> FloatArray:
+    """t-SNE of the embeddings, ``(n, 2)``; principal components below 5 images."""
+    n, d = embeddings.shape
+    if n < 5:
+        plane = np.zeros((n, 2), dtype=np.float32)
+        k = min(2, n, d)
+        plane[:, :k] = PCA(k).fit_transform(embeddings)
+        return plane
+    tsne = TSNE(
+        metric="cosine",
+        init="pca" if d >= 2 else "random",
+        perplexity=min(30.0, (n - 1) / 3),
+        random_state=random_state,
+    )
+    return np.asarray(tsne.fit_transform(embeddings), dtype=np.float32)
+
+
+def _tidy(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(labelsize=8)

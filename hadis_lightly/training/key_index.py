@@ -1,0 +1,103 @@
+"""From the keys of a data set, indices or file names, to the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Keys = Tensor | Sequence[str] | Sequence[int]
+
+
+class KeyIndex:
+    """Finds the rows of keys that were seen once, in that order.
+
+    Args:
+        batches: The keys, batch by batch: integer tensors or lists of names.
+
+    Raises:
+        TypeError: If keys are neither integers nor names.
+        ValueError: If a key comes twice, or an index is negative.
+
+    Example:
+        >>> index = KeyIndex([["a.png", "b.png"], ["c.png"]])
+        >>> index.rows(["c.png", "a.png"])
+        tensor([2, 0])
+    """
+
+    def __init__(self, batches: Sequence[Keys]) -> None:
+        self.keys: Tensor | list[str]
+        self._row_of_name: dict[str, int] = {}
+        self._row_of_index = torch.empty(0, dtype=torch.long)
+        if batches and _are_names(batches[0]):
+            self.keys = [str(name) for batch in batches for name in batch]
+            self._row_of_name = {name: row for row, name in enumerate(self.keys)}
+            n_unique = len(self._row_of_name)
+        else:
+            self.keys = torch.cat([_as_indices(batch).cpu() for batch in batches])
+            if self.keys.min() < 0:
+                raise ValueError(f"keys must be >= 0, got {int(self.keys.min())}.")
+            self._row_of_index = torch.full((int(self.keys.max()) + 1,), -1)
+            self._row_of_index[self.keys] = torch.arange(len(self.keys))
+            n_unique = int((self._row_of_index >= 0).sum())
+        if n_unique != len(self.keys):
+            raise ValueError(
+                f"keys must differ, but the dataloader gave {n_unique} different ones "
+                f"for {len(self.keys)} images."
+            )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def names(self) -> list[str]:
+        """The keys as text, in the order of the rows."""
+        keys = self.keys.tolist() if isinstance(self.keys, Tensor) else self.keys
+        return [str(key) for key in keys]
+
+    def rows(self, keys: Keys, device: torch.device | str = "cpu") -> Tensor:
+        """Rows of the given keys, ``(n,)``, on the device.
+
+        Raises:
+            ValueError: If a key was never seen. For indices on an accelerator the
+                device asserts it, without being waited for.
+        """
+        if self._row_of_name:
+            try:
+                rows = [self._row_of_name[str(name)] for name in keys]
+            except KeyError as error:
+                raise ValueError(_unknown(error.args[0])) from None
+            return torch.tensor(rows, dtype=torch.long, device=device)
+        indices = _as_indices(keys).to(device, non_blocking=True)
+        if self._row_of_index.device != indices.device:
+            self._row_of_index = self._row_of_index.to(indices.device)
+        is_in_range = (indices >= 0) & (indices < len(self._row_of_index))
+        rows_of_keys = self._row_of_index[indices.where(is_in_range, 0)]
+        is_known = is_in_range & (rows_of_keys >= 0)
+        if indices.device.type != "cpu":
+            # NOTE: A comparison on the host would stall the device at every step.
+            torch._assert_async(is_known.all(), _unknown("?"))
+        elif not is_known.all():
+            raise ValueError(_unknown(int(indices[~is_known][0])))
+        return rows_of_keys
+
+
+def _unknown(key: int | str) -> str:
+    return f"key {key!r} did not come out of the dataloader of PrototypeKMeans."
+
+
+def _are_names(keys: Keys) -> bool:
+    return not isinstance(keys, Tensor) and len(keys) > 0 and isinstance(keys[0], str)
+
+
+def _as_indices(keys: Keys) -> Tensor:
+    try:
+        indices = torch.as_tensor(keys)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"keys must be all indices or all names: {error}.") from None
+    if indices.is_floating_point() or indices.ndim != 1:
+        raise TypeError(
+            f"keys must be names or an integer tensor (n,), got {indices.dtype} of "
+            f"shape {tuple(indices.shape)}."
+        )
+    return indices.long()

@@ -1,0 +1,164 @@
+"""A command line for a recipe's settings, by Hydra."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hadis_lightly.data import SOURCE_NAMES
+from hadis_lightly.training.config import DataSettings, Settings
+from hadis_lightly.training.run import run
+
+_HELP = """{description}
+
+Any setting below can be given as key=value, for example
+  python recipes/{name}.py trainer.max_epochs=20 model.pcl_weight=0.05
+  python recipes/{name}.py data=folder data.path=my_photos n_clusters=12
+  python recipes/{name}.py --multirun seed=0,1,2
+The data come from data={sources}.
+--cfg job prints all settings as they would be used, --multirun runs all combinations,
+HYDRA_FULL_ERROR=1 shows the traceback of an error.
+
+Settings and their values here:
+
+$CONFIG"""
+
+
+@dataclass
+class _Composed(Settings):
+    """The settings with what Hydra needs beside them."""
+
+    defaults: list[Any] = field(default_factory=list)
+    hydra: Any = None
+
+
+def launch(
+    settings: Settings,
+    name: str,
+    description: str,
+    task: Callable[[Settings], object] = run,
+) -> None:
+    """Runs a recipe with what the command line changes in its settings.
+
+    ``--help``, ``--cfg job``, ``--multirun`` and the rest of Hydra work. Whatever is
+    wrong with a setting or the data ends in one line and exit status 2;
+    ``HYDRA_FULL_ERROR=1`` shows the traceback instead.
+
+    Args:
+        settings: Settings of the recipe.
+        name: Name of the recipe; results go below ``runs/name/``.
+        description: First words of the help.
+        task: What to do with the settings.
+    """
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    _store(settings, name, description)
+
+    def main(config: DictConfig) -> None:
+        chosen = _to_settings(config)
+        if chosen.output_dir is None:
+            chosen.output_dir = HydraConfig.get().runtime.output_dir
+        task(chosen)
+
+    # Left to itself, Hydra prints its errors over several lines.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+        if wants_traceback:
+            raise
+        print(f"error: {one_line(error, settings)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _store(settings: Settings, name: str, description: str) -> None:
+    """Tells Hydra the settings, the data by name, and where results go."""
+    store = ConfigStore.instance()
+    for source in SOURCE_NAMES:
+        store.store(group="data", name=source, node=DataSettings(source=source))
+    time = "${now:%Y-%m-%d_%H-%M-%S}"
+    composed = _Composed(
+        **{f.name: getattr(settings, f.name) for f in fields(settings)},
+        defaults=[
+            "_self_",
+            {"data": settings.data.source},
+            {"override hydra/job_logging": "none"},
+            {"override hydra/hydra_logging": "none"},
+        ],
+        hydra={
+            "output_subdir": None,
+            "run": {"dir": f"runs/{name}/{time}"},
+            "sweep": {
+                "dir": f"runs/{name}/multirun_{time}",
+                "subdir": "${hydra.job.num}",
+            },
+            "help": {
+                "template": _HELP.format(
+                    description=description.strip(),
+                    name=name,
+                    sources="|".join(SOURCE_NAMES),
+                )
+            },
+        },
+    )
+    store.store(name=name, node=composed)
+
+
+def _to_settings(config: DictConfig) -> Settings:
+    known = {f.name for f in fields(Settings)}
+    content = {key: value for key, value in config.items() if key in known}
+    merged = OmegaConf.merge(OmegaConf.structured(Settings), content)
+    settings = OmegaConf.to_object(merged)
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def one_line(error: BaseException, settings: Settings) -> str:
+    """What is wrong, in one line: which setting, and what would do.
+
+    Args:
+        error: What Hydra, OmegaConf or the run raised.
+        settings: Names of settings to suggest from.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        # A DataLoader's worker puts its traceback in front of the message.
+        last = lines[-1] if lines else type(error).__name__
+        _, _, message = last.rpartition("Error: ")
+        return message
+    cause = error.__cause__
+    if cause is not None:
+        lines += [line.strip() for line in str(cause).splitlines() if line.strip()]
+    noise = ("To append", "Set the environment", "reference_type", "object_type")
+    kept = [line for line in dict.fromkeys(lines) if not line.startswith(noise)]
+    message = "; ".join(kept)
+    for line in kept:
+        if line.startswith("full_key:"):
+            return message + _suggestion(line.removeprefix("full_key:"), settings)
+    return message
+
+
+def _suggestion(key: str, settings: Settings) -> str:
+    config = OmegaConf.to_container(OmegaConf.structured(settings))
+    near = difflib.get_close_matches(key.strip(), _names(config), n=1)
+    return f"; did you mean {near[0]}?" if near and near[0] != key.strip() else ""
+
+
+def _names(config: Any, prefix: str = "") -> list[str]:
+    if not isinstance(config, dict):
+        return [prefix]
+    below = [_names(v, f"{prefix}.{k}" if prefix else k) for k, v in config.items()]
+    return [name for names in below for name in names]

@@ -1,0 +1,190 @@
+"""What a run leaves behind: scores, assignments, figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hadis_lightly import __version__
+from hadis_lightly.cluster import match_clusters
+from hadis_lightly.data import ImageSource
+from hadis_lightly.training import figures
+from hadis_lightly.training.config import Settings
+from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+
+_PACKAGES = (
+    "torch", "torchvision", "lightly", "pytorch-lightning", "scikit-learn", "scipy",
+    "numpy", "hydra-core",
+)  # fmt: skip
+
+
+@dataclass
+class RunResult:
+    """How a run went, and where everything lies."""
+
+    scores: dict[str, float]
+    """NMI, ACC and ARI where classes are known, else label-free scores."""
+    output_dir: Path
+    seconds: float
+    """Time of the training, clustering included."""
+    epochs: int
+    protocol: str
+    """Which images were clustered."""
+    method: str
+    pixel_scores: dict[str, float] | None = None
+    """Scores of k-means on the raw pixels, if asked for."""
+    figures: list[Path] = field(default_factory=list)
+
+
+def write_results(result: RunResult, settings: Settings, device: str) -> None:
+    """Writes ``results.json``: scores, protocol, settings, versions, device, time."""
+    content = asdict(result) | {
+        "output_dir": str(result.output_dir),
+        "figures": [path.name for path in result.figures],
+        "seed": settings.seed,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+        "versions": _versions(),
+        "settings": asdict(settings),
+    }
+    path = result.output_dir / "results.json"
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_assignments(
+    folder: Path, source: ImageSource, prototypes: PrototypeKMeans
+) -> None:
+    """Writes ``assignments.csv``: key, cluster, confidence and target of every image.
+
+    The target is the number of the class, and the column is left out where no class is
+    known.
+    """
+    partition = prototypes.partition_
+    assert partition is not None
+    labels = partition.labels.tolist()
+    confidences = partition.confidence(prototypes.embeddings_).tolist()
+    has_targets = bool((prototypes.targets_ >= 0).any())
+    path = folder / "assignments.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        columns = ["key", "cluster", "confidence"]
+        writer.writerow([*columns, "target"] if has_targets else columns)
+        targets = prototypes.targets_.tolist()
+        for key, label, confidence, target in zip(
+            source.keys, labels, confidences, targets, strict=True
+        ):
+            row = [key, label, f"{confidence:.4f}"]
+            writer.writerow([*row, target] if has_targets else row)
+
+
+def draw_figures(
+    folder: Path,
+    source: ImageSource,
+    prototypes: PrototypeKMeans,
+    title: str,
+    random_state: int,
+    n_columns: int = 16,
+) -> list[Path]:
+    """Draws gallery, curves, map, and the confusion matrix where classes are known."""
+    names = _cluster_names(source, prototypes)
+    labels = prototypes.labels_.cpu()
+    similarity = prototypes.embeddings_ @ prototypes.prototypes_.T
+    own = similarity.cpu().gather(1, labels.unsqueeze(1)).squeeze(1)
+    rows, titles = [], []
+    for cluster, name in enumerate(names):
+        members = (labels == cluster).nonzero().squeeze(1)
+        typical = members[own[members].argsort(descending=True)][:n_columns]
+        rows.append([source[int(index)][0] for index in typical])
+        titles.append(f"{name}\n{len(members):,} images")
+
+    drawings: dict[str, Callable[[Path], None]] = {
+        "clusters.png": lambda path: figures.draw_gallery(
+            path, rows, titles, n_columns
+        ),
+        "curves.png": lambda path: figures.draw_curves(
+            path, prototypes.history_, _losses(folder), prototypes.warmup_epochs
+        ),
+        "map.png": lambda path: figures.draw_map(
+            path,
+            prototypes.embeddings_.cpu().numpy(),
+            labels.numpy(),
+            names,
+            random_state=random_state,
+        ),
+    }
+    if (prototypes.targets_ >= 0).any():
+        _, table = match_clusters(prototypes.targets_, labels)
+        class_names = source.class_names or [str(i) for i in range(len(table))]
+        drawings["confusion.png"] = lambda path: figures.draw_confusion(
+            path, table, class_names[: len(table)], title
+        )
+    for name, draw in drawings.items():
+        draw(folder / name)
+    return [folder / name for name in drawings]
+
+
+def _cluster_names(source: ImageSource, prototypes: PrototypeKMeans) -> list[str]:
+    """``cluster 3``, and the class that it was matched to, where classes are known."""
+    names = [str(cluster) for cluster in range(prototypes.n_clusters)]
+    if source.class_names is None or not (prototypes.targets_ >= 0).any():
+        return names
+    matching, _ = match_clusters(prototypes.targets_, prototypes.labels_)
+    for cluster, target in matching.items():
+        names[cluster] = f"{cluster}: {source.class_names[target]}"
+    return names
+
+
+def _losses(folder: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """The losses of every epoch, as they were logged."""
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    with (folder / "metrics.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            for name, value in row.items():
+                if name.startswith("train/") and value:
+                    epochs, values = curves.setdefault(name[6:], ([], []))
+                    epochs.append(float(row["epoch"]) + 1)
+                    values.append(float(value))
+    return {name: curve for name, curve in curves.items() if np.any(curve[1])}
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": sys.version.split()[0], "hadis-lightly": __version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    return versions
+
+
+def _commit() -> str | None:
+    """Commit of this package's source, with a + if changed; None if installed."""
+    tracked = _git("ls-files", Path(__file__).name)
+    head = _git("rev-parse", "--short=12", "HEAD")
+    if not tracked or not head:
+        return None
+    return head + ("+" if _git("status", "--porcelain", "..") else "")
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

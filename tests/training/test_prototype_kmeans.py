@@ -1,0 +1,224 @@
+"""The callback on a module of the user's own, through Lightning's trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from hadis_lightly.training import PrototypeKMeans
+
+MEANS = 4 * torch.eye(4)
+TARGETS = torch.arange(40) % 4
+POINTS = MEANS[TARGETS] + 0.1 * torch.randn(
+    40, 4, generator=torch.Generator().manual_seed(0)
+)
+
+
+class Plain(pl.LightningModule):
+    """A module that is not ours: it embeds, asks for labels, and keeps them."""
+
+    def __init__(self, prototypes: PrototypeKMeans) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        nn.init.eye_(self.layer.weight)
+        self.norm = nn.BatchNorm1d(4)
+        self.prototypes = prototypes
+        self.seen: list[tuple[int, Tensor | None, Tensor | None]] = []
+
+    def embed(self, x: Tensor) -> Tensor:
+        assert not self.norm.training
+        return self.layer(x)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        x, _, keys = batch
+        labels = self.prototypes.labels(keys)
+        nearest = self.prototypes.nearest(self.layer(x).detach())
+        self.seen.append((self.current_epoch, labels, nearest))
+        return self.norm(self.layer(x)).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def loader(
+    targets: Tensor = TARGETS, keys: Any = None, shuffle: bool = False
+) -> DataLoader[Any]:
+    keys = torch.arange(40) if keys is None else keys
+    if isinstance(keys, Tensor):
+        dataset: Any = TensorDataset(POINTS, targets, keys)
+    else:
+        dataset = list(zip(POINTS, targets, keys, strict=True))
+    return DataLoader(dataset, batch_size=10, shuffle=shuffle)
+
+
+def fit(
+    prototypes: PrototypeKMeans,
+    train_loader: DataLoader[Any],
+    folder: Path,
+    max_epochs: int = 3,
+    **options: Any,
+) -> Plain:
+    module = Plain(prototypes)
+    trainer = pl.Trainer(
+        max_epochs=max_epochs,
+        accelerator="cpu",
+        callbacks=[prototypes],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(module, train_loader, **options)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+class TestTraining:
+    @pytest.mark.parametrize("names", [False, True])
+    @pytest.mark.parametrize("whiten", [False, True])
+    def test_labels_follow_the_keys(
+        self, names: bool, whiten: bool, tmp_path: Path
+    ) -> None:
+        keys: Any = torch.randperm(40) * 3
+        if names:
+            keys = [f"folder/{int(key)}.png" for key in keys]
+        prototypes = PrototypeKMeans(
+            4, loader(keys=keys), warmup_epochs=1, random_state=0, whiten=whiten
+        )
+        module = fit(prototypes, loader(keys=keys, shuffle=True), tmp_path)
+        for epoch, labels, nearest in module.seen:
+            assert (labels is None) == (nearest is None) == (epoch < 1)
+            if labels is not None:
+                assert labels.shape == (10,) and labels.dtype == torch.long
+        labels = prototypes.labels(keys)
+        assert labels is not None
+        torch.testing.assert_close(labels, prototypes.labels_)
+        assert prototypes.scores_ == {"nmi": 1.0, "acc": 1.0, "ari": 1.0}
+        assert prototypes.prototypes_.shape == (4, 4)
+        norms = prototypes.prototypes_.norm(dim=1)
+        torch.testing.assert_close(norms, torch.ones(4))
+        nearest = prototypes.nearest(3 * prototypes.embeddings_)
+        torch.testing.assert_close(nearest, labels)
+
+    def test_clusters_before_the_first_and_after_every_epoch(
+        self, tmp_path: Path
+    ) -> None:
+        prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0, random_state=0)
+        module = fit(prototypes, loader(), tmp_path)
+        assert [record["epoch"] for record in prototypes.history_] == [0, 1, 2, 3]
+        assert all(labels is not None for _, labels, _ in module.seen)
+
+    def test_every_n_epochs_and_after_the_last(self, tmp_path: Path) -> None:
+        prototypes = PrototypeKMeans(4, loader(), every_n_epochs=2, random_state=0)
+        fit(prototypes, loader(), tmp_path, max_epochs=5)
+        assert [record["epoch"] for record in prototypes.history_] == [0, 2, 4, 5]
+
+    def test_ids_are_stable(self, tmp_path: Path) -> None:
+        """Each k-means starts elsewhere, and still every cluster keeps its id."""
+        prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0)
+        module = fit(prototypes, loader(), tmp_path, max_epochs=6)
+        first = torch.cat([labels for epoch, labels, _ in module.seen if epoch == 0])
+        for wanted in range(1, 6):
+            labels = [labels for epoch, labels, _ in module.seen if epoch == wanted]
+            torch.testing.assert_close(torch.cat(labels), first)
+
+    def test_a_clean_loader_may_shuffle(self, tmp_path: Path) -> None:
+        prototypes = PrototypeKMeans(
+            4, loader(shuffle=True), warmup_epochs=0, random_state=0
+        )
+        fit(prototypes, loader(), tmp_path)
+        labels = prototypes.labels(torch.arange(40))
+        assert labels is not None
+        pairs = {(int(t), int(c)) for t, c in zip(TARGETS, labels, strict=True)}
+        assert len(pairs) == 4
+
+    def test_scores_without_targets(self, tmp_path: Path) -> None:
+        prototypes = PrototypeKMeans(
+            4, loader(targets=torch.full((40,), -1)), random_state=0
+        )
+        fit(prototypes, loader(), tmp_path, max_epochs=1)
+        assert prototypes.scores_["silhouette"] > 0.9
+        assert prototypes.scores_["size_entropy"] == pytest.approx(1.0)
+
+    def test_a_checkpoint_brings_the_labels_back(self, tmp_path: Path) -> None:
+        prototypes = PrototypeKMeans(
+            4, loader(), warmup_epochs=0, random_state=0, whiten=True
+        )
+        module = Plain(prototypes)
+        trainer = pl.Trainer(
+            max_epochs=1, accelerator="cpu", callbacks=[prototypes], logger=False,
+            enable_progress_bar=False, enable_model_summary=False,
+            default_root_dir=tmp_path, enable_checkpointing=False,
+        )  # fmt: skip
+        trainer.fit(module, loader())
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        resumed = PrototypeKMeans(
+            4, loader(), warmup_epochs=0, random_state=0, whiten=True
+        )
+        fit(resumed, loader(), tmp_path, 2, ckpt_path=tmp_path / "last.ckpt")
+        assert [record["epoch"] for record in resumed.history_] == [0, 1, 2]
+        torch.testing.assert_close(resumed.labels_, prototypes.labels_)
+
+    def test_a_module_that_cannot_embed(self, tmp_path: Path) -> None:
+        prototypes = PrototypeKMeans(4, loader())
+        trainer = pl.Trainer(
+            max_epochs=1, accelerator="cpu", callbacks=[prototypes], logger=False,
+            enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False,
+        )  # fmt: skip
+        with pytest.raises(TypeError, match="Bare has none"):
+            trainer.fit(Bare(), loader())
+
+    @pytest.mark.parametrize(
+        ("clean", "message"),
+        [
+            ([], "dataloader is empty"),
+            ([(POINTS, TARGETS)], r"must yield \(images, targets, keys\)"),
+            ([(POINTS[:3], TARGETS[:3], torch.arange(3))], "n_clusters"),
+            ([(POINTS * float("nan"), TARGETS, torch.arange(40))], "NaN"),
+            ([(POINTS, TARGETS, torch.zeros(40).long())], "keys must differ"),
+        ],
+    )
+    def test_bad_loaders(self, clean: Any, message: str, tmp_path: Path) -> None:
+        prototypes = PrototypeKMeans(4, clean)
+        with pytest.raises((ValueError, TypeError), match=message):
+            fit(prototypes, loader(), tmp_path)
+
+
+class Bare(pl.LightningModule):
+    """Cannot embed."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return torch.zeros(())
+
+    def configure_optimizers(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_clusters": 1}, "n_clusters must be at least 2, got 1"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be >= 0, got -1"),
+        ({"every_n_epochs": 0}, "every_n_epochs must be >= 1, got 0"),
+        ({"n_init": 0}, "n_init must be >= 1, got 0"),
+    ],
+)
+def test_bad_options(options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PrototypeKMeans(**{"n_clusters": 4, "dataloader": [], **options})
+
+
+def test_before_training_there_are_no_labels() -> None:
+    prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0)
+    assert prototypes.labels(torch.arange(3)) is None
+    assert prototypes.nearest(POINTS) is None
+    with pytest.raises(AttributeError, match="has not clustered yet"):
+        _ = prototypes.prototypes_

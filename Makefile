@@ -1,0 +1,61 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try make PYTHON=python3.11")'
+	@echo "Setting up $(VENV); PyTorch takes a few minutes."
+	$(PYTHON) -m venv --clear $(VENV)
+	$(INSTALL) torch torchvision
+	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/installed-%: $(VENV)/installed
+	$(INSTALL) -e '.[$*]'
+	@touch $@
+
+.PHONY: demo
+demo: $(VENV)/installed ## Cluster 1,797 handwritten digits, about 2 minutes
+	$(BIN)/python recipes/digits.py
+
+.PHONY: test
+test: $(VENV)/installed ## Run the quick tests
+	$(BIN)/python -m pytest -m 'not slow'
+
+.PHONY: test-all
+test-all: $(VENV)/installed $(VENV)/installed-bench ## Run all tests, the slow ones too
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(VENV)/installed ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: type-check
+type-check: $(VENV)/installed ## Check types, strictly
+	$(BIN)/mypy
+
+.PHONY: docs
+docs: $(VENV)/installed-docs ## Build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+.PHONY: bench
+bench: $(VENV)/installed-bench ## Run the benchmarks: k-means, a step's price, the methods
+	$(BIN)/python benchmarks/kmeans.py
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/methods.py
+
+.PHONY: build
+build: $(VENV)/installed ## Build the wheel into dist/
+	$(BIN)/python -m build
+
+.PHONY: clean
+clean: ## Remove the environment and all that was built
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache

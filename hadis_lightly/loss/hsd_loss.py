@@ -121,7 +121,8 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
 
 def _row_distances(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distance of each row of ``a`` to the same row of ``b``, ``(n,)``."""
-    return torch.linalg.vector_norm(a - b, dim=1)
+    distances: Tensor = torch.linalg.vector_norm(a - b, dim=1)
+    return distances
 
 
 class HSDLoss(nn.Module):

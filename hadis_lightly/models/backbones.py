@@ -34,7 +34,7 @@ def small_resnet50(num_channels: int = 3) -> nn.Module:
 
 
 def _small_resnet(name: str, num_channels: int) -> nn.Module:
-    resnet = torchvision.models.get_model(name, weights=None)
+    resnet: nn.Module = torchvision.models.get_model(name, weights=None)
     resnet.conv1 = nn.Conv2d(num_channels, 64, kernel_size=3, padding=1, bias=False)
     # torchvision's own initialisation of its convolutions.
     nn.init.kaiming_normal_(resnet.conv1.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,252 @@
+"""The training step: its order, its schedules, and the methods by flags."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from hadis_lightly.loss import HaDisLoss
+from hadis_lightly.models import (
+    HaDisModel,
+    HaDisPredictionHead,
+    HaDisProjectionHead,
+)
+from hadis_lightly.training import HaDis, PrototypeKMeans
+
+
+class TwoViews(torch.utils.data.Dataset[Any]):
+    """Forty images of four kinds, as two noisy views."""
+
+    def __init__(self, clean: bool = False) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.images = torch.randn(40, 3, 2, 2, generator=generator)
+        self.images += 3 * torch.randn(4, 3, 2, 2, generator=generator).repeat(
+            10, 1, 1, 1
+        )
+        self.clean = clean
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        image = self.images[index]
+        if self.clean:
+            return image, index % 4, index
+        noise = 0.1 * torch.randn(2, *image.shape)
+        return list(image + noise), index % 4, index
+
+
+def make_model() -> HaDisModel:
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.BatchNorm1d(8))
+    return HaDisModel(
+        backbone,
+        HaDisProjectionHead(8, 16, 4),
+        HaDisPredictionHead(4, 16, 4),
+    )
+
+
+def fit(module: HaDis, max_epochs: int = 2, **options: Any) -> pl.Trainer:
+    trainer = pl.Trainer(
+        max_epochs=max_epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+    train_loader = DataLoader(TwoViews(), batch_size=10, shuffle=True)
+    trainer.fit(module, train_loader)
+    return trainer
+
+
+def prototypes_of(warmup_epochs: int = 1) -> PrototypeKMeans:
+    clean = DataLoader(TwoViews(clean=True), batch_size=20)
+    return PrototypeKMeans(4, clean, warmup_epochs=warmup_epochs, random_state=0)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+
+
+class Recorder(pl.Callback):
+    """Takes down the learning rates, and what happens around each step."""
+
+    def __init__(self) -> None:
+        self.rates: list[tuple[float, float]] = []
+        self.errors: list[float] = []
+        self.before: tuple[list[Tensor], list[Tensor]] | None = None
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        student, head = trainer.optimizers[0].param_groups
+        self.rates.append((student["lr"], head["lr"]))
+        model = pl_module.model
+        self.before = (
+            [p.detach().clone() for p in model.student.parameters()],
+            [p.detach().clone() for p in model.teacher.parameters()],
+        )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """The teacher has moved towards the student as it was before the step."""
+        assert self.before is not None
+        for student, teacher, now in zip(
+            *self.before, pl_module.model.teacher.parameters(), strict=True
+        ):
+            expected = 0.9 * teacher + 0.1 * student
+            self.errors.append(float((now - expected).abs().max()))
+
+
+def test_the_teacher_moves_towards_the_student_before_the_optimizer_steps() -> None:
+    module = HaDis(make_model(), HaDisLoss(4), teacher_momentum=0.9, warmup_epochs=0)
+    recorder = Recorder()
+    fit(module, callbacks=[recorder])
+    assert len(recorder.errors) > 0 and max(recorder.errors) < 1e-6
+
+
+def test_the_teacher_moves_once_per_optimizer_step() -> None:
+    module = HaDis(make_model(), HaDisLoss(4), teacher_momentum=0.9)
+    moves = []
+    update = module.model.update_teacher
+    module.model.update_teacher = lambda momentum: moves.append(update(momentum))
+    fit(module, max_epochs=2, accumulate_grad_batches=2)
+    assert len(moves) == 4  # 2 epochs of 4 batches, two at a time
+
+
+def test_batchnorm_of_the_teacher_moves_by_its_own_forward_passes() -> None:
+    module = HaDis(make_model(), HaDisLoss(4), warmup_epochs=0)
+    fit(module)
+    norm = module.model.teacher.module.backbone[2]
+    # Two views in each of 8 steps; the embedding pass, in evaluation mode, adds none.
+    assert int(norm.num_batches_tracked) == 16
+
+
+def test_learning_rates() -> None:
+    module = HaDis(make_model(), HaDisLoss(4), learning_rate=0.1, warmup_epochs=2)
+    recorder = Recorder()
+    fit(module, max_epochs=5, callbacks=[recorder])
+    student = [rate for rate, _ in recorder.rates]
+    assert student[:8] == pytest.approx([0.1 * (i + 1) / 8 for i in range(8)])
+    assert student[8] == pytest.approx(0.1)
+    assert student == pytest.approx(sorted(student[:8]) + sorted(student[8:])[::-1])
+    assert student[-1] == 0.0
+    head = [rate for _, rate in recorder.rates]
+    assert head == pytest.approx([10 * rate for rate in student])
+
+
+def test_the_schedule_ends_with_max_steps() -> None:
+    module = HaDis(make_model(), HaDisLoss(4), learning_rate=0.1, warmup_epochs=50)
+    recorder = Recorder()
+    fit(module, max_epochs=100, max_steps=6, callbacks=[recorder])
+    assert len(recorder.rates) == 6
+    assert recorder.rates[-1][0] == pytest.approx(0.1)  # warm-up took all of it
+
+
+def test_final_teacher_momentum() -> None:
+    module = HaDis(
+        make_model(), HaDisLoss(4), teacher_momentum=0.5, final_teacher_momentum=1.0
+    )
+    seen = []
+    update = module.model.update_teacher
+    module.model.update_teacher = lambda m: (seen.append(m), update(m))
+    fit(module, max_epochs=2)
+    assert seen[0] == pytest.approx(0.5)
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(1.0)
+
+
+def test_warm_up_has_no_noise_and_no_labels() -> None:
+    prototypes = prototypes_of(warmup_epochs=1)
+    module = HaDis(make_model(), HaDisLoss(4), prototypes, warmup_epochs=1)
+    noisy, with_labels = [], []
+    forward, criterion = module.model.forward_student, module.criterion.forward
+
+    def forward_student(x: Tensor, diffuse: bool) -> Any:
+        noisy.append(diffuse)
+        return forward(x, diffuse=diffuse)
+
+    def loss(**tensors: Any) -> Any:
+        with_labels.append(tensors["labels"] is not None)
+        return criterion(**tensors)
+
+    module.model.forward_student = forward_student
+    module.criterion.forward = loss
+    fit(module)
+    assert noisy == with_labels == [False] * 8 + [True] * 8
+
+
+@pytest.mark.parametrize(
+    ("weights", "zero"),
+    [
+        ((1.0, 0.1), set()),
+        ((0.0, 0.1), {"hsd"}),
+        ((1.0, 0.0), {"pcl"}),
+        ((0.0, 0.0), {"hsd", "pcl"}),
+    ],
+)
+def test_the_methods_by_flags(weights: tuple[float, float], zero: set[str]) -> None:
+    criterion = HaDisLoss(4, hsd_weight=weights[0], pcl_weight=weights[1])
+    module = HaDis(make_model(), criterion, prototypes_of(), warmup_epochs=1)
+    trainer = fit(module, max_epochs=3)
+    metrics = trainer.callback_metrics
+    for term in ("dsa", "hsd", "pcl"):
+        assert (float(metrics[f"train/loss_{term}"]) == 0) == (term in zero)
+    assert torch.isfinite(metrics["train/loss"])
+
+
+def test_concatenated_views_share_their_statistics() -> None:
+    x0, x1 = torch.randn(2, 10, 3, 2, 2) + 2 * torch.tensor([0.0, 1.0])[
+        :, None, None, None, None
+    ]
+    model = make_model()
+    losses = {}
+    for concatenate in (False, True):
+        module = HaDis(
+            copy.deepcopy(model),
+            HaDisLoss(4),
+            warmup_epochs=9,
+            concatenate_views=concatenate,
+        )
+        losses[concatenate] = module.symmetric_loss(x0, x1, None).loss.item()
+    assert losses[False] != pytest.approx(losses[True], rel=1e-3)
+
+
+def test_symmetric_loss_is_the_mean_of_both_directions() -> None:
+    x0, x1 = torch.randn(2, 10, 3, 2, 2)
+    labels = torch.arange(10) % 4
+    model = make_model().double()
+    x0, x1 = x0.double(), x1.double()
+    module = HaDis(model, HaDisLoss(4), warmup_epochs=9)
+    terms = module.symmetric_loss(x0, x1, labels)
+    z0, p0 = model.forward_student(x0, diffuse=False)
+    z1, p1 = model.forward_student(x1, diffuse=False)
+    t0, t1 = model.forward_teacher(x0), model.forward_teacher(x1)
+    criterion = HaDisLoss(4)
+    one = criterion(student=z0, prediction=p0, teacher=t1, labels=labels)
+    two = criterion(student=z1, prediction=p1, teacher=t0, labels=labels)
+    for term, a, b in zip(terms, one, two, strict=True):
+        torch.testing.assert_close(term, (a + b) / 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be >= 0, got -1"),
+        ({"teacher_momentum": 1.5}, r"teacher_momentum must be in \[0, 1\], got 1.5"),
+        ({"final_teacher_momentum": -1.0}, "final_teacher_momentum must be in"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HaDis(make_model(), HaDisLoss(4), **options)

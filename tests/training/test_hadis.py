@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,9 +204,10 @@ def test_the_methods_by_flags(weights: tuple[float, float], zero: set[str]) -> N
 
 
 def test_concatenated_views_share_their_statistics() -> None:
-    x0, x1 = torch.randn(2, 10, 3, 2, 2) + 2 * torch.tensor([0.0, 1.0])[
-        :, None, None, None, None
-    ]
+    x0, x1 = (
+        torch.randn(2, 10, 3, 2, 2)
+        + 2 * torch.tensor([0.0, 1.0])[:, None, None, None, None]
+    )
     model = make_model()
     losses = {}
     for concatenate in (False, True):

@@ -62,11 +62,13 @@ def fit(
     train_loader: DataLoader[Any],
     folder: Path,
     max_epochs: int = 3,
+    max_steps: int = -1,
     **options: Any,
 ) -> Plain:
     module = Plain(prototypes)
     trainer = pl.Trainer(
         max_epochs=max_epochs,
+        max_steps=max_steps,
         accelerator="cpu",
         callbacks=[prototypes],
         logger=False,
@@ -120,6 +122,11 @@ class TestTraining:
         fit(prototypes, loader(), tmp_path, max_epochs=5)
         assert [record["epoch"] for record in prototypes.history_] == [0, 2, 4, 5]
 
+    def test_after_the_last_step(self, tmp_path: Path) -> None:
+        prototypes = PrototypeKMeans(4, loader(), every_n_epochs=2, random_state=0)
+        fit(prototypes, loader(), tmp_path, max_epochs=5, max_steps=10)
+        assert [record["epoch"] for record in prototypes.history_] == [0, 2, 3]
+
     def test_ids_are_stable(self, tmp_path: Path) -> None:
         """Each k-means starts elsewhere, and still every cluster keeps its id."""
         prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0)
@@ -162,7 +169,7 @@ class TestTraining:
         resumed = PrototypeKMeans(
             4, loader(), warmup_epochs=0, random_state=0, whiten=True
         )
-        fit(resumed, loader(), tmp_path, 2, ckpt_path=tmp_path / "last.ckpt")
+        fit(resumed, loader(), tmp_path, max_epochs=2, ckpt_path=tmp_path / "last.ckpt")
         assert [record["epoch"] for record in resumed.history_] == [0, 1, 2]
         torch.testing.assert_close(resumed.labels_, prototypes.labels_)
 

@@ -1,0 +1,98 @@
+"""HaDis on a folder of images, from lightly's BYOL; pseudo-labels by file name."""
+
+import argparse
+import copy
+
+import pytorch_lightning as pl
+import torch
+import torchvision
+from lightly.data import LightlyDataset
+from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
+from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightly.transforms import BYOLTransform, BYOLView1Transform, BYOLView2Transform
+from lightly.utils.scheduler import cosine_schedule
+from torch import nn
+from torch.utils.data import DataLoader
+
+from hadis_lightly.loss import HaDisLoss
+from hadis_lightly.training import PrototypeKMeans
+from hadis_lightly.transforms import HaDisTestTransform
+
+
+class Model(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        resnet = torchvision.models.resnet18()
+        self.backbone = nn.Sequential(*list(resnet.children())[:-1])
+        self.projection_head = BYOLProjectionHead(512, 1024, 256)
+        self.prediction_head = BYOLPredictionHead(256, 1024, 256)
+
+        self.backbone_momentum = copy.deepcopy(self.backbone)
+        self.projection_head_momentum = copy.deepcopy(self.projection_head)
+        deactivate_requires_grad(self.backbone_momentum)
+        deactivate_requires_grad(self.projection_head_momentum)
+
+        self.criterion = HaDisLoss(n_clusters=10)
+
+    def forward_momentum(self, x):
+        y = self.backbone_momentum(x).flatten(start_dim=1)
+        return self.projection_head_momentum(y).detach()
+
+    embed = forward_momentum  # PrototypeKMeans calls it in evaluation mode
+
+    def one_way(self, x0, x1, labels):
+        t = self.forward_momentum(x1)
+        z = self.projection_head(self.backbone(x0).flatten(start_dim=1))
+        sigma = 0.0 if labels is None else 0.001
+        p = self.prediction_head(z + sigma * torch.randn_like(z))
+        return self.criterion(student=z, prediction=p, teacher=t, labels=labels).loss
+
+    def training_step(self, batch, batch_idx):
+        m = cosine_schedule(self.current_epoch, self.trainer.max_epochs, 0.996, 1)
+        update_momentum(self.backbone, self.backbone_momentum, m=m)
+        update_momentum(self.projection_head, self.projection_head_momentum, m=m)
+        x0, x1 = batch[0]
+        labels = self.prototypes.labels(batch[2])
+        loss = 0.5 * (self.one_way(x0, x1, labels) + self.one_way(x1, x0, labels))
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.06)
+
+
+def main(folder, input_size=224, batch_size=256, max_epochs=200, num_workers=8):
+    model = Model()
+    transform = BYOLTransform(
+        view_1_transform=BYOLView1Transform(input_size=input_size),
+        view_2_transform=BYOLView2Transform(input_size=input_size),
+    )
+    dataset = LightlyDataset(folder, transform=transform)
+    dataloader = DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=num_workers,
+    )
+    clean = LightlyDataset(folder, transform=HaDisTestTransform(input_size))
+    clean_loader = DataLoader(clean, batch_size=batch_size, num_workers=num_workers)
+    model.prototypes = PrototypeKMeans(10, clean_loader, warmup_epochs=max_epochs // 4)
+    trainer = pl.Trainer(
+        max_epochs=max_epochs,
+        accelerator="auto",
+        devices=1,
+        callbacks=[model.prototypes],
+    )
+    trainer.fit(model, dataloader)
+    return model
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder")
+    parser.add_argument("--input-size", type=int, default=224)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--max-epochs", type=int, default=200)
+    parser.add_argument("--num-workers", type=int, default=8)
+    main(**vars(parser.parse_args()))

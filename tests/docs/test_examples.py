@@ -1,0 +1,135 @@
+"""The examples that docs/ shows: they train, and the swap is as short as it says."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from lightly.data import LightlyDataset
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics.cluster import contingency_matrix
+
+from hadis_lightly.loss import HaDisLossTerms
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+MAX_EPOCHS, BATCH_SIZE, IMAGES_PER_CLASS = 4, 6, 7
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def folder(one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two classes of noisy images, red and blue, in folders of their own."""
+    monkeypatch.chdir(tmp_path)  # Lightning logs and saves where it runs
+    pl.seed_everything(0, verbose=False)
+    rng = np.random.default_rng(0)
+    for name, channel in (("red", 0), ("blue", 2)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(IMAGES_PER_CLASS):
+            pixels = rng.integers(0, 128, (20, 24, 3), dtype=np.uint8)
+            pixels[:, :, channel] += 127
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{i}.png")
+    return tmp_path / "images"
+
+
+def train(example: ModuleType, folder: Path) -> pl.LightningModule:
+    module: pl.LightningModule = example.main(
+        str(folder),
+        input_size=32,
+        batch_size=BATCH_SIZE,
+        max_epochs=MAX_EPOCHS,
+        num_workers=0,
+    )
+    assert module.trainer.current_epoch == MAX_EPOCHS
+    assert torch.isfinite(module.trainer.callback_metrics["train/loss"])
+    return module
+
+
+quiet = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers",
+    "ignore:The number of training batches",
+)
+
+
+def assert_ids_are_stable(old: torch.Tensor, new: torch.Tensor) -> None:
+    """No other numbering of the new clusters agrees better with the old labels."""
+    table = contingency_matrix(old, new)
+    best = table[linear_sum_assignment(table, maximize=True)].sum()
+    assert (old == new).sum() == best
+
+
+@quiet
+def test_byol_trains(folder: Path) -> None:
+    train(load("byol"), folder)
+
+
+@quiet
+@pytest.mark.parametrize("name", ["hadis_from_byol", "hadis_from_byol_nearest"])
+def test_hadis_trains(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = load(name)
+    terms: list[HaDisLossTerms] = []
+
+    class Recorded(example.HaDisLoss):  # type: ignore[name-defined, misc]
+        def forward(self, **inputs: torch.Tensor) -> HaDisLossTerms:
+            terms.append(super().forward(**inputs))
+            return terms[-1]
+
+    class Watched(example.PrototypeKMeans):  # type: ignore[name-defined, misc]
+        def cluster(
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int
+        ) -> None:
+            before = [buffer.clone() for buffer in pl_module.buffers()]
+            old_labels = self.labels_ if self.history_ else None
+            super().cluster(trainer, pl_module, epoch)
+            if old_labels is not None:
+                assert_ids_are_stable(old_labels, self.labels_)
+            # The example's embed leaves evaluation mode to the callback.
+            assert all(map(torch.equal, before, pl_module.buffers()))
+            assert pl_module.training
+
+    monkeypatch.setattr(example, "HaDisLoss", Recorded)
+    monkeypatch.setattr(example, "PrototypeKMeans", Watched)
+    module = train(example, folder)
+    prototypes = module.prototypes
+
+    # Two directions per step; no pseudo-labels in the first of four epochs.
+    terms_per_epoch = 2 * (2 * IMAGES_PER_CLASS // BATCH_SIZE)
+    assert len(terms) == terms_per_epoch * MAX_EPOCHS
+    assert all(torch.isfinite(term.loss) for term in terms)
+    assert all(term.pcl == 0 for term in terms[:terms_per_epoch])
+    assert all(term.pcl > 0 for term in terms[terms_per_epoch:])
+
+    assert [row["epoch"] for row in prototypes.history_] == [0, 1, 2, 3, 4]
+    assert set(prototypes.scores_) == {"nmi", "acc", "ari"}
+    filenames = LightlyDataset(str(folder)).get_filenames()
+    assert sorted(filenames)[:2] == ["blue/0.png", "blue/1.png"]
+    order = torch.tensor([13, 0, 6, 6, 7])
+    labels = prototypes.labels([filenames[i] for i in order])
+    assert labels.dtype == torch.long
+    assert torch.equal(labels, prototypes.labels_[order])
+    # By key or by prototype, an image has the same cluster.
+    assert torch.equal(labels, prototypes.nearest(prototypes.embeddings_[order]))
+
+
+@pytest.mark.parametrize(
+    "name, n_changed", [("hadis_from_byol", 15), ("hadis_from_byol_nearest", 13)]
+)
+def test_swap_is_short(name: str, n_changed: int) -> None:
+    """Lines of the new file that are not in the old one, but for title and blanks."""
+    old = (EXAMPLES / "byol.py").read_text().splitlines()[1:]
+    new = (EXAMPLES / f"{name}.py").read_text().splitlines()[1:]
+    lines = [line[2:] for line in difflib.ndiff(old, new) if line.startswith("+ ")]
+    assert len([line for line in lines if line.strip()]) == n_changed

@@ -93,7 +93,7 @@ def _are_names(keys: Keys) -> bool:
 def _as_indices(keys: Keys) -> Tensor:
     try:
         indices = torch.as_tensor(keys)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"keys must be all indices or all names: {error}.") from None
     if indices.is_floating_point() or indices.ndim != 1:
         raise TypeError(

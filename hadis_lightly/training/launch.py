@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -62,26 +63,33 @@ def launch(
         task: What to do with the settings.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+    @contextmanager
+    def errors_in_one_line() -> Iterator[None]:
+        try:
+            yield
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+            if wants_traceback:
+                raise
+            print(f"error: {one_line(error, settings)}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+
     _store(settings, name, description)
 
     def main(config: DictConfig) -> None:
         chosen = _to_settings(config)
         if chosen.output_dir is None:
             chosen.output_dir = HydraConfig.get().runtime.output_dir
-        task(chosen)
+        with errors_in_one_line():
+            task(chosen)
 
     # Left to itself, Hydra prints its errors over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
+    with errors_in_one_line():
         hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
-    except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
-        if wants_traceback:
-            raise
-        print(f"error: {one_line(error, settings)}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 def _store(settings: Settings, name: str, description: str) -> None:

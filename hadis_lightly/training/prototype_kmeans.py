@@ -178,7 +178,11 @@ class PrototypeKMeans(pl.Callback):
     ) -> None:
         """Clusters after every n-th and after the last epoch."""
         epoch = trainer.current_epoch + 1
-        is_last = epoch == trainer.max_epochs or trainer.should_stop
+        is_last = (
+            trainer.should_stop
+            or epoch == trainer.max_epochs
+            or trainer.global_step == trainer.max_steps
+        )
         if is_last or epoch % self.every_n_epochs == 0:
             self.cluster(trainer, pl_module, epoch=epoch)
 

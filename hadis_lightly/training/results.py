@@ -164,6 +164,7 @@ def _versions() -> dict[str, str]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "unknown"
+    versions["torch"] = str(torch.__version__)  # with the build: +cpu, +cu130
     return versions
 
 

@@ -177,7 +177,7 @@ def _new_folder(settings: Settings) -> Path:
     if settings.output_dir is None:
         now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         settings.output_dir = str(Path("runs") / now)
-    wanted = Path(settings.output_dir)
+    wanted = Path(os.path.relpath(settings.output_dir))
     if int(os.environ.get("LOCAL_RANK", 0)) or int(os.environ.get("NODE_RANK", 0)):
         return wanted  # the first process makes it
     for attempt in range(1, 10_000):

@@ -48,7 +48,7 @@ def small_settings(folder: Path, **data: object) -> Settings:
             random_gray_scale=0,
             mean=[0.3],
             std=[0.38],
-        ),  # fmt: skip
+        ),
         model=ModelSettings(backbone="small_convnet", hidden_dim=32, output_dim=16),
         optimizer=OptimizerSettings(warmup_epochs=1),
         clustering=ClusteringSettings(

@@ -20,7 +20,7 @@ from hadis_lightly.transforms import DIGITS_NORMALIZE
 SETTINGS = Settings(
     n_clusters=10,
     data=DataSettings(source="digits"),
-    loader=LoaderSettings(batch_size=128, num_workers=1),
+    loader=LoaderSettings(batch_size=64, num_workers=1),
     views=ViewsSettings(
         input_size=16,
         min_scale=0.7,
@@ -41,16 +41,16 @@ SETTINGS = Settings(
         teacher_momentum=0.99,
     ),
     optimizer=OptimizerSettings(
-        learning_rate=0.4,  # 0.2 for a batch of 128
+        learning_rate=0.56,  # 0.14 for a batch of 64
         weight_decay=1e-4,
-        warmup_epochs=20,
+        warmup_epochs=12,
     ),
     clustering=ClusteringSettings(
-        warmup_epochs=20,
+        warmup_epochs=12,
         whiten=True,
         pixel_baseline=True,
     ),
-    trainer=TrainerSettings(max_epochs=80, accelerator="cpu"),
+    trainer=TrainerSettings(max_epochs=50, accelerator="cpu"),
 )
 
 if __name__ == "__main__":

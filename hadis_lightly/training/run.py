@@ -60,6 +60,7 @@ def run(settings: Settings) -> RunResult:
         module = build_module(settings, source, clean_loader, trainer.world_size)
         prototypes = module.prototypes
         assert prototypes is not None
+        _leave_cores_to_workers(trainer, settings.loader.num_workers)
         _say(trainer, _announcement(settings, source, trainer, folder))
 
         start = time.perf_counter()
@@ -170,6 +171,16 @@ def _device_name(device: torch.device) -> str:
 def _say(trainer: pl.Trainer, text: str) -> None:
     if trainer.is_global_zero:
         print(text, flush=True)
+
+
+def _leave_cores_to_workers(trainer: pl.Trainer, num_workers: int) -> None:
+    """On a CPU, lets PyTorch's threads have the cores that the workers do not need.
+
+    Threads that wait for a core which a worker holds cost several times the work.
+    """
+    if trainer.strategy.root_device.type == "cpu":
+        free = (os.cpu_count() or 1) - num_workers
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), free)))
 
 
 def _new_folder(settings: Settings) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightly.utils.scheduler import CosineWarmupScheduler, cosine_schedule
-from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
@@ -159,7 +159,7 @@ class HaDis(pl.LightningModule):
             )
         self.model.update_teacher(momentum)
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD, and a schedule per step: linear warm-up, then a cosine to 0."""
         prediction_head_lr = self.learning_rate * self.prediction_head_lr_scale
         groups: list[dict[str, Any]] = [

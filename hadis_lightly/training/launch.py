@@ -6,8 +6,9 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -81,10 +82,16 @@ def launch(
 
     def main(config: DictConfig) -> None:
         chosen = _to_settings(config)
+        folder = Path(HydraConfig.get().runtime.output_dir)
         if chosen.output_dir is None:
-            chosen.output_dir = HydraConfig.get().runtime.output_dir
-        with errors_in_one_line():
-            task(chosen)
+            chosen.output_dir = str(folder)
+        try:
+            with errors_in_one_line():
+                task(chosen)
+        finally:
+            with suppress(OSError):  # Hydra made the folder; a failed run left it empty
+                for empty in (folder, *folder.parents[:2]):
+                    empty.rmdir()
 
     # Left to itself, Hydra prints its errors over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"

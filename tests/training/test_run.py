@@ -259,6 +259,7 @@ def test_command_line(
     assert "Traceback" not in output
     if status:
         assert len(output.strip().splitlines()) == 1
+        assert not (tmp_path / "runs").exists()
 
 
 def test_an_unreadable_image_is_named(tmp_path: Path) -> None:

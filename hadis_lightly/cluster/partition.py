@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hadis_lightly.cluster.kmeans import KMeans
+from hadis_lightly.cluster.prepare import check_finite, full_precision
 from hadis_lightly.cluster.scores import match_clusters
 from hadis_lightly.cluster.whitening import Whitening
 
@@ -32,7 +33,7 @@ class Partition:
         """Number of clusters k."""
         return len(self.prototypes)
 
-    @torch.no_grad()
+    @full_precision()
     def predict(self, embeddings: Tensor) -> Tensor:
         """Cluster of each embedding, ``(n,)``.
 
@@ -50,7 +51,7 @@ class Partition:
             1
         )
 
-    @torch.no_grad()
+    @full_precision()
     def confidence(self, embeddings: Tensor, temperature: float = 0.1) -> Tensor:
         """How clearly each embedding lies with its cluster, in (0, 1], ``(n,)``.
 
@@ -136,6 +137,7 @@ def partition_embeddings(
         >>> (partition.predict(embeddings) == partition.labels).all()
         tensor(True)
     """
+    check_finite(embeddings, name="embeddings")
     kmeans = KMeans(
         n_clusters,
         metric="euclidean" if whiten else "cosine",

@@ -114,12 +114,13 @@ def prepare(data: Tensor, *, metric: str, offset: Tensor | None, name: str) -> T
 def full_precision() -> Iterator[None]:
     """No gradients, no autocast, and float32 products that are really float32."""
     # Lightning users often lower it for training: "medium" would mean bfloat16.
-    backends: tuple[Any, ...] = (
-        torch.backends.cuda.matmul,
-        torch.backends.mkldnn.matmul,  # type: ignore[attr-defined]
-    )
-    modern = hasattr(backends[0], "fp32_precision")  # torch >= 2.9
+    backends: tuple[Any, ...] = ()
+    modern = hasattr(torch.backends.cuda.matmul, "fp32_precision")  # torch >= 2.9
     if modern:
+        backends = (
+            torch.backends.cuda.matmul,
+            torch.backends.mkldnn.matmul,  # type: ignore[attr-defined]
+        )
         before = [backend.fp32_precision for backend in backends]
         for backend in backends:
             backend.fp32_precision = "ieee"

@@ -101,7 +101,8 @@ def _largest_loss(
 ) -> Tensor:
     """By how much each row's lead ``(n,)`` can have shrunk, at most."""
     step = after - before
-    apart = torch.cdist(step, step).amax(1)  # (k,)
+    exact = "donot_use_mm_for_euclid_dist"  # the other could come out too small
+    apart = torch.cdist(step, step, compute_mode=exact).amax(1)  # (k,)
     half = half_squared_norms(after, metric=metric)
     half = half - half_squared_norms(before, metric=metric)
     lift = half - half.amin()
@@ -126,8 +127,8 @@ def cluster_sums(
         chunk_size: Rows looked at together; None chooses.
 
     Returns:
-        Sums ``(k, d)`` and counts ``(k,)``, in the widest dtype of the device, so that
-        adding and taking away rows for many iterations leaves no trace.
+        Sums ``(k, d)`` and counts ``(k,)``, added up in the widest dtype of the device,
+        so that many iterations of adding and taking away rows leave little trace.
     """
     wide = accurate_dtype(rows.device)
     sums = torch.zeros(n_clusters, rows.shape[1], dtype=wide, device=rows.device)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from hadis_lightly.cluster.lloyd import accurate_dtype
+
 # Candidate distances held at one time, in elements: restarts are seeded in groups.
 SEEDING_ELEMENTS = 1 << 24
 
@@ -19,7 +21,7 @@ def draw(
     numbers = torch.rand(
         *shape, generator=generator, device=source, dtype=torch.float64
     )
-    return numbers.to(device)
+    return numbers.to(accurate_dtype(device)).to(device)
 
 
 def random_rows(

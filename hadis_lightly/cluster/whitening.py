@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hadis_lightly.cluster.lloyd import accurate_dtype
+from hadis_lightly.cluster.prepare import check_finite, full_precision
+
 
 class Whitening:
     r"""Projects onto the leading principal components, each scaled to variance 1.
@@ -38,17 +41,20 @@ class Whitening:
     def __init__(self, min_components: int = 1) -> None:
         self.min_components = min_components
 
-    @torch.no_grad()
+    @full_precision()
     def fit(self, X: Tensor) -> Whitening:
         """Finds the components of the rows ``(n, d)``; n must be at least 2.
 
         Raises:
-            ValueError: If X is not ``(n, d)`` with n >= 2, or all rows are equal.
+            ValueError: If X is not ``(n, d)`` with n >= 2, a value is not finite, or
+                all rows are equal.
         """
         if X.ndim != 2 or len(X) < 2:
             raise ValueError(f"X must be (n, d) with n >= 2, got {tuple(X.shape)}.")
-        mean = X.double().mean(dim=0)
-        centered = X.double() - mean
+        check_finite(X, name="X")
+        wide = X.to(accurate_dtype(X.device))
+        mean = wide.mean(dim=0)
+        centered = wide - mean
         covariance = centered.T @ centered / len(X)
         variances, directions = torch.linalg.eigh(covariance)
         variances, directions = variances.flip(0), directions.flip(1)
@@ -65,6 +71,7 @@ class Whitening:
         self.components_ = components.to(X.dtype)
         return self
 
+    @full_precision()
     def transform(self, X: Tensor) -> Tensor:
         """Returns the whitened rows, ``(n, n_components_)``."""
         return (X - self.mean_) @ self.components_

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,7 @@ def build_source(settings: Settings) -> ImageSource:
         raise SettingsError(
             f"n_clusters is {settings.n_clusters}, but there are only {n} images."
         )
-    if settings.loader.batch_size > n:
-        raise SettingsError(
-            f"loader.batch_size is {settings.loader.batch_size}, but there are only "
-            f"{n} images: no batch would be full."
-        )
+    check_batches(settings, n)
     for name in ("mean", "std"):
         given = len(getattr(settings.views, name))
         if given != source.num_channels:
@@ -62,6 +59,28 @@ def build_source(settings: Settings) -> ImageSource:
                 f"{source.num_channels} channels."
             )
     return source
+
+
+def check_batches(settings: Settings, n: int, world_size: int = 1) -> None:
+    """Checks that ``n`` images fill a batch on every device.
+
+    Raises:
+        SettingsError: If they do not.
+    """
+    size = settings.loader.batch_size
+    if size * world_size > n:
+        times = f" on each of {world_size} devices" if world_size > 1 else ""
+        raise SettingsError(
+            f"loader.batch_size is {size}{times}, but there are only {n} images: no "
+            "batch would be full."
+        )
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def build_loaders(
@@ -75,7 +94,11 @@ def build_loaders(
     normalize = {"mean": views.pop("mean"), "std": views.pop("std")}
     train_transform = HaDisTransform(**views, normalize=normalize)
     clean_transform = HaDisTestTransform(views["input_size"], normalize=normalize)
+    is_on_cpu = not torch.cuda.is_available() or settings.trainer.accelerator == "cpu"
     num_workers = settings.loader.num_workers
+    if num_workers is None:
+        # The GPU needs all the views that the cores can make; a CPU has to train, too.
+        num_workers = min(8, available_cores() // 2 if is_on_cpu else available_cores())
     train_loader = DataLoader(
         IndexedDataset(source, train_transform),
         batch_size=settings.loader.batch_size,
@@ -83,7 +106,7 @@ def build_loaders(
         drop_last=True,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        pin_memory=settings.trainer.accelerator != "cpu",
+        pin_memory=not is_on_cpu,
     )
     # NOTE: Without augmentation, images in memory come faster than from a worker.
     clean_workers = 0 if isinstance(source, ArraySource) else num_workers
@@ -91,18 +114,35 @@ def build_loaders(
         IndexedDataset(source, clean_transform),
         batch_size=max(512, settings.loader.batch_size),
         num_workers=clean_workers,
+        pin_memory=not is_on_cpu,
         persistent_workers=clean_workers > 0,
     )
     return train_loader, clean_loader
 
 
+def build_prototypes(
+    settings: Settings, clean_loader: DataLoader[Any]
+) -> PrototypeKMeans:
+    """The callback that clusters."""
+    options = settings.clustering
+    return PrototypeKMeans(
+        settings.n_clusters,
+        clean_loader,
+        warmup_epochs=options.warmup_epochs,
+        every_n_epochs=options.every_n_epochs,
+        n_init=options.n_init,
+        whiten=options.whiten,
+        random_state=settings.seed,
+    )
+
+
 def build_module(
     settings: Settings,
     source: ImageSource,
-    clean_loader: DataLoader[Any],
+    prototypes: PrototypeKMeans,
     world_size: int = 1,
 ) -> HaDis:
-    """The networks, the loss and the callback, in one module."""
+    """The networks and the loss, in one module."""
     choice, optimizer = settings.model, settings.optimizer
     backbone = build_backbone(choice.backbone, source.num_channels)
     input_dim = feature_dim(backbone, source.num_channels, settings.views.input_size)
@@ -114,7 +154,7 @@ def build_module(
         latent_std=choice.latent_std,
     )
     # Convolutions run up to twice as fast so, and compute the same.
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)
     criterion = HaDisLoss(
         settings.n_clusters,
         hsd_weight=choice.hsd_weight,
@@ -122,15 +162,6 @@ def build_module(
         hsd_temperature=choice.hsd_temperature,
         pcl_temperature=choice.pcl_temperature,
         gather_distributed=settings.trainer.gather_distributed,
-    )
-    prototypes = PrototypeKMeans(
-        settings.n_clusters,
-        clean_loader,
-        warmup_epochs=settings.clustering.warmup_epochs,
-        every_n_epochs=settings.clustering.every_n_epochs,
-        n_init=settings.clustering.n_init,
-        whiten=settings.clustering.whiten,
-        random_state=settings.seed,
     )
     global_batch_size = settings.loader.batch_size * world_size
     module = HaDis(
@@ -146,15 +177,18 @@ def build_module(
         final_teacher_momentum=choice.final_teacher_momentum,
         concatenate_views=choice.concatenate_views,
     )
-    # Into the checkpoint, so that the networks can be built again from it alone.
+    # Into the checkpoint, so that it says what it was made with.
     module.save_hyperparameters(asdict(settings), logger=False)
     return module
 
 
-def build_trainer(settings: Settings, folder: Path) -> pl.Trainer:
+def build_trainer(
+    settings: Settings, prototypes: PrototypeKMeans, folder: Path
+) -> pl.Trainer:
     """Lightning's trainer, with loggers and checkpoints below the folder."""
     options = settings.trainer
     callbacks: list[Callback] = [
+        prototypes,  # first, so that the bar shows its scores at once
         LearningRateMonitor(logging_interval="epoch"),
         ModelCheckpoint(
             dirpath=folder / "checkpoints",

@@ -8,6 +8,7 @@ the paper's for CIFAR-10.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -41,8 +42,9 @@ class LoaderSettings:
 
     batch_size: int = 256
     """Images per step and device."""
-    num_workers: int = 8
-    """Processes that load and augment; 0 loads in the main process."""
+    num_workers: int | None = None
+    """Processes that load and augment; by default as many as there are cores, at most
+    8, and half of them where the cores train as well. 0 loads in the main process."""
 
 
 @dataclass
@@ -136,8 +138,8 @@ class TrainerSettings:
     """Stop after so many steps, if not -1; schedules end there."""
     accelerator: str = "auto"
     """auto, cpu, gpu, ..."""
-    devices: str = "auto"
-    """Number of devices, or auto."""
+    devices: str = "1"
+    """Number of devices, or auto for all."""
     strategy: str = "auto"
     """auto, ddp, ..."""
     precision: str = "32-true"
@@ -195,6 +197,11 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "trainer.max_steps": (-1, None),
     "trainer.checkpoint_every_n_epochs": (1, None),
 }
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "data.source": SOURCE_NAMES,
+    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", "64-true"),
+}
 _POSITIVE = (
     "model.hsd_temperature",
     "model.pcl_temperature",
@@ -223,21 +230,27 @@ def check_settings(settings: Settings) -> None:
             raise SettingsError(f"{name} must be > 0, got {value}.")
     if settings.trainer.max_steps == 0:
         raise SettingsError("trainer.max_steps must be -1 or at least 1, got 0.")
-    if settings.data.source not in SOURCE_NAMES:
-        names = ", ".join(SOURCE_NAMES)
+    for name, choices in _CHOICES.items():
+        choice = _get(settings, name)
+        if choice not in choices:
+            names = ", ".join(choices)
+            raise SettingsError(f"{name} must be one of {names}, got {choice!r}.")
+    devices = settings.trainer.devices
+    if devices != "auto" and not (devices.isdigit() and int(devices) > 0):
+        raise SettingsError(f"trainer.devices must be auto or >= 1, got {devices!r}.")
+    accelerator = settings.trainer.accelerator
+    has_gpu = torch.cuda.is_available() or (
+        accelerator == "gpu" and torch.backends.mps.is_available()
+    )
+    if accelerator in ("gpu", "cuda") and not has_gpu:
         raise SettingsError(
-            f"data must be one of {names}, got {settings.data.source!r}."
-        )
-    wants_cuda = settings.trainer.accelerator in ("gpu", "cuda")
-    if wants_cuda and not torch.cuda.is_available():
-        raise SettingsError(
-            f"trainer.accelerator={settings.trainer.accelerator}, but PyTorch "
+            f"trainer.accelerator={accelerator}, but PyTorch "
             f"{torch.__version__} finds no CUDA device. Set trainer.accelerator=cpu."
         )
 
 
-def _get(settings: Settings, name: str) -> float | None:
-    value: object = settings
+def _get(settings: Settings, name: str) -> Any:
+    value: Any = settings
     for part in name.split("."):
         value = getattr(value, part)
-    return value  # type: ignore[return-value]
+    return value

@@ -57,6 +57,8 @@ def embed_dataset(
                 )
             images, batch_targets, batch_keys = batch
             images = images.to(module.device, non_blocking=True)
+            if trainer is not None:
+                images = trainer.precision_plugin.convert_input(images)
             embeddings.append(F.normalize(embed(images).float(), dim=1))
             targets.append(torch.as_tensor(batch_targets).cpu())
             keys.append(batch_keys)

@@ -101,8 +101,12 @@ class HaDis(pl.LightningModule):
         return self.model.embed(x)
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Brings the prototypes along into the trainer."""
-        return [] if self.prototypes is None else [self.prototypes]
+        """Brings the prototypes along, unless the trainer has them already."""
+        prototypes = self.prototypes
+        attached = self.trainer.callbacks  # type: ignore[attr-defined]
+        if prototypes is None or prototypes in attached:
+            return []
+        return [prototypes]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1), targets, keys)``."""

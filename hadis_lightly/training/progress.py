@@ -73,7 +73,7 @@ class RunProgressBar(ProgressBar):
         if self._bar is not None or not self._is_enabled:
             return
         now = time.monotonic()
-        is_last = trainer.current_epoch + 1 == trainer.max_epochs
+        is_last = trainer.global_step >= trainer.estimated_stepping_batches
         if is_last or now - self._last_line >= 20 * self.refresh_seconds:
             self._last_line = now
             done = trainer.global_step - self._first_step

@@ -97,6 +97,7 @@ class PrototypeKMeans(pl.Callback):
         self.history_: list[dict[str, float]] = []
         self.partition_: Partition | None = None
         self._keys: KeyIndex | None = None
+        self._is_restored = False
         self._epoch = 0
 
     def labels(self, keys: Keys) -> Tensor | None:
@@ -162,10 +163,11 @@ class PrototypeKMeans(pl.Callback):
     ) -> None:
         """Clusters before the first epoch, unless a checkpoint brought the labels."""
         self._epoch = trainer.current_epoch
-        if self._keys is None:
-            self.cluster(trainer, pl_module, epoch=0)
-        elif self.partition_ is not None:
+        if self.partition_ is not None and self._is_restored:
             self.partition_ = self.partition_.to(pl_module.device)
+        else:
+            self.cluster(trainer, pl_module, epoch=trainer.current_epoch)
+        self._is_restored = False
 
     def on_train_epoch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
@@ -211,6 +213,14 @@ class PrototypeKMeans(pl.Callback):
         embeddings = embedded.embeddings[rows_there]
         self.embeddings_ = _take_from_first_process(embeddings)
         self.targets_ = embedded.targets[rows]
+        if not torch.isfinite(self.embeddings_).all():
+            reason = "training has diverged; a lower learning rate may help"
+            if epoch == 0:
+                reason = "an image or a weight is not finite"
+            raise ValueError(
+                f"embeddings contain NaN or infinite values after {epoch} epochs: "
+                f"{reason}."
+            )
         self.partition_ = self._partition(self.embeddings_)
         seconds = time.perf_counter() - start
         self.scores_ = self._score()
@@ -235,8 +245,11 @@ class PrototypeKMeans(pl.Callback):
         )
         if self.partition_ is not None:
             partition = partition.renumbered(self.partition_.labels)
-        for tensor in (partition.labels, partition.centers, partition.prototypes):
-            _take_from_first_process(tensor)
+        if lightly_dist.world_size() > 1:
+            # Components may come with another sign or order: all from one process.
+            shared = [partition.to("cpu")]
+            torch_dist.broadcast_object_list(shared, src=0)
+            partition = shared[0].to(embeddings.device)
         return partition
 
     def _score(self) -> dict[str, float]:
@@ -262,6 +275,7 @@ class PrototypeKMeans(pl.Callback):
             self.partition_ = Partition.from_state_dict(state_dict["partition"])
             self.scores_ = state_dict["scores"]
             self.history_ = state_dict["history"]
+            self._is_restored = True
 
 
 def _take_from_first_process(tensor: Tensor) -> Tensor:

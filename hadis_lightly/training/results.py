@@ -26,6 +26,9 @@ _PACKAGES = (
     "numpy", "hydra-core",
 )  # fmt: skip
 
+# A picture of more could not be read, and takes long to draw.
+_MAX_GALLERY_ROWS, _MAX_CONFUSION_SIDE = 60, 200
+
 
 @dataclass
 class RunResult:
@@ -101,7 +104,7 @@ def draw_figures(
     similarity = prototypes.embeddings_ @ prototypes.prototypes_.T
     own = similarity.cpu().gather(1, labels.unsqueeze(1)).squeeze(1)
     rows, titles = [], []
-    for cluster, name in enumerate(names):
+    for cluster, name in enumerate(names[:_MAX_GALLERY_ROWS]):
         members = (labels == cluster).nonzero().squeeze(1)
         typical = members[own[members].argsort(descending=True)][:n_columns]
         rows.append([source[int(index)][0] for index in typical])
@@ -122,7 +125,7 @@ def draw_figures(
             random_state=random_state,
         ),
     }
-    if (prototypes.targets_ >= 0).any():
+    if (prototypes.targets_ >= 0).any() and len(names) <= _MAX_CONFUSION_SIDE:
         _, table = match_clusters(prototypes.targets_, labels)
         class_names = source.class_names or [str(i) for i in range(len(table))]
         drawings["confusion.png"] = lambda path: figures.draw_confusion(

@@ -163,10 +163,18 @@ def test_images_without_labels(tmp_path: Path) -> None:
         ("model", "pcl_weight", -0.1, "model.pcl_weight must be >= 0, got -0.1."),
         ("model", "backbone", "resnet19", "backbone 'resnet19' is neither one of"),
         ("views", "mean", [0.1] * 3, "views.mean has 3 values, but the images have 1"),
-        ("data", "source", "mnist", "data must be one of digits, cifar10, npz, folder"),
+        (
+            "data",
+            "source",
+            "mnist",
+            "data.source must be one of digits, cifar10",
+        ),
         ("data", "path", "x", "data=digits takes no path"),
         ("trainer", "max_steps", 0, "trainer.max_steps must be -1 or at least 1"),
         ("optimizer", "learning_rate", 0.0, "optimizer.learning_rate must be > 0"),
+        ("trainer", "devices", "0", "trainer.devices must be auto or >= 1, got '0'"),
+        ("trainer", "accelerator", "abacus", "trainer.accelerator must be one of auto"),
+        ("trainer", "precision", "8", "trainer.precision must be one of 32-true"),
     ],
 )
 def test_bad_settings(
@@ -176,6 +184,38 @@ def test_bad_settings(
     setattr(getattr(settings, section) if section else settings, name, value)
     with pytest.raises(ValueError, match=re.escape(message)):
         run(settings)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_precision(precision: str, tmp_path: Path) -> None:
+    settings = small_settings(tmp_path / "run")
+    settings.trainer.precision = precision
+    assert set(run(settings).scores) == {"nmi", "acc", "ari"}
+
+
+def test_training_that_diverges_says_so(tmp_path: Path) -> None:
+    settings = small_settings(tmp_path / "run")
+    settings.optimizer.learning_rate = 1e30
+    with pytest.raises(ValueError, match="training has diverged"):
+        run(settings)
+
+
+def test_images_of_many_sizes(tmp_path: Path) -> None:
+    """Also where the pixels are clustered: they have to come to one size."""
+    folder = tmp_path / "photos"
+    for kind, color in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+        (folder / kind).mkdir(parents=True)
+        for i in range(10):
+            size = (8 + i, 9 + 2 * i)
+            Image.new("RGB", size, color).save(folder / kind / f"{i}.png")
+    settings = small_settings(
+        tmp_path / "run", source="folder", path=str(folder), limit=None
+    )
+    settings.n_clusters = 2
+    settings.views.mean, settings.views.std = [0.3] * 3, [0.4] * 3
+    settings.loader.batch_size = 10
+    result = run(settings)
+    assert result.pixel_scores == {"nmi": 1.0, "acc": 1.0, "ari": 1.0}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

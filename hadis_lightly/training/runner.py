@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import time
@@ -15,14 +16,18 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.cluster import KMeans, clustering_scores
-from hadis_lightly.data import ImageSource
+from hadis_lightly.data import ArraySource, ImageSource
 from hadis_lightly.training.build import (
+    available_cores,
     build_loaders,
     build_module,
+    build_prototypes,
     build_source,
     build_trainer,
+    check_batches,
 )
 from hadis_lightly.training.config import Settings, check_settings
 from hadis_lightly.training.results import (
@@ -50,24 +55,24 @@ def run(settings: Settings) -> RunResult:
         SettingsError: If a setting is out of range or does not fit the data.
         DataError: If the data cannot be read.
     """
+    settings = copy.deepcopy(settings)
     check_settings(settings)
     source = build_source(settings)
     with _quiet_lightning():
         pl.seed_everything(settings.seed, workers=True, verbose=False)
-        folder = _new_folder(settings)
-        trainer = build_trainer(settings, folder)
         train_loader, clean_loader = build_loaders(settings, source)
-        module = build_module(settings, source, clean_loader, trainer.world_size)
-        prototypes = module.prototypes
-        assert prototypes is not None
-        _leave_cores_to_workers(trainer, settings.loader.num_workers)
+        prototypes = build_prototypes(settings, clean_loader)
+        folder = _new_folder(settings)
+        trainer = build_trainer(settings, prototypes, folder)
+        check_batches(settings, len(source), trainer.world_size)
+        module = build_module(settings, source, prototypes, trainer.world_size)
         _say(trainer, _announcement(settings, source, trainer, folder))
 
         start = time.perf_counter()
-        trainer.fit(module, train_loader)
+        with _cores_left_by_workers(trainer, train_loader.num_workers):
+            trainer.fit(module, train_loader)
         seconds = time.perf_counter() - start
-        if not trainer.interrupted:
-            trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
+        trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
 
     result = RunResult(
         scores=prototypes.scores_,
@@ -79,12 +84,14 @@ def run(settings: Settings) -> RunResult:
     )
     if not trainer.is_global_zero:
         return result
+    device = _device_name(module.device)
+    write_assignments(folder, source, prototypes)
+    write_results(result, settings, device)  # first, lest a picture cost a long run
     if settings.clustering.pixel_baseline:
         result.pixel_scores = pixel_scores(source, settings)
     title = f"{result.method}, {_scores_line(result.scores)}"
     result.figures = draw_figures(folder, source, prototypes, title, settings.seed)
-    write_assignments(folder, source, prototypes)
-    write_results(result, settings, _device_name(module.device))
+    write_results(result, settings, device)
     _say(trainer, summary(result))
     return result
 
@@ -101,12 +108,11 @@ def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | 
     if not (source.targets >= 0).any():
         return None
     side = settings.views.input_size
-    sizes = {source[i][0].size for i in range(min(100, len(source)))}
     pixels = []
     for i in range(len(source)):
         image = source[i][0]
-        # Images of one size are taken as they are, others brought to one.
-        image = image if len(sizes) == 1 else image.resize((side, side))
+        if not isinstance(source, ArraySource):  # whose images are of one size
+            image = image.resize((side, side))
         pixels.append(np.asarray(image, dtype=np.float32).ravel() / 255)
     kmeans = KMeans(
         settings.n_clusters,
@@ -123,7 +129,7 @@ def summary(result: RunResult) -> str:
     figures = "  ".join(path.name for path in result.figures)
     lines = [
         "",
-        f"{result.epochs} epochs in {minutes} min {seconds:02} s",
+        f"epochs: {result.epochs}, time: {minutes} min {seconds:02} s",
         f"{result.output_dir}/",
         "  results.json  assignments.csv  metrics.csv  settings.yaml",
         "  checkpoints/last.ckpt  tensorboard/",
@@ -173,14 +179,20 @@ def _say(trainer: pl.Trainer, text: str) -> None:
         print(text, flush=True)
 
 
-def _leave_cores_to_workers(trainer: pl.Trainer, num_workers: int) -> None:
-    """On a CPU, lets PyTorch's threads have the cores that the workers do not need.
+@contextmanager
+def _cores_left_by_workers(trainer: pl.Trainer, num_workers: int) -> Iterator[None]:
+    """On a CPU, gives PyTorch as many threads as the workers leave cores.
 
-    Threads that wait for a core which a worker holds cost several times the work.
+    A thread that waits for a core which a worker holds makes all others wait.
     """
+    threads = torch.get_num_threads()
     if trainer.strategy.root_device.type == "cpu":
-        free = (os.cpu_count() or 1) - num_workers
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), free)))
+        free = available_cores() - num_workers
+        torch.set_num_threads(max(1, min(threads, free)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _new_folder(settings: Settings) -> Path:
@@ -189,7 +201,7 @@ def _new_folder(settings: Settings) -> Path:
         now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         settings.output_dir = str(Path("runs") / now)
     wanted = Path(os.path.relpath(settings.output_dir))
-    if int(os.environ.get("LOCAL_RANK", 0)) or int(os.environ.get("NODE_RANK", 0)):
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
         return wanted  # the first process makes it
     for attempt in range(1, 10_000):
         folder = wanted if attempt == 1 else Path(f"{wanted}-{attempt}")

@@ -15,12 +15,13 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.training.config import DataSettings, Settings
-from hadis_lightly.training.run import run
+from hadis_lightly.training.runner import run
 
 _HELP = """{description}
 
@@ -35,6 +36,18 @@ HYDRA_FULL_ERROR=1 shows the traceback of an error.
 Settings and their values here:
 
 $CONFIG"""
+
+
+# What a setting, the data or the machine can cause; anything else is a bug of ours.
+_EXPECTED = (
+    HydraException,
+    OmegaConfBaseException,
+    MisconfigurationException,
+    ImportError,
+    OSError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass
@@ -69,7 +82,7 @@ def launch(
     def errors_in_one_line() -> Iterator[None]:
         try:
             yield
-        except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+        except _EXPECTED as error:
             if wants_traceback:
                 raise
             print(f"error: {one_line(error, settings)}", file=sys.stderr)
@@ -85,6 +98,8 @@ def launch(
         folder = Path(HydraConfig.get().runtime.output_dir)
         if chosen.output_dir is None:
             chosen.output_dir = str(folder)
+        if not wants_traceback:  # nor should processes that are started from here
+            del os.environ["HYDRA_FULL_ERROR"]
         try:
             with errors_in_one_line():
                 task(chosen)
@@ -103,7 +118,9 @@ def _store(settings: Settings, name: str, description: str) -> None:
     """Tells Hydra the settings, the data by name, and where results go."""
     store = ConfigStore.instance()
     for source in SOURCE_NAMES:
-        store.store(group="data", name=source, node=DataSettings(source=source))
+        is_own = source == settings.data.source
+        node = settings.data if is_own else DataSettings(source=source)
+        store.store(group="data", name=source, node=node)
     time = "${now:%Y-%m-%d_%H-%M-%S}"
     composed = _Composed(
         **{f.name: getattr(settings, f.name) for f in fields(settings)},
@@ -150,10 +167,10 @@ def one_line(error: BaseException, settings: Settings) -> str:
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
-        # A DataLoader's worker puts its traceback in front of the message.
-        last = lines[-1] if lines else type(error).__name__
-        _, _, message = last.rpartition("Error: ")
-        return message
+        if any(line.startswith("Traceback") for line in lines):
+            # A DataLoader's worker puts its traceback in front of the message.
+            return lines[-1].partition("Error: ")[2] or lines[-1]
+        return " ".join(lines) or type(error).__name__
     cause = error.__cause__
     if cause is not None:
         lines += [line.strip() for line in str(cause).splitlines() if line.strip()]

@@ -1,7 +1,14 @@
-"""HaDis on handwritten digits: 1,797 images, embedded in scikit-learn.
+"""HaDis on handwritten digits: 1,797 images of 8 x 8, embedded in scikit-learn.
 
-python recipes/digits.py
+python recipes/digits.py                                    # what `make demo` runs
 python recipes/digits.py --multirun seed=0,1,2,3,4
+python recipes/digits.py clustering.whiten=false            # k-means as in the paper
+
+Hardware  2 CPU cores, under 3 minutes.
+Expected  ACC 0.970, 0.964 to 0.981 over seeds 0 to 4; NMI 0.941, ARI 0.935; k-means on
+          the pixels 0.793. Measured by us, see docs/results/digits.md.
+Settings  ours, not the paper's, which has no digits; tuned by looking at the labels,
+          on other seeds. NOTE: whitening is not in the paper.
 """
 
 from hadis_lightly.training import (

@@ -55,7 +55,6 @@ def write_results(result: RunResult, settings: Settings, device: str) -> None:
         "figures": [path.name for path in result.figures],
         "seed": settings.seed,
         "device": device,
-        "threads": torch.get_num_threads(),
         "commit": _commit(),
         "versions": _versions(),
         "settings": asdict(settings),

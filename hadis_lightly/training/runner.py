@@ -66,12 +66,12 @@ def run(settings: Settings) -> RunResult:
         trainer = build_trainer(settings, prototypes, folder)
         check_batches(settings, len(source), trainer.world_size)
         module = build_module(settings, source, prototypes, trainer.world_size)
-        _say(trainer, _announcement(settings, source, trainer, folder))
-
-        start = time.perf_counter()
         with _cores_left_by_workers(trainer, train_loader.num_workers):
+            device = _device_name(trainer.strategy.root_device)
+            _say(trainer, _announcement(settings, source, trainer, folder))
+            start = time.perf_counter()
             trainer.fit(module, train_loader)
-        seconds = time.perf_counter() - start
+            seconds = time.perf_counter() - start
         trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
 
     result = RunResult(
@@ -84,7 +84,6 @@ def run(settings: Settings) -> RunResult:
     )
     if not trainer.is_global_zero:
         return result
-    device = _device_name(module.device)
     write_assignments(folder, source, prototypes)
     write_results(result, settings, device)  # first, lest a picture cost a long run
     if settings.clustering.pixel_baseline:

@@ -76,7 +76,8 @@ def launch(
         description: First words of the help.
         task: What to do with the settings.
     """
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    asked = os.environ.get("HYDRA_FULL_ERROR", "0")
+    wants_traceback = asked == "1"
 
     @contextmanager
     def errors_in_one_line() -> Iterator[None]:
@@ -98,12 +99,14 @@ def launch(
         folder = Path(HydraConfig.get().runtime.output_dir)
         if chosen.output_dir is None:
             chosen.output_dir = str(folder)
-        if not wants_traceback:  # nor should processes that are started from here
-            del os.environ["HYDRA_FULL_ERROR"]
         try:
             with errors_in_one_line():
+                os.environ["HYDRA_FULL_ERROR"] = (
+                    asked  # as other processes should see it
+                )
                 task(chosen)
         finally:
+            os.environ["HYDRA_FULL_ERROR"] = "1"
             with suppress(OSError):  # Hydra made the folder; a failed run left it empty
                 for empty in (folder, *folder.parents[:2]):
                     empty.rmdir()

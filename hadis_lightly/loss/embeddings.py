@@ -15,8 +15,9 @@ def check_embeddings(**embeddings: Tensor) -> None:
         **embeddings: The tensors, under the names that the caller knows them by.
 
     Raises:
-        TypeError: If one is not a floating point tensor.
-        ValueError: If one is not ``(n, d)`` with ``n, d >= 1``, or if shapes differ.
+        TypeError: If one is not a floating point tensor, or only some are float64.
+        ValueError: If one is not ``(n, d)`` with ``n, d >= 1``, or if shapes or
+            devices differ.
     """
     first_name, first = next(iter(embeddings.items()))
     for name, embedding in embeddings.items():
@@ -29,6 +30,15 @@ def check_embeddings(**embeddings: Tensor) -> None:
         if embedding.shape != first.shape:
             raise ValueError(
                 f"{name} has shape {shape}, but {first_name} has {tuple(first.shape)}."
+            )
+        if embedding.device != first.device:
+            raise ValueError(
+                f"{name} is on {embedding.device}, but {first_name} on {first.device}."
+            )
+        if (embedding.dtype == torch.float64) != (first.dtype == torch.float64):
+            raise TypeError(
+                f"{name} is {embedding.dtype}, but {first_name} is {first.dtype}: "
+                "float64 goes with float64 only."
             )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 import torch.nn.functional as F
 from lightly.utils import dist as lightly_dist
@@ -78,7 +80,10 @@ def check_labels(labels: Tensor, n: int, n_clusters: int) -> None:
         ValueError: If they are not ``(n,)``, or one is out of range. On an
             accelerator the range is asserted there, without waiting for it.
     """
-    if not isinstance(labels, Tensor) or labels.is_floating_point():
+    is_integer = isinstance(labels, Tensor) and not (
+        labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
+    )
+    if not is_integer:
         kind = getattr(labels, "dtype", type(labels).__name__)
         raise TypeError(f"labels must be an integer tensor, got {kind}.")
     if labels.shape != (n,):
@@ -95,7 +100,9 @@ def check_labels(labels: Tensor, n: int, n_clusters: int) -> None:
 
 
 def check_n_clusters(n_clusters: int) -> int:
-    """Returns the number of clusters if it is at least 2, else raises."""
+    """Returns the number of clusters if it is an integer of at least 2, else raises."""
+    if not isinstance(n_clusters, Integral) or isinstance(n_clusters, bool):
+        raise TypeError(f"n_clusters must be an integer, got {n_clusters!r}.")
     if n_clusters < 2:
         raise ValueError(f"n_clusters must be at least 2, got {n_clusters}.")
     return n_clusters

@@ -180,9 +180,16 @@ class HaDis(pl.LightningModule):
             momentum=self.momentum,
             weight_decay=self.weight_decay,
         )
+        if math.isinf(self.trainer.estimated_stepping_batches):
+            raise ValueError(
+                "the trainer has neither max_epochs nor max_steps, but the schedule of "
+                "the learning rate has to end somewhere."
+            )
         max_steps = int(self.trainer.estimated_stepping_batches)
         accumulated = self.trainer.accumulate_grad_batches
-        steps_per_epoch = math.ceil(self.trainer.num_training_batches / accumulated)
+        steps_per_epoch = max_steps  # of a loader without a length, the most it can be
+        if not math.isinf(self.trainer.num_training_batches):
+            steps_per_epoch = math.ceil(self.trainer.num_training_batches / accumulated)
         scheduler = CosineWarmupScheduler(
             optimizer,
             warmup_epochs=min(self.warmup_epochs * steps_per_epoch, max_steps),

@@ -67,7 +67,10 @@ class KeyIndex:
                 rows = [self._row_of_name[str(name)] for name in keys]
             except KeyError as error:
                 raise ValueError(_unknown(error.args[0])) from None
-            return torch.tensor(rows, dtype=torch.long, device=device)
+            found = torch.tensor(rows, dtype=torch.long)
+            if torch.device(device).type == "cuda":
+                found = found.pin_memory()  # else the copy would stall the device
+            return found.to(device, non_blocking=True)
         indices = _as_indices(keys).to(device, non_blocking=True)
         if self._row_of_index.device != indices.device:
             self._row_of_index = self._row_of_index.to(indices.device)

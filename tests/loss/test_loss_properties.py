@@ -199,6 +199,13 @@ X = torch.ones(4, 3)
         (lambda: HSDLoss(float("nan")), ValueError, "temperature must be > 0, got nan"),
         (lambda: PCLLoss(3, temperature=-1), ValueError, "temperature must be > 0"),
         (lambda: PCLLoss(1), ValueError, "n_clusters must be at least 2, got 1"),
+        (lambda: HaDisLoss(2.5), TypeError, "n_clusters must be an integer, got 2.5"),
+        (lambda: HSDLoss()(X, X.double()), TypeError, "float64 goes with float64 only"),
+        (
+            lambda: PCLLoss(3)(X, X, torch.ones(4, dtype=torch.bool)),
+            TypeError,
+            "labels must be an integer tensor, got torch.bool",
+        ),
         (lambda: HaDisLoss(0), ValueError, "n_clusters must be at least 2, got 0"),
         (lambda: HaDisLoss(3, hsd_weight=-1), ValueError, "hsd_weight must be >= 0"),
         (lambda: HaDisLoss(3, pcl_weight=-1), ValueError, "pcl_weight must be >= 0"),

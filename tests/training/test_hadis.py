@@ -151,6 +151,12 @@ def test_the_schedule_ends_with_max_steps() -> None:
     assert recorder.rates[-1][0] == pytest.approx(0.1)  # warm-up took all of it
 
 
+def test_a_schedule_without_an_end() -> None:
+    module = HaDis(make_model(), HaDisLoss(4))
+    with pytest.raises(ValueError, match="neither max_epochs nor max_steps"):
+        fit(module, max_epochs=-1)
+
+
 def test_final_teacher_momentum() -> None:
     module = HaDis(
         make_model(), HaDisLoss(4), teacher_momentum=0.5, final_teacher_momentum=1.0

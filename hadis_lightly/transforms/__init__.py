@@ -2,6 +2,9 @@
 
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 
+from hadis_lightly.transforms.batched_test_transform import BatchedTestTransform
+from hadis_lightly.transforms.batched_views import BatchedViews
+from hadis_lightly.transforms.crop_transform import HaDisCropTransform
 from hadis_lightly.transforms.hadis_test_transform import HaDisTestTransform
 from hadis_lightly.transforms.hadis_transform import HaDisTransform, HaDisViewTransform
 from hadis_lightly.transforms.normalize import (
@@ -16,6 +19,9 @@ __all__ = [
     "CIFAR100_NORMALIZE",
     "DIGITS_NORMALIZE",
     "IMAGENET_NORMALIZE",
+    "BatchedTestTransform",
+    "BatchedViews",
+    "HaDisCropTransform",
     "HaDisTestTransform",
     "HaDisTransform",
     "HaDisViewTransform",

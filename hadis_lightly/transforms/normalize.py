@@ -56,6 +56,7 @@ class ToNormalizedTensor:
     """
 
     def __init__(self, normalize: Mapping[str, Sequence[float]] | None) -> None:
+        self.normalize = normalize
         if normalize is None:
             normalize = {"mean": [0.0], "std": [1.0]}
             self.num_channels: int | None = None

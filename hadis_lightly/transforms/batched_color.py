@@ -1,0 +1,249 @@
+"""Colour jitter, grey, blur and solarisation of a batch, each image its own way.
+
+Images are planes, ``(c, m, h, w)``, of floats in 0..1: the channel comes first, so that
+every operation runs over contiguous memory. Like torchvision on float images, nothing
+is rounded to levels on the way. Where a mask over pixels would do, there is arithmetic
+instead: a CPU is an order of magnitude slower at masks. What is changed in place is
+always a tensor that was made here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from hadis_lightly.transforms.batched_geometry import sandwich
+
+# torchvision's numbers of the four parts of a colour jitter.
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+
+
+def runs_on_host(x: Tensor) -> bool:
+    """Whether values can be looked at without waiting: on a CPU, not compiled."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def jitter(x: Tensor, factors: Tensor, order: Tensor, active: Sequence[bool]) -> Tensor:
+    """Brightness, contrast, saturation and hue, in an order of each image's own.
+
+    The first three are affine in the colours of a pixel. What comes before the hue is
+    done in rounds, each image its own operation in a round; then the hue, then the
+    rest in rounds again. On a CPU images sorted by :func:`num_before_hue` take half as
+    long: a round then runs over those alone that take part in it.
+
+    Args:
+        x: Planes ``(c, m, h, w)``; changed in place.
+        factors: Of the four, ``(m, 4)``; 1, 1, 1, 0 changes nothing.
+        order: Order of the four, ``(m, 4)``: a permutation of 0..3.
+        active: Which of the four there are; the others are left out.
+    """
+    place = _places(order).unbind(dim=1)
+    ops = [op for op in (BRIGHTNESS, CONTRAST, SATURATION) if active[op]]
+    if len(x) == 1 and SATURATION in ops:  # grey images have none, and no hue
+        ops.remove(SATURATION)
+    # In how many rounds something else comes first.
+    round_of = {
+        op: sum(
+            ((place[other] < place[op]).int() for other in ops), start=0 * place[op]
+        )
+        for op in ops
+    }
+    if not active[HUE] or len(x) == 1:
+        for number in range(len(ops)):
+            masks = {op: round_of[op] == number for op in ops}
+            _affine_round(x, factors, masks, slice(None))
+        return x
+    before = num_before_hue(factors, order, active)
+    ends = _ends(before, len(ops))
+    for number in range(len(ops)):
+        masks = {op: (round_of[op] == number) & (number < before) for op in ops}
+        _affine_round(x, factors, masks, slice(ends[number], ends[-1]))
+    jittered = slice(0, ends[-1])
+    adjust_hue(x[:, jittered], factors[jittered, HUE])
+    for number in range(len(ops)):
+        masks = {op: (round_of[op] == number) & (number >= before) for op in ops}
+        _affine_round(x, factors, masks, slice(0, ends[number]))
+    return x
+
+
+def num_before_hue(factors: Tensor, order: Tensor, active: Sequence[bool]) -> Tensor:
+    """How many of brightness, contrast, saturation come before the hue, ``(m,)``.
+
+    4 for images that are not jittered at all. Arguments as in :func:`jitter`.
+    """
+    place = _places(order)
+    count = torch.zeros_like(place[:, HUE])
+    for op in (BRIGHTNESS, CONTRAST, SATURATION):
+        if active[op]:
+            count = count + (place[:, op] < place[:, HUE])
+    changed = (factors[:, :HUE] != 1).any(dim=1) | (factors[:, HUE] != 0)
+    return torch.where(changed, count, 4)
+
+
+def _places(order: Tensor) -> Tensor:
+    """Where in its order each of the four comes: the inverse permutation."""
+    numbers = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return torch.zeros_like(order).scatter(1, order, numbers)
+
+
+def _ends(before: Tensor, num_rounds: int) -> list[int | None]:
+    """Of sorted images: how many have at most 0, 1, ... rounds before their hue.
+
+    None, which leaves a slice open, for images that are not sorted, and where the host
+    would have to wait for the device.
+    """
+    unknown: list[int | None] = [None] * (num_rounds + 1)
+    if not runs_on_host(before):
+        return unknown
+    counts = before.numpy()
+    if (counts[1:] < counts[:-1]).any():
+        return unknown
+    return [int(end) for end in counts.searchsorted(range(num_rounds + 1), "right")]
+
+
+def _affine_round(
+    x: Tensor, factors: Tensor, masks: dict[int, Tensor], rows: slice
+) -> None:
+    """Some rows of ``x`` become ``f * x + (1 - f) * g``, cut to 0..1.
+
+    ``g`` is 0 for brightness, the grey of the pixel for saturation and the mean grey of
+    the image for contrast.
+    """
+    x, factors = x[:, rows], factors[rows]
+    masks = {op: mask[rows] for op, mask in masks.items()}
+    own = torch.ones_like(factors[:, 0])
+    for op, mask in masks.items():
+        own = torch.where(mask, factors[:, op], own)
+    own = own[:, None, None]
+    if CONTRAST not in masks and SATURATION not in masks:
+        x.mul_(own).clamp_(0, 1)
+        return
+    other = luma(x)
+    mean = other.mean(dim=(1, 2), keepdim=True)
+    if SATURATION in masks:
+        other.mul_(masks[SATURATION][:, None, None].to(x.dtype))
+    else:
+        other.zero_()
+    if CONTRAST in masks:
+        other.add_(mean * masks[CONTRAST][:, None, None])
+    torch.lerp(other, x, own, out=x).clamp_(0, 1)
+
+
+def adjust_hue(x: Tensor, shift: Tensor) -> Tensor:
+    r"""Turns the hue of RGB planes ``(3, m, h, w)``, in place.
+
+    The largest and the smallest channel of each pixel stay what they are. With
+    channels scaled so that these are 1 and 0, a colour lies :math:`1 + g + b - r`
+    sixths of a turn from red, towards green where :math:`g \ge b`, else towards blue.
+
+    Args:
+        x: The planes.
+        shift: Fraction of a turn, ``(m,)``.
+    """
+    red, green, blue = x.unbind(dim=0)
+    high = torch.maximum(red, green)
+    torch.maximum(high, blue, out=high)
+    low = torch.minimum(red, green)
+    torch.minimum(low, blue, out=low)
+    chroma = high - low
+    hue = (green + blue).sub_(red).sub_(low)
+    scratch = chroma.clamp(min=1e-12)  # grey has no chroma, any hue will do for it
+    hue.div_(scratch).add_(1)
+    hue.copysign_(torch.sub(green, blue, out=scratch)).add_(6 * shift[:, None, None])
+    hue.sub_(torch.div(hue, 6, out=scratch).floor_(), alpha=6)  # in [0, 6)
+    # Each channel is a trapezoid over the hue: largest for two sixths around its
+    # colour, smallest for two others.
+    for plane, centre, start, sign in (
+        (red, 3, low, 1),
+        (green, 2, high, -1),
+        (blue, 4, high, -1),
+    ):
+        torch.sub(hue, centre, out=scratch).abs_().sub_(1).clamp_(0, 1)
+        torch.addcmul(start, chroma, scratch, value=sign, out=plane)
+    return x
+
+
+def luma(x: Tensor) -> Tensor:
+    """Grey of RGB planes, ``(3, m, h, w)`` to ``(m, h, w)``, or a copy of a grey plane.
+
+    The weights are torchvision's; those of ITU-R 601 begin with 0.299.
+    """
+    if len(x) == 1:
+        return x[0].clone()
+    red, green, blue = x.unbind(dim=0)
+    return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
+
+
+def grayscale(x: Tensor, mask: Tensor) -> Tensor:
+    """Takes the colour out of some of the planes ``(c, m, h, w)``, in place."""
+    if len(x) == 1:
+        return x
+    return _change_some(x, mask, lambda some: luma(some).expand_as(some))
+
+
+def blur(x: Tensor, sigma: Tensor, max_sigma: float) -> Tensor:
+    """Gaussian blur, in place, the images mirrored at their borders.
+
+    Like resizing, a matrix for rows and one for columns. The kernel reaches over four
+    standard deviations, beyond which lies less than 1e-4 of it.
+
+    Args:
+        x: Square planes ``(c, m, size, size)``.
+        sigma: Standard deviation in pixels, ``(m,)``; 0 leaves an image as it is.
+        max_sigma: The largest that may come.
+    """
+    size = x.shape[-1]
+    radius = min(math.ceil(4 * max_sigma), size - 1)  # no more can be mirrored
+    offsets = torch.arange(-radius, radius + 1, device=x.device)
+    pixels = torch.arange(size, device=x.device)
+    mirrored = (pixels + offsets.unsqueeze(1)).abs()
+    mirrored = (size - 1) - ((size - 1) - mirrored).abs()  # (2 * radius + 1, size)
+    takes = (mirrored.unsqueeze(2) == pixels).to(x.dtype).flatten(1)
+
+    def apply(x: Tensor, sigma: Tensor) -> Tensor:
+        exponent = -0.5 * (offsets / sigma.clamp(min=0.05).unsqueeze(1)).square()
+        kernel = exponent.softmax(dim=1)  # (m, 2 * radius + 1)
+        matrix = (kernel @ takes).reshape(-1, size, size)
+        return sandwich(matrix, x, matrix)
+
+    return _change_some(x, sigma > 0, apply, sigma)
+
+
+def solarize(x: Tensor, solarize_from: Tensor) -> Tensor:
+    """Inverts the pixels of planes ``(c, m, h, w)`` from a value upwards, in place.
+
+    The value is each image's own, ``(m,)``; one above 1 leaves it as it is.
+    """
+
+    def invert(x: Tensor, limit: Tensor) -> Tensor:
+        return torch.where(x >= limit[:, None, None], 1 - x, x)
+
+    return _change_some(x, solarize_from <= 1, invert, solarize_from)
+
+
+def normalize_channels(
+    x: Tensor, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+) -> Tensor:
+    """``(x - mean) / std`` for each of the planes ``(c, n, h, w)``, in place."""
+    if mean is not None and std is not None:
+        for plane, m, s in zip(x.unbind(dim=0), mean, std, strict=True):
+            plane.sub_(m).div_(s)
+    return x
+
+
+def _change_some(
+    x: Tensor, mask: Tensor, change: Callable[..., Tensor], *rows: Tensor
+) -> Tensor:
+    """Changes the images under the mask, together with what goes with their rows."""
+    if runs_on_host(x):
+        chosen = mask.nonzero().squeeze(1)
+        if len(chosen) > 0:
+            some = x.index_select(1, chosen)
+            some = change(some, *(row[chosen] for row in rows))
+            x.index_copy_(1, chosen, some)
+        return x
+    # Elsewhere the host would have to wait for how many there are.
+    return torch.where(mask[:, None, None], change(x, *rows), x)

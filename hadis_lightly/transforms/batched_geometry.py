@@ -1,0 +1,150 @@
+"""Crop, flip, resize, affine map and rotation of a batch, each image its own way.
+
+Images are planes, ``(c, m, h, w)``: the channel comes first, so that every operation
+runs over contiguous memory. Coordinates are those of pixel edges: pixel ``i`` reaches
+from ``i`` to ``i + 1``, its centre lies at ``i + 0.5``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def crop_and_resize(
+    planes: Tensor,
+    *,
+    top: Tensor,
+    left: Tensor,
+    height: Tensor,
+    width: Tensor,
+    horizontal_flip: Tensor,
+    vertical_flip: Tensor,
+    size: int,
+) -> Tensor:
+    """Crops, resizes bilinearly with antialiasing, then flips.
+
+    Resizing is linear and goes by rows and by columns, so that all of it is a matrix
+    for either: ``rows @ plane @ columns^T``.
+
+    Args:
+        planes: ``(c, m, h, w)``, floating point.
+        top: First row of the crop of every image, ``(m,)``; so are the following.
+        left: First column.
+        height: Rows of the crop.
+        width: Columns of the crop.
+        horizontal_flip: Whether left and right change places.
+        vertical_flip: Whether top and bottom change places.
+        size: Side of the result in pixels.
+
+    Returns:
+        The planes, ``(c, m, size, size)``.
+    """
+    rows = _resampling(top, height, vertical_flip, planes.shape[2], size)
+    columns = _resampling(left, width, horizontal_flip, planes.shape[3], size)
+    return sandwich(rows, planes, columns)
+
+
+def sandwich(rows: Tensor, planes: Tensor, columns: Tensor) -> Tensor:
+    """``rows @ plane @ columns^T``, each image with matrices of its own.
+
+    Args:
+        rows: ``(m, a, h)``.
+        planes: ``(c, m, h, w)``.
+        columns: ``(m, b, w)``.
+
+    Returns:
+        ``(c, m, a, b)``.
+    """
+    made = planes.new_empty((*planes.shape[:2], rows.shape[1], columns.shape[1]))
+    # One batch of products per channel: none of the matrices is copied.
+    for plane, out in zip(planes, made, strict=True):
+        torch.bmm(rows, torch.bmm(plane, columns.mT), out=out)
+    return made
+
+
+def _resampling(
+    start: Tensor, length: Tensor, flip: Tensor, size_in: int, size_out: int
+) -> Tensor:
+    """What every pixel in contributes to every pixel out, ``(m, out, in)``."""
+    start, length, flip = (x[..., None, None] for x in (start, length, flip))
+    dtype, device = start.dtype, start.device
+    pixels_in = torch.arange(size_in, dtype=dtype, device=device)
+    pixels_out = torch.arange(size_out, dtype=dtype, device=device).unsqueeze(1)
+    direction = 1 - 2 * flip.to(dtype)
+    scale = length / size_out
+    from_centre = (pixels_out + 0.5 - size_out / 2) * direction * scale
+    centres = start + length / 2 + from_centre  # (m, out, 1)
+    # A triangle that reaches to the next pixel, of the side that has the larger ones.
+    slope = 1 / scale.clamp(min=1)
+    weight = ((pixels_in + 0.5) * slope - centres * slope).abs_().neg_().add_(1)
+    is_in_crop = (start <= pixels_in) & (pixels_in < start + length)
+    weight = weight.clamp_(min=0).mul_(is_in_crop.to(dtype))
+    return weight.div_(weight.sum(dim=-1, keepdim=True))
+
+
+def affine_map(
+    x: Tensor,
+    angle: Tensor,
+    translate_x: Tensor,
+    translate_y: Tensor,
+    shear: Tensor,
+) -> Tensor:
+    """Shears, rotates, then shifts about the centre; bilinear, black outside.
+
+    As Pillow does it, a pixel whose centre falls into the image takes its neighbours
+    from the image alone: its border is not mixed with black.
+
+    Args:
+        x: Square planes ``(c, m, size, size)``.
+        angle: Rotation in degrees, clockwise, ``(m,)``.
+        translate_x: Shift to the right in pixels, ``(m,)``.
+        translate_y: Shift downwards in pixels, ``(m,)``.
+        shear: Horizontal shear in degrees, ``(m,)``.
+    """
+    cos, sin = angle.deg2rad().cos(), angle.deg2rad().sin()
+    tan = shear.deg2rad().tan()
+    # The inverse of rotation @ shear: from the result back to the image.
+    inverse = _matrix(cos - sin * tan, sin + cos * tan, -sin, cos)
+    shift = torch.stack([translate_x, translate_y], dim=-1)
+    return _sample(x, inverse, shift, mode="bilinear")
+
+
+def rotate(x: Tensor, angle: Tensor) -> Tensor:
+    """Rotates about the centre, to the nearest pixel, black outside.
+
+    Args:
+        x: Square planes ``(c, m, size, size)``.
+        angle: Rotation in degrees, counter-clockwise, ``(m,)``.
+    """
+    cos, sin = angle.deg2rad().cos(), angle.deg2rad().sin()
+    inverse = _matrix(cos, -sin, sin, cos)
+    return _sample(x, inverse, torch.zeros_like(inverse[:, 0]), mode="nearest")
+
+
+def flip(x: Tensor, horizontal: Tensor, vertical: Tensor) -> Tensor:
+    """Mirrors some of the planes ``(c, m, h, w)``; either mask is ``(m,)``."""
+    x = torch.where(horizontal[:, None, None], x.flip(3), x)
+    return torch.where(vertical[:, None, None], x.flip(2), x)
+
+
+def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """The matrices ``[[a, b], [c, d]]``, ``(m, 2, 2)``."""
+    return torch.stack([a, b, c, d], dim=-1).reshape(-1, 2, 2)
+
+
+def _sample(x: Tensor, inverse: Tensor, shift: Tensor, mode: str) -> Tensor:
+    """Takes every pixel from ``inverse @ (pixel - shift)``, about the centre."""
+    size = x.shape[-1]
+    centres = torch.arange(size, device=x.device, dtype=x.dtype) + 0.5 - size / 2
+    down, right = torch.meshgrid(centres, centres, indexing="ij")
+    target = torch.stack([right, down], dim=-1).flatten(0, 1)  # (h * w, 2)
+    source = (target - shift.unsqueeze(1)) @ inverse.mT  # (m, h * w, 2)
+    source = source.reshape(-1, size, size, 2) * (2 / size)  # -1..1 from edge to edge
+    sampled = F.grid_sample(
+        x.transpose(0, 1), source, mode, padding_mode="border", align_corners=False
+    )
+    is_inside = ((source >= -1) & (source < 1)).all(dim=-1)
+    inside: Tensor = sampled.transpose(0, 1) * is_inside
+    return inside

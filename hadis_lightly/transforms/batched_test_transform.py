@@ -1,0 +1,67 @@
+"""The clean transform for whole batches, on the device that the images are on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from lightly.transforms.utils import IMAGENET_NORMALIZE
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from hadis_lightly.transforms.validation import check_normalize, check_size
+
+
+class BatchedTestTransform:
+    """:class:`HaDisTestTransform` for a whole batch, on any device.
+
+    Args:
+        input_size: Height and width of the result in pixels.
+        normalize: As in :class:`HaDisTransform`.
+
+    Shape:
+        uint8 images ``(n, c, h, w)`` to float32 ``(n, c, input_size, input_size)``.
+
+    Raises:
+        ValueError: if ``input_size < 1`` or ``normalize`` is malformed.
+
+    Example:
+        >>> images = torch.zeros(4, 3, 48, 64, dtype=torch.uint8)
+        >>> BatchedTestTransform(input_size=32)(images).shape
+        torch.Size([4, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        input_size: int = 32,
+        normalize: Mapping[str, Sequence[float]] | None = IMAGENET_NORMALIZE,
+    ) -> None:
+        check_size("input_size", input_size)
+        if normalize is not None:
+            check_normalize(normalize)
+        self.input_size = input_size
+        self.normalize = normalize
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Returns the normalised central squares of the images.
+
+        Raises:
+            TypeError: if the images are not uint8.
+            ValueError: if they have another number of channels than ``normalize``.
+        """
+        if images.dtype != torch.uint8:
+            raise TypeError(f"images must be uint8 (0 to 255), got {images.dtype}")
+        size = self.input_size
+        if tuple(images.shape[2:]) != (size, size):
+            images = F.center_crop(F.resize(images, [size], antialias=True), [size])
+        x = images.float().div_(255)
+        if self.normalize is None:
+            return x
+        mean, std = self.normalize["mean"], self.normalize["std"]
+        if len(mean) != x.shape[1]:
+            raise ValueError(
+                f"normalize has {len(mean)} channel(s) but the images have {x.shape[1]}"
+            )
+        for channel in range(x.shape[1]):
+            x[:, channel].sub_(mean[channel]).div_(std[channel])
+        return x

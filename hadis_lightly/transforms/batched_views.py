@@ -1,0 +1,342 @@
+"""Random views of whole batches, on the device that the images are on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightly.transforms.utils import IMAGENET_NORMALIZE
+from torch import Tensor
+
+from hadis_lightly.transforms.batched_color import (
+    HUE,
+    blur,
+    grayscale,
+    jitter,
+    normalize_channels,
+    num_before_hue,
+    runs_on_host,
+    solarize,
+)
+from hadis_lightly.transforms.batched_geometry import (
+    affine_map,
+    crop_and_resize,
+    flip,
+    rotate,
+)
+from hadis_lightly.transforms.hadis_transform import HaDisTransform
+from hadis_lightly.transforms.view_parameters import (
+    NUM_UNIFORMS,
+    ViewParameters,
+    draw_parameters,
+)
+from hadis_lightly.transforms.view_settings import view_settings
+
+# Bytes that are worked on at one time: what stays in the caches of a CPU, and what
+# fills a GPU many times over without being missed there.
+_WORKSPACE = {"cpu": 96 << 20}
+_WORKSPACE_ELSEWHERE = 512 << 20
+
+
+class BatchedViews:
+    """The views of :class:`HaDisTransform` for a whole batch, on any device.
+
+    Every view of every image has draws of its own, from the law of torchvision's
+    transforms. (torchvision's own transforms draw once for all images of a batch.)
+
+    Input: uint8 images ``(n, c, h, w)``, c being 1 or 3. Or a crop for each view,
+    ``(n, 2, c, h, w)``, as :class:`HaDisCropTransform` makes them: they are not cropped
+    again, only resized if need be.
+
+    Output: two float tensors ``(n, c, input_size, input_size)``, normalised.
+
+    It differs from the transform of single images in that pixels are not rounded to
+    whole levels between the steps, and in the blur: a true Gaussian with mirrored
+    borders, as torchvision has it, where Pillow has boxes and repeated borders.
+
+    Args:
+        input_size: Height and width of a view in pixels.
+        cj_prob: Probability of color jitter.
+        cj_bright: Strength of the brightness jitter.
+        cj_contrast: Strength of the contrast jitter.
+        cj_sat: Strength of the saturation jitter.
+        cj_hue: Strength of the hue jitter; ``cj_strength * cj_hue`` is at most 0.5.
+        min_scale: Smallest area of the crop, as a fraction of the image.
+        random_gray_scale: Probability of conversion to grey (the channels stay three).
+        hf_prob: Probability of a horizontal flip.
+        normalize: ``{"mean": [...], "std": [...]}`` with one entry per channel (one for
+            grey images), for pixels in 0..1; ``None`` leaves the pixels in 0..1.
+        cj_strength: Factor on the four ``cj_`` strengths.
+        vf_prob: Probability of a vertical flip.
+        rr_prob: Probability of a rotation.
+        rr_degrees: Rotation by a random angle within ``(min, max)`` or ``+-degrees``;
+            ``None`` rotates by 90 degrees, always the same way.
+        gaussian_blur: Probability of Gaussian blur.
+        sigmas: Smallest and largest standard deviation of the blur in pixels.
+        solarization_prob: Probability of solarization.
+        affine_degrees: Largest angle of a rotation that every view gets, in degrees.
+        affine_translate: Largest shift of every view, as a fraction of ``input_size``.
+        affine_shear: Largest horizontal shear of every view, in degrees.
+        generator: Where the draws come from; by default PyTorch's global generator of
+            the images' device. One on the CPU gives the same draws on every device.
+        dtype: Of the views. The work is done in float32 all the same.
+        memory_format: Of the views: ``torch.contiguous_format`` or
+            ``torch.channels_last``.
+
+    Raises:
+        ValueError: if a setting lies outside its range, naming it and its value.
+
+    Example:
+        >>> images = torch.randint(256, (4, 3, 40, 30), dtype=torch.uint8)
+        >>> views = BatchedViews(32, generator=torch.Generator().manual_seed(0))
+        >>> x0, x1 = views(images)
+        >>> x0.shape, x1.dtype
+        (torch.Size([4, 3, 32, 32]), torch.float32)
+    """
+
+    def __init__(
+        self,
+        input_size: int = 32,
+        cj_prob: float = 0.8,
+        cj_bright: float = 0.4,
+        cj_contrast: float = 0.4,
+        cj_sat: float = 0.4,
+        cj_hue: float = 0.1,
+        min_scale: float = 0.08,
+        random_gray_scale: float = 0.2,
+        hf_prob: float = 0.5,
+        normalize: Mapping[str, Sequence[float]] | None = IMAGENET_NORMALIZE,
+        cj_strength: float = 1.0,
+        vf_prob: float = 0.0,
+        rr_prob: float = 0.0,
+        rr_degrees: float | tuple[float, float] | None = None,
+        gaussian_blur: float = 0.0,
+        sigmas: tuple[float, float] = (0.1, 2.0),
+        solarization_prob: float = 0.0,
+        affine_degrees: float = 0.0,
+        affine_translate: float = 0.0,
+        affine_shear: float = 0.0,
+        generator: torch.Generator | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
+        transform = HaDisTransform(
+            input_size=input_size,
+            cj_prob=cj_prob,
+            cj_bright=cj_bright,
+            cj_contrast=cj_contrast,
+            cj_sat=cj_sat,
+            cj_hue=cj_hue,
+            min_scale=min_scale,
+            random_gray_scale=random_gray_scale,
+            hf_prob=hf_prob,
+            normalize=normalize,
+            cj_strength=cj_strength,
+            vf_prob=vf_prob,
+            rr_prob=rr_prob,
+            rr_degrees=rr_degrees,
+            gaussian_blur=gaussian_blur,
+            sigmas=sigmas,
+            solarization_prob=solarization_prob,
+            affine_degrees=affine_degrees,
+            affine_translate=affine_translate,
+            affine_shear=affine_shear,
+        )
+        self._set_up(transform.transforms, generator, dtype, memory_format)
+
+    @classmethod
+    def from_transform(
+        cls,
+        transform: Any,
+        generator: torch.Generator | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> BatchedViews:
+        """Makes the views of a transform of single images for whole batches.
+
+        Args:
+            transform: :class:`HaDisTransform`, or any multi-view transform of lightly
+                made of the same steps, such as ``BYOLTransform``; its views may differ
+                in everything but their size, and be more or fewer than two.
+            generator: As in the class; so are the following.
+            dtype: Of the views.
+            memory_format: Of the views.
+
+        Raises:
+            ValueError: If a step cannot be done for batches; it names the step.
+
+        Example:
+            >>> views = BatchedViews.from_transform(HaDisTransform(input_size=24))
+            >>> [view.shape[2] for view in views(torch.zeros(1, 3, 8, 8).byte())]
+            [24, 24]
+        """
+        transforms = getattr(transform, "transforms", None)
+        if not isinstance(transforms, (list, tuple)) or not transforms:
+            raise ValueError(
+                "transform must be a multi-view transform with a list of transforms, "
+                f"got {type(transform).__name__}"
+            )
+        made = cls.__new__(cls)
+        made._set_up(transforms, generator, dtype, memory_format)
+        return made
+
+    def _set_up(
+        self,
+        transforms: Sequence[Any],
+        generator: torch.Generator | None,
+        dtype: torch.dtype,
+        memory_format: torch.memory_format,
+    ) -> None:
+        if not dtype.is_floating_point:
+            raise ValueError(f"dtype must be floating point, got {dtype}")
+        self.views = tuple(view_settings(transform) for transform in transforms)
+        for name in ("size", "mean", "std"):
+            values = {getattr(view, name) for view in self.views}
+            if len(values) > 1:
+                raise ValueError(f"all views must have one {name}, got {values}")
+        self.input_size = self.views[0].size
+        self._mean, self._std = self.views[0].mean, self.views[0].std
+        # Which of brightness, contrast, saturation and hue some view jitters.
+        self._jitter = tuple(
+            any(view.jitter_prob > 0 and view.jitter[op] for view in self.views)
+            for op in range(4)
+        )
+        self.generator = generator
+        self.dtype = dtype
+        self.memory_format = memory_format
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Returns the views of uint8 images ``(n, c, h, w)``, or of their crops.
+
+        Raises:
+            TypeError: If the images are not uint8.
+            ValueError: If their shape does not fit.
+        """
+        return self.make(images, self.uniforms(images))
+
+    def draw(self, images: Tensor) -> ViewParameters:
+        """Draws what is to be done to each of the images."""
+        return self._parameters(images, self.uniforms(images))
+
+    def uniforms(self, images: Tensor) -> Tensor:
+        """The random numbers that a call draws, ``(num_views, n, NUM_UNIFORMS)``.
+
+        The only draw there is: what follows from them can be compiled.
+        """
+        self._check(images)
+        source = self.generator.device if self.generator else images.device
+        drawn = torch.rand(
+            (len(self.views), len(images), NUM_UNIFORMS),
+            device=source,
+            generator=self.generator,
+        )
+        return drawn.to(images.device, non_blocking=True)
+
+    def make(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
+        """Makes the views of the images from given random numbers."""
+        return self.apply(images, self._parameters(images, uniforms))
+
+    @torch.no_grad()
+    def _parameters(self, images: Tensor, uniforms: Tensor) -> ViewParameters:
+        height, width = images.shape[-2:]
+        drawn = draw_parameters(self.views, uniforms, height, width)
+        if images.ndim == 5:  # cropped already
+            drawn = drawn._replace(
+                top=torch.zeros_like(drawn.top),
+                left=torch.zeros_like(drawn.left),
+                height=torch.full_like(drawn.height, height),
+                width=torch.full_like(drawn.width, width),
+            )
+        return drawn
+
+    @torch.no_grad()
+    def apply(self, images: Tensor, parameters: ViewParameters) -> list[Tensor]:
+        """Makes the views of the images from given draws."""
+        self._check(images)
+        n, c = len(images), images.shape[-3]
+        if images.ndim == 5:  # one for each view, as the draws are
+            images = images.transpose(0, 1).flatten(0, 1)
+        m, size = len(self.views) * n, self.input_size
+        views = torch.empty(
+            (m, c, size, size),
+            dtype=self.dtype,
+            device=images.device,
+            memory_format=self.memory_format,
+        )
+        drawn = ViewParameters(*(field.flatten(0, 1) for field in parameters))
+        rows = torch.arange(m, device=images.device)
+        if runs_on_host(images) and self._jitter[HUE]:
+            # Views alike in their jitter come together, which spares half of its work.
+            rows = num_before_hue(drawn.factors, drawn.order, self._jitter).argsort()
+        step = self._views_at_a_time(images)
+        with torch.autocast(device_type=images.device.type, enabled=False):
+            for start in range(0, m, step):
+                some = rows[start : start + step]
+                of = ViewParameters(*(field[some] for field in drawn))
+                x = self._make(images[some % len(images)], of)
+                views[some] = x.transpose(0, 1).to(self.dtype)
+        return list(views.chunk(len(self.views)))
+
+    def _make(self, images: Tensor, of: ViewParameters) -> Tensor:
+        """One view of each image, normalised: float32 planes ``(c, m, s, s)``."""
+        flips = (of.horizontal_flip, of.vertical_flip)
+        has_affine = any(view.affine for view in self.views)
+        if has_affine:  # which comes before the flips
+            flips = (torch.zeros_like(flips[0]), torch.zeros_like(flips[1]))
+        x = crop_and_resize(
+            images.transpose(0, 1).float().div_(255),
+            top=of.top,
+            left=of.left,
+            height=of.height,
+            width=of.width,
+            horizontal_flip=flips[0],
+            vertical_flip=flips[1],
+            size=self.input_size,
+        )
+        if has_affine:
+            x = affine_map(x, of.angle, of.translate_x, of.translate_y, of.shear)
+            x = flip(x, of.horizontal_flip, of.vertical_flip)
+        if self._is_drawn("rotation_prob"):
+            x = rotate(x, of.rotation)
+        if any(self._jitter):
+            x = jitter(x, of.factors, of.order, self._jitter)
+        if self._is_drawn("gray_prob"):
+            x = grayscale(x, of.gray)
+        if self._is_drawn("blur_prob"):
+            x = blur(x, of.sigma, max(view.blur_sigmas[1] for view in self.views))
+        if self._is_drawn("solarize_prob"):
+            x = solarize(x, of.solarize_from)
+        return normalize_channels(x, self._mean, self._std)
+
+    def _is_drawn(self, prob: str) -> bool:
+        """Whether some view does a step with a probability above 0."""
+        return any(getattr(view, prob) > 0 for view in self.views)
+
+    def _views_at_a_time(self, images: Tensor) -> int:
+        """So many that the work on them stays within a bounded space."""
+        c, h, w = images.shape[1:]
+        size = self.input_size
+        floats = c * h * w + c * h * size + 8 * c * size**2 + 6 * size * (h + w)
+        budget = _WORKSPACE.get(images.device.type, _WORKSPACE_ELSEWHERE)
+        return max(1, budget // (4 * floats))
+
+    def _check(self, images: Tensor) -> None:
+        if images.dtype != torch.uint8:
+            raise TypeError(f"images must be uint8 (0 to 255), got {images.dtype}")
+        shape = tuple(images.shape)
+        are_crops = images.ndim == 5 and shape[1] == len(self.views)
+        if not (images.ndim == 4 or are_crops) or shape[-3] not in (1, 3):
+            raise ValueError(
+                f"images must have shape (n, c, h, w) or (n, {len(self.views)}, c, h, "
+                f"w) with c 1 or 3, got {shape}"
+            )
+        if 0 in shape[-2:]:
+            raise ValueError(f"images must have pixels, got shape {shape}")
+        if self._mean is not None and len(self._mean) != shape[-3]:
+            raise ValueError(
+                f"normalize has {len(self._mean)} channel(s) but the images have "
+                f"{shape[-3]}"
+            )

@@ -1,0 +1,160 @@
+"""What is drawn for a batch of views: one draw of everything for every view."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hadis_lightly.transforms.view_settings import AffineLaw, Range, ViewSettings
+
+# Crops that torchvision tries before it falls back on a central one.
+_ATTEMPTS = 10
+#: Uniform numbers that the draws of one view take.
+NUM_UNIFORMS = 2 * _ATTEMPTS + 23
+
+
+class ViewParameters(NamedTuple):
+    """The draws of ``v`` views of ``n`` images: float32 or bool, each ``(v, n)``."""
+
+    top: Tensor
+    """First row of the crop, a whole number of pixels."""
+    left: Tensor
+    """First column of the crop."""
+    height: Tensor
+    """Rows of the crop."""
+    width: Tensor
+    """Columns of the crop."""
+    angle: Tensor
+    """Rotation of the affine map in degrees, clockwise."""
+    translate_x: Tensor
+    """Shift of the affine map to the right, a whole number of pixels of the view."""
+    translate_y: Tensor
+    """Shift of the affine map downwards."""
+    shear: Tensor
+    """Horizontal shear of the affine map in degrees."""
+    horizontal_flip: Tensor
+    vertical_flip: Tensor
+    rotation: Tensor
+    """Angle of a rotation that follows, in degrees, counter-clockwise."""
+    factors: Tensor
+    """Of brightness, contrast, saturation and hue, ``(v, n, 4)``; 1, 1, 1, 0 where a
+    view is not jittered."""
+    order: Tensor
+    """The order of those four, ``(v, n, 4)``, int64."""
+    gray: Tensor
+    sigma: Tensor
+    """Standard deviation of the blur in pixels; 0 for none."""
+    solarize_from: Tensor
+    """Lowest value, of 0..1, that is inverted; 2 for none."""
+
+
+def draw_parameters(
+    views: tuple[ViewSettings, ...], uniforms: Tensor, height: int, width: int
+) -> ViewParameters:
+    """Turns uniform numbers into the draws of torchvision's transforms.
+
+    Args:
+        views: The law of each of the ``v`` views.
+        uniforms: Numbers in ``[0, 1)``, float32 ``(v, n, NUM_UNIFORMS)``.
+        height: Rows of the images in pixels.
+        width: Columns of the images in pixels.
+    """
+    if len(set(views)) == 1:  # as is usual: one law, drawn from once for all views
+        return _draw(views[0], uniforms, height, width)
+    drawn = [
+        _draw(view, uniforms[number : number + 1], height, width)
+        for number, view in enumerate(views)
+    ]
+    return ViewParameters(*(torch.cat(field) for field in zip(*drawn, strict=True)))
+
+
+def _draw(view: ViewSettings, u: Tensor, height: int, width: int) -> ViewParameters:
+    for_crop, u = u[..., : 2 * _ATTEMPTS + 2], u[..., 2 * _ATTEMPTS + 2 :]
+    top, left, crop_height, crop_width = _crop(view, for_crop, height, width)
+    order, u = u[..., :4].argsort(dim=-1), u[..., 4:]
+    columns = iter(u.unbind(dim=-1))
+    affine = view.affine or AffineLaw((0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
+    max_x, max_y = (fraction * view.size for fraction in affine.translate)
+    jittered = next(columns) < view.jitter_prob
+    factors = [
+        torch.where(
+            jittered,
+            _uniform(next(columns), limits or (neutral, neutral)),
+            neutral,
+        )
+        for limits, neutral in zip(view.jitter, (1.0, 1.0, 1.0, 0.0), strict=True)
+    ]
+    blurred = next(columns) < view.blur_prob
+    return ViewParameters(
+        top=top,
+        left=left,
+        height=crop_height,
+        width=crop_width,
+        angle=_uniform(next(columns), affine.degrees),
+        translate_x=_uniform(next(columns), (-max_x, max_x)).round(),
+        translate_y=_uniform(next(columns), (-max_y, max_y)).round(),
+        shear=_uniform(next(columns), affine.shear),
+        horizontal_flip=next(columns) < view.horizontal_flip_prob,
+        vertical_flip=next(columns) < view.vertical_flip_prob,
+        rotation=torch.where(
+            next(columns) < view.rotation_prob,
+            _uniform(next(columns), view.rotation_degrees),
+            0.0,
+        ),
+        factors=torch.stack(factors, dim=-1),
+        order=order,
+        gray=next(columns) < view.gray_prob,
+        sigma=torch.where(blurred, _uniform(next(columns), view.blur_sigmas), 0.0),
+        solarize_from=torch.where(
+            next(columns) < view.solarize_prob,
+            (view.solarize_threshold - 0.5) / 255,  # where levels would be rounded
+            2.0,
+        ),
+    )
+
+
+def _uniform(u: Tensor, limits: Range) -> Tensor:
+    low, high = limits
+    return low + (high - low) * u
+
+
+def _crop(
+    view: ViewSettings, u: Tensor, height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Top, left, height and width: of ten draws the first that fits the image."""
+    areas, ratios = u[..., :_ATTEMPTS], u[..., _ATTEMPTS : 2 * _ATTEMPTS]
+    low, high = view.crop_ratio
+    area = height * width * _uniform(areas, view.crop_scale)
+    ratio = _uniform(ratios, (math.log(low), math.log(high))).exp()
+    widths, heights = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    first = fits.int().argmax(dim=-1, keepdim=True)
+    some_fits = fits.any(dim=-1)
+    crop = []
+    fallback = _fallback_size(view.crop_ratio, height, width)
+    for sizes, size, place, side in (
+        (heights, fallback[0], u[..., -2], height),
+        (widths, fallback[1], u[..., -1], width),
+    ):
+        length = sizes.gather(-1, first).squeeze(-1)
+        room = side - length
+        # From 0 to room, both included; the product may round up.
+        start = torch.minimum((place * (room + 1)).floor(), room)
+        crop += [
+            torch.where(some_fits, start, float((side - size) // 2)),
+            torch.where(some_fits, length, float(size)),
+        ]
+    top, crop_height, left, crop_width = crop
+    return top, left, crop_height, crop_width
+
+
+def _fallback_size(ratio: Range, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the largest crop of an allowed ratio."""
+    if width / height < ratio[0]:
+        return round(width / ratio[0]), width
+    if width / height > ratio[1]:
+        return height, round(height * ratio[1])
+    return height, width

@@ -4,6 +4,8 @@ A source is a small map-style dataset of ``(PIL image, target)``;
 :class:`IndexedDataset` makes of it, or of any other dataset, what training reads.
 """
 
+from hadis_lightly.data.device_loader import DeviceLoader
+from hadis_lightly.data.device_memory import in_words, room_for_images
 from hadis_lightly.data.errors import DataError, ImageReadError
 from hadis_lightly.data.image_folder import FolderSource, load_folder
 from hadis_lightly.data.image_reader import read_image
@@ -12,19 +14,25 @@ from hadis_lightly.data.indexed_dataset import IndexedDataset
 from hadis_lightly.data.npz_source import load_npz
 from hadis_lightly.data.public_sets import load_cifar10, load_digits
 from hadis_lightly.data.sources import SOURCE_NAMES, load_source
+from hadis_lightly.data.stacked_images import common_size, stack_images
 
 __all__ = [
     "SOURCE_NAMES",
     "ArraySource",
     "DataError",
+    "DeviceLoader",
     "FolderSource",
     "ImageReadError",
     "ImageSource",
     "IndexedDataset",
+    "common_size",
+    "in_words",
     "load_cifar10",
     "load_digits",
     "load_folder",
     "load_npz",
     "load_source",
     "read_image",
+    "room_for_images",
+    "stack_images",
 ]

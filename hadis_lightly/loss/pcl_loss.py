@@ -90,13 +90,15 @@ def check_labels(labels: Tensor, n: int, n_clusters: int) -> None:
         raise ValueError(f"labels must have shape ({n},), got {tuple(labels.shape)}.")
     in_range = ((labels >= 0) & (labels < n_clusters)).all()
     message = f"labels must lie in [0, {n_clusters})"
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        if not in_range:
-            low, high = labels.min().item(), labels.max().item()
-            raise ValueError(f"{message}, got values from {low} to {high}.")
-    else:
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
         # NOTE: A comparison here on the host would stall the device at every step.
         torch._assert_async(in_range, message)
+        return
+    try:
+        torch._assert_async(in_range, message)
+    except RuntimeError:
+        low, high = labels.min().item(), labels.max().item()
+        raise ValueError(f"{message}, got values from {low} to {high}.") from None
 
 
 def check_n_clusters(n_clusters: int) -> int:

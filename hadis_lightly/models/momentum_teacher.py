@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from lightly.models.utils import update_momentum
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class MomentumTeacher(nn.Module):
@@ -61,14 +61,15 @@ class MomentumTeacher(nn.Module):
         """
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must be in [0, 1], got {momentum}.")
-        theirs = [p.shape for p in student.parameters()]
-        ours = [p.shape for p in self.module.parameters()]
-        if theirs != ours:
+        theirs, ours = list(student.parameters()), list(self.module.parameters())
+        if [p.shape for p in theirs] != [p.shape for p in ours]:
             raise ValueError(
                 f"student has {len(theirs)} parameters that do not fit the "
                 f"{len(ours)} of the teacher: their shapes differ."
             )
-        update_momentum(student, self.module, m=momentum)
+        # One kernel for many tensors, where a loop takes two for each.
+        average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
+        average(ours, theirs, None)
 
 
 @contextmanager

@@ -118,6 +118,7 @@ def partition_embeddings(
     n_init: int = 10,
     random_state: int | None = None,
     whiten: bool = False,
+    start: Tensor | None = None,
 ) -> Partition:
     """Clusters embeddings by k-means, on the cosine or in the whitened space.
 
@@ -127,6 +128,8 @@ def partition_embeddings(
         n_init: Restarts of k-means.
         random_state: Seed of k-means.
         whiten: Whether k-means sees whitened embeddings, see :class:`Whitening`.
+        start: Labels ``(n,)`` from whose clusters k-means starts, once. If one of them
+            is empty it starts as usual.
 
     Raises:
         ValueError: If there are fewer embeddings than clusters, or one is not finite.
@@ -138,19 +141,31 @@ def partition_embeddings(
         tensor(True)
     """
     check_finite(embeddings, name="embeddings")
+    whitening = None
+    points = embeddings
+    if whiten:
+        whitening = Whitening(min_components=n_clusters - 1).fit(embeddings)
+        points = whitening.transform(embeddings)
+    centers = None if start is None else _centers(points, start, n_clusters)
     kmeans = KMeans(
         n_clusters,
         metric="euclidean" if whiten else "cosine",
+        init="k-means++" if centers is None else centers,
         n_init=n_init,
         random_state=random_state,
-    )
-    if not whiten:
-        kmeans.fit(embeddings)
-        return Partition(
-            kmeans.labels_, kmeans.cluster_centers_, kmeans.cluster_centers_
-        )
-    whitening = Whitening(min_components=n_clusters - 1).fit(embeddings)
-    kmeans.fit(whitening.transform(embeddings))
-    sums = embeddings.new_zeros(n_clusters, embeddings.shape[1])
-    prototypes = F.normalize(sums.index_add(0, kmeans.labels_, embeddings), dim=1)
+    ).fit(points)
+    prototypes = kmeans.cluster_centers_
+    if whiten:
+        sums = embeddings.new_zeros(n_clusters, embeddings.shape[1])
+        prototypes = F.normalize(sums.index_add(0, kmeans.labels_, embeddings), dim=1)
     return Partition(kmeans.labels_, kmeans.cluster_centers_, prototypes, whitening)
+
+
+def _centers(points: Tensor, labels: Tensor, n_clusters: int) -> Tensor | None:
+    """Means of the points with each label, ``(k, d)``; None if a label has none."""
+    labels = labels.to(points.device)
+    counts = torch.bincount(labels, minlength=n_clusters)
+    if int(counts.min()) == 0:
+        return None
+    sums = points.new_zeros(n_clusters, points.shape[1])
+    return sums.index_add(0, labels, points) / counts.unsqueeze(1)

@@ -1,8 +1,8 @@
-"""From settings to the parts of a run: loaders, model, module, trainer."""
+"""From settings to the parts of a run: images, model, module, trainer."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from torch.utils.data import DataLoader
 
-from hadis_lightly.data import ArraySource, ImageSource, IndexedDataset, load_source
+from hadis_lightly.data import ImageSource, load_source
 from hadis_lightly.loss import HaDisLoss
 from hadis_lightly.models import (
     HaDisModel,
@@ -26,7 +25,8 @@ from hadis_lightly.training.config import Settings, SettingsError
 from hadis_lightly.training.hadis import HaDis
 from hadis_lightly.training.progress import RunProgressBar
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
-from hadis_lightly.transforms import HaDisTestTransform, HaDisTransform
+from hadis_lightly.training.switches import COMPILE_MODES
+from hadis_lightly.transforms import BatchedViews
 
 
 def build_source(settings: Settings) -> ImageSource:
@@ -76,52 +76,8 @@ def check_batches(settings: Settings, n: int, world_size: int = 1) -> None:
         )
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def build_loaders(
-    settings: Settings, source: ImageSource
-) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Loaders of the two views for training, and of the clean images in their order.
-
-    Both yield ``(images, targets, indices)``; the first has ``(x0, x1)`` as images.
-    """
-    views: dict[str, Any] = asdict(settings.views)
-    normalize = {"mean": views.pop("mean"), "std": views.pop("std")}
-    train_transform = HaDisTransform(**views, normalize=normalize)
-    clean_transform = HaDisTestTransform(views["input_size"], normalize=normalize)
-    is_on_cpu = not torch.cuda.is_available() or settings.trainer.accelerator == "cpu"
-    num_workers = settings.loader.num_workers
-    if num_workers is None:
-        # The GPU needs all the views that the cores can make; a CPU has to train, too.
-        num_workers = min(8, available_cores() // 2 if is_on_cpu else available_cores())
-    train_loader = DataLoader(
-        IndexedDataset(source, train_transform),
-        batch_size=settings.loader.batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        pin_memory=not is_on_cpu,
-    )
-    # NOTE: Without augmentation, images in memory come faster than from a worker.
-    clean_workers = 0 if isinstance(source, ArraySource) else num_workers
-    clean_loader = DataLoader(
-        IndexedDataset(source, clean_transform),
-        batch_size=max(512, settings.loader.batch_size),
-        num_workers=clean_workers,
-        pin_memory=not is_on_cpu,
-        persistent_workers=clean_workers > 0,
-    )
-    return train_loader, clean_loader
-
-
 def build_prototypes(
-    settings: Settings, clean_loader: DataLoader[Any]
+    settings: Settings, clean_loader: Iterable[Any]
 ) -> PrototypeKMeans:
     """The callback that clusters."""
     options = settings.clustering
@@ -132,29 +88,49 @@ def build_prototypes(
         every_n_epochs=options.every_n_epochs,
         n_init=options.n_init,
         whiten=options.whiten,
+        warm_start=options.warm_start,
         random_state=settings.seed,
     )
 
 
-def build_module(
-    settings: Settings,
-    source: ImageSource,
-    prototypes: PrototypeKMeans,
-    world_size: int = 1,
-) -> HaDis:
-    """The networks and the loss, in one module."""
-    choice, optimizer = settings.model, settings.optimizer
+def build_model(settings: Settings, source: ImageSource) -> HaDisModel:
+    """The networks.
+
+    Raises:
+        ValueError: If there is no backbone of that name.
+    """
+    choice = settings.model
     backbone = build_backbone(choice.backbone, source.num_channels)
     input_dim = feature_dim(backbone, source.num_channels, settings.views.input_size)
     d, hidden_dim = choice.output_dim, choice.hidden_dim
-    model = HaDisModel(
+    return HaDisModel(
         backbone,
         HaDisProjectionHead(input_dim, hidden_dim, d),
         HaDisPredictionHead(d, hidden_dim, d),
         latent_std=choice.latent_std,
     )
-    # Convolutions run up to twice as fast so, and compute the same.
-    model = model.to(memory_format=torch.channels_last)
+
+
+def build_module(
+    settings: Settings,
+    model: HaDisModel,
+    prototypes: PrototypeKMeans,
+    views: BatchedViews | None = None,
+    world_size: int = 1,
+) -> HaDis:
+    """The networks and the loss, in one module.
+
+    Args:
+        settings: All settings, those of the switches resolved.
+        model: The networks.
+        prototypes: Where pseudo-labels come from.
+        views: What makes views on the device, unless the loader does.
+        world_size: Number of processes.
+    """
+    choice, optimizer = settings.model, settings.optimizer
+    if settings.trainer.channels_last == "on":
+        # Convolutions run up to twice as fast so, and compute the same.
+        model = model.to(memory_format=torch.channels_last)
     criterion = HaDisLoss(
         settings.n_clusters,
         hsd_weight=choice.hsd_weight,
@@ -176,19 +152,20 @@ def build_module(
         teacher_momentum=choice.teacher_momentum,
         final_teacher_momentum=choice.final_teacher_momentum,
         concatenate_views=choice.concatenate_views,
+        views=views,
+        compile_mode=COMPILE_MODES[settings.trainer.compile],
+        fused=optimizer.fused == "on",
+        log_every_n_steps=settings.trainer.log_every_n_steps,
     )
     # Into the checkpoint, so that it says what it was made with.
     module.save_hyperparameters(asdict(settings), logger=False)
     return module
 
 
-def build_trainer(
-    settings: Settings, prototypes: PrototypeKMeans, folder: Path
-) -> pl.Trainer:
+def build_trainer(settings: Settings, folder: Path) -> pl.Trainer:
     """Lightning's trainer, with loggers and checkpoints below the folder."""
     options = settings.trainer
     callbacks: list[Callback] = [
-        prototypes,  # first, so that the bar shows its scores at once
         LearningRateMonitor(logging_interval="epoch"),
         ModelCheckpoint(
             dirpath=folder / "checkpoints",

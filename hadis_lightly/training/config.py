@@ -34,6 +34,13 @@ class DataSettings:
     """Whether cifar10 may be downloaded."""
     num_channels: int | None = None
     """1 or 3 to read a folder as grey or colour; by default as the source has it."""
+    engine: str = "auto"
+    """device: images stay in the device's memory, views are made there; workers: worker
+    processes read and crop, the rest is done on the device; lightly: worker processes
+    make the views one by one. auto: device where the images fit, else workers."""
+    max_resident_gib: float | None = None
+    """Most memory that the images may take on the device; by default half of what is
+    free."""
 
 
 @dataclass
@@ -43,8 +50,9 @@ class LoaderSettings:
     batch_size: int = 256
     """Images per step and device."""
     num_workers: int | None = None
-    """Processes that load and augment; by default as many as there are cores, at most
-    8, and half of them where the cores train as well. 0 loads in the main process."""
+    """Processes that load, for the engines workers and lightly; by default as many as
+    there are cores, at most 16, and half of them, at most 8, where the cores train as
+    well. 0 loads in the main process."""
 
 
 @dataclass
@@ -112,6 +120,8 @@ class OptimizerSettings:
     weight_decay: float = 5e-4
     warmup_epochs: int = 50
     """Linear rise of the learning rate; no diffusion meanwhile."""
+    fused: str = "auto"
+    """on: one kernel updates all weights; auto: on GPUs."""
 
 
 @dataclass
@@ -123,6 +133,11 @@ class ClusteringSettings:
     every_n_epochs: int = 1
     n_init: int = 10
     """Restarts of k-means."""
+    warm_start: bool = False
+    """Start k-means once, from the clusters of the epoch before. Not in the paper."""
+    batch_size: int | None = None
+    """Images per batch of the clustering pass; by default 2048 on a GPU for views of up
+    to 64 pixels, else 512, and no fewer than loader.batch_size."""
     whiten: bool = False
     """Cluster whitened embeddings, see PrototypeKMeans. Not in the paper."""
     pixel_baseline: bool = False
@@ -142,12 +157,21 @@ class TrainerSettings:
     """Number of devices, or auto for all."""
     strategy: str = "auto"
     """auto, ddp, ..."""
-    precision: str = "32-true"
-    """32-true, bf16-mixed, 16-mixed, 64-true."""
+    precision: str = "auto"
+    """32-true, bf16-mixed, 16-mixed, 64-true; auto: bf16-mixed on GPUs that compute
+    with bfloat16, else 32-true."""
+    channels_last: str = "auto"
+    """on: images and weights lie in memory with the channels last; auto: on, on CPUs
+    and NVIDIA's GPUs."""
+    compile: str = "auto"
+    """off, default, cudagraphs, max: modes of torch.compile for networks, losses and
+    views; auto: default on GPUs that have a compiler, else off."""
     sync_batchnorm: bool = False
     gather_distributed: bool = False
     """Take the losses over the batches of all devices."""
     checkpoint_every_n_epochs: int = 50
+    log_every_n_steps: int | None = None
+    """Also log the losses every so many steps; by default once per epoch."""
     progress_bar: bool = True
     deterministic: bool = False
     """Only deterministic kernels, where an accelerator has others."""
@@ -176,6 +200,7 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "n_clusters": (2, None),
     "seed": (0, 2**32 - 1),
     "data.limit": (1, None),
+    "data.max_resident_gib": (0, None),
     "loader.batch_size": (2, None),
     "loader.num_workers": (0, None),
     "views.input_size": (1, None),
@@ -193,14 +218,20 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "clustering.warmup_epochs": (0, None),
     "clustering.every_n_epochs": (1, None),
     "clustering.n_init": (1, None),
+    "clustering.batch_size": (1, None),
     "trainer.max_epochs": (1, None),
     "trainer.max_steps": (-1, None),
+    "trainer.log_every_n_steps": (1, None),
     "trainer.checkpoint_every_n_epochs": (1, None),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
     "data.source": SOURCE_NAMES,
+    "data.engine": ("auto", "device", "workers", "lightly"),
+    "optimizer.fused": ("auto", "on", "off"),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
-    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", "64-true"),
+    "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
+    "trainer.channels_last": ("auto", "on", "off"),
+    "trainer.compile": ("auto", "off", "default", "cudagraphs", "max"),
 }
 _POSITIVE = (
     "model.hsd_temperature",

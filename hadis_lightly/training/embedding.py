@@ -60,8 +60,8 @@ def embed_dataset(
             if trainer is not None:
                 images = trainer.precision_plugin.convert_input(images)
             embeddings.append(F.normalize(embed(images).float(), dim=1))
-            targets.append(torch.as_tensor(batch_targets).cpu())
+            targets.append(torch.as_tensor(batch_targets))
             keys.append(batch_keys)
     if not embeddings:
         raise ValueError("dataloader is empty: there is nothing to embed.")
-    return EmbeddedSet(torch.cat(embeddings), torch.cat(targets), KeyIndex(keys))
+    return EmbeddedSet(torch.cat(embeddings), torch.cat(targets).cpu(), KeyIndex(keys))

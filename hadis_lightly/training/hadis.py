@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from lightly.utils.scheduler import CosineWarmupScheduler, cosine_schedule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from hadis_lightly.loss import HaDisLoss, HaDisLossTerms
-from hadis_lightly.models import HaDisModel
+from hadis_lightly.models import HaDisModel, evaluating
+from hadis_lightly.training.loss_log import LossLog
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+from hadis_lightly.transforms import BatchedViews
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_LOSS_NAMES = ("loss", "loss_dsa", "loss_hsd", "loss_pcl")
 
 
 class HaDis(pl.LightningModule):
@@ -26,7 +35,9 @@ class HaDis(pl.LightningModule):
     to 0 along a cosine, step by step.
 
     Batches are ``((x0, x1), targets, keys)``, as lightly's data sets and
-    :class:`~hadis_lightly.data.IndexedDataset` give them. Targets are never looked at.
+    :class:`~hadis_lightly.data.IndexedDataset` give them, or with ``views``
+    ``(images, targets, keys)``, as :class:`~hadis_lightly.data.DeviceLoader` does.
+    Targets are never looked at. On a GPU no step waits for the device.
 
     Args:
         model: Student, predictor and teacher.
@@ -47,6 +58,13 @@ class HaDis(pl.LightningModule):
             cosine. Paper: 1 for CIFAR-20, else constant.
         concatenate_views: Whether both views pass the networks as one batch, sharing
             their BatchNorm statistics. Paper: False.
+        views: If given, batches come with uint8 images in place of ``(x0, x1)``, and
+            it makes the views of them on the device.
+        compile_mode: If given, networks, losses and views run through
+            ``torch.compile`` in this mode.
+        fused: Whether one kernel of SGD updates all weights.
+        log_every_n_steps: If given, the mean losses of so many steps go to the loggers
+            as ``train/loss_step`` and so on, beside those of every epoch.
 
     Raises:
         ValueError: If a number is out of range.
@@ -68,6 +86,10 @@ class HaDis(pl.LightningModule):
         teacher_momentum: float = 0.996,
         final_teacher_momentum: float | None = None,
         concatenate_views: bool = False,
+        views: BatchedViews | None = None,
+        compile_mode: str | None = None,
+        fused: bool = False,
+        log_every_n_steps: int | None = None,
     ) -> None:
         super().__init__()
         if not learning_rate > 0:
@@ -91,14 +113,36 @@ class HaDis(pl.LightningModule):
         self.teacher_momentum = teacher_momentum
         self.final_teacher_momentum = final_teacher_momentum
         self.concatenate_views = concatenate_views
+        self.views = views
+        self.compile_mode = compile_mode
+        self.fused = fused
+        self.log_every_n_steps = log_every_n_steps
+        self._losses = LossLog([f"train/{name}" for name in _LOSS_NAMES])
+        self._terms = self._compiled(symmetric_terms)
+        self._embed = self._compiled(_embed)
+        self._most_embedded = 0
+        if views is not None:
+            self._make_views = self._compiled(views.make)
+
+    def _compiled(self, function: Callable[P, R]) -> Callable[P, R]:
+        if self.compile_mode is None:
+            return function
+        return torch.compile(function, mode=self.compile_mode, dynamic=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeds clean images, as :meth:`embed`."""
         return self.embed(x)
 
+    @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
         """Embeds clean images ``(n, c, h, w)``: normalised, ``(n, d)``."""
-        return self.model.embed(x)
+        n = len(x)
+        if self.compile_mode is not None:
+            # A last batch of another size would be compiled once more.
+            self._most_embedded = max(n, self._most_embedded)
+            x = torch.cat([x, x.new_zeros((self._most_embedded - n, *x.shape[1:]))])
+        with evaluating(self.model.teacher):
+            return self._embed(self.model, x)[:n]
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Brings the prototypes along, unless the trainer has them already."""
@@ -108,6 +152,19 @@ class HaDis(pl.LightningModule):
             return []
         return [prototypes]
 
+    def on_train_epoch_start(self) -> None:
+        """Starts the means of the losses anew."""
+        self._losses.start_epoch()
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Makes the views of a batch of images, if the module was given ``views``."""
+        if self.views is None:
+            return batch
+        if self.compile_mode is not None:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        images, targets, keys = batch
+        return self._make_views(images, self.views.uniforms(images)), targets, keys
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1), targets, keys)``."""
         (x0, x1), _, keys = batch
@@ -116,40 +173,49 @@ class HaDis(pl.LightningModule):
         else:
             labels = self.prototypes.labels(keys)
         terms = self.symmetric_loss(x0, x1, labels)
-        # Means over the epoch, kept on the device: no step waits for its loss.
-        self.log_dict(
-            {
-                "train/loss": terms.loss,
-                "train/loss_dsa": terms.dsa,
-                "train/loss_hsd": terms.hsd,
-                "train/loss_pcl": terms.pcl,
-            },
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(x0),
-            sync_dist=self.trainer.world_size > 1,
-        )
+        self._log_losses(terms)
         return terms.loss
 
     def symmetric_loss(
         self, x0: Tensor, x1: Tensor, labels: Tensor | None
     ) -> HaDisLossTerms:
         """The terms of the loss, averaged over (x0 -> x1) and (x1 -> x0)."""
-        diffuse = self.current_epoch >= self.warmup_epochs
-        if self.concatenate_views:
-            x = torch.cat([x0, x1])
-            z, p = self.model.forward_student(x, diffuse=diffuse)
-            (z0, z1), (p0, p1) = z.chunk(2), p.chunk(2)
-            t0, t1 = self.model.forward_teacher(x).chunk(2)
-        else:
-            z0, p0 = self.model.forward_student(x0, diffuse=diffuse)
-            z1, p1 = self.model.forward_student(x1, diffuse=diffuse)
-            t0, t1 = self.model.forward_teacher(x0), self.model.forward_teacher(x1)
-        terms_01 = self.criterion(student=z0, prediction=p0, teacher=t1, labels=labels)
-        terms_10 = self.criterion(student=z1, prediction=p1, teacher=t0, labels=labels)
-        return HaDisLossTerms(
-            *(0.5 * (a + b) for a, b in zip(terms_01, terms_10, strict=True))
+        return self._terms(
+            self.model,
+            self.criterion,
+            x0,
+            x1,
+            labels,
+            diffuse=self.current_epoch >= self.warmup_epochs,
+            concatenate_views=self.concatenate_views,
         )
+
+    def _log_losses(self, terms: HaDisLossTerms) -> None:
+        """Sums up the losses; logs their means with the last step of an epoch."""
+        trainer = self.trainer
+        interval = self.log_every_n_steps
+        self._losses.add(torch.stack(terms), every_step=interval is not None)
+        step = trainer.global_step + 1
+        if interval is not None and step % interval == 0:
+            self._log_interval(self._losses.end_interval(step))
+        if trainer.is_last_batch or 0 < trainer.max_steps <= step:
+            if interval is not None:
+                self._log_interval(self._losses.arrived())
+            self.log_dict(
+                self._losses.means_of_epoch(),
+                on_step=False,
+                on_epoch=True,
+                batch_size=1,
+                sync_dist=trainer.world_size > 1,
+            )
+
+    def _log_interval(self, arrived: tuple[int, dict[str, float]] | None) -> None:
+        if arrived is None:
+            return
+        step, means = arrived
+        metrics = {f"{name}_step": mean for name, mean in means.items()}
+        for logger in self.trainer.loggers:
+            logger.log_metrics(metrics, step=step)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Moves the teacher towards the student, once per step of the optimiser."""
@@ -179,6 +245,7 @@ class HaDis(pl.LightningModule):
             lr=self.learning_rate,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
+            fused=self.fused or None,
         )
         if math.isinf(self.trainer.estimated_stepping_batches):
             raise ValueError(
@@ -200,3 +267,46 @@ class HaDis(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+def symmetric_terms(
+    model: HaDisModel,
+    criterion: HaDisLoss,
+    x0: Tensor,
+    x1: Tensor,
+    labels: Tensor | None,
+    *,
+    diffuse: bool,
+    concatenate_views: bool = False,
+) -> HaDisLossTerms:
+    """The terms of the loss of two views, averaged over both directions.
+
+    Args:
+        model: Student, predictor and teacher.
+        criterion: The loss.
+        x0: One view of each image, ``(n, c, h, w)``.
+        x1: The other view.
+        labels: Pseudo-labels ``(n,)``; None leaves PCL out.
+        diffuse: Whether projections are diffused before they are predicted.
+        concatenate_views: Whether both views pass the networks as one batch.
+    """
+    if concatenate_views:
+        x = torch.cat([x0, x1])
+        z, p = model.forward_student(x, diffuse=diffuse)
+        (z0, z1), (p0, p1) = z.chunk(2), p.chunk(2)
+        t0, t1 = model.forward_teacher(x).chunk(2)
+    else:
+        z0, p0 = model.forward_student(x0, diffuse=diffuse)
+        z1, p1 = model.forward_student(x1, diffuse=diffuse)
+        t0, t1 = model.forward_teacher(x0), model.forward_teacher(x1)
+    terms_01 = criterion(student=z0, prediction=p0, teacher=t1, labels=labels)
+    terms_10 = criterion(student=z1, prediction=p1, teacher=t0, labels=labels)
+    return HaDisLossTerms(
+        *(0.5 * (a + b) for a, b in zip(terms_01, terms_10, strict=True))
+    )
+
+
+def _embed(model: HaDisModel, x: Tensor) -> Tensor:
+    """:meth:`HaDisModel.embed` of a teacher that is in evaluation mode already."""
+    embeddings: Tensor = F.normalize(model.teacher(x).float(), dim=1)
+    return embeddings

@@ -35,7 +35,7 @@ class KeyIndex:
             self._row_of_name = {name: row for row, name in enumerate(self.keys)}
             n_unique = len(self._row_of_name)
         else:
-            self.keys = torch.cat([_as_indices(batch).cpu() for batch in batches])
+            self.keys = torch.cat([_as_indices(batch) for batch in batches]).cpu()
             if self.keys.min() < 0:
                 raise ValueError(f"keys must be >= 0, got {int(self.keys.min())}.")
             self._row_of_index = torch.full((int(self.keys.max()) + 1,), -1)
@@ -77,11 +77,13 @@ class KeyIndex:
         is_in_range = (indices >= 0) & (indices < len(self._row_of_index))
         rows_of_keys = self._row_of_index[indices.where(is_in_range, 0)]
         is_known = is_in_range & (rows_of_keys >= 0)
-        if indices.device.type != "cpu":
+        try:
             # NOTE: A comparison on the host would stall the device at every step.
             torch._assert_async(is_known.all(), _unknown("?"))
-        elif not is_known.all():
-            raise ValueError(_unknown(int(indices[~is_known][0])))
+        except RuntimeError:
+            if indices.device.type != "cpu":  # something that failed before
+                raise
+            raise ValueError(_unknown(int(indices[~is_known][0]))) from None
         return rows_of_keys
 
 

@@ -11,6 +11,53 @@ from pytorch_lightning.callbacks import ProgressBar
 from tqdm.auto import tqdm
 
 
+def _redraws() -> bool:
+    """Whether a bar can be redrawn: in a terminal or a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+class StepProgress:
+    """Progress of a step that takes longer than two seconds; nothing for a shorter one.
+
+    Args:
+        what: What is being done, such as ``"reading images"``.
+        enabled: Whether to say anything.
+
+    Example:
+        >>> with StepProgress("reading images") as progress:
+        ...     progress(1, 2)
+    """
+
+    def __init__(self, what: str, enabled: bool = True) -> None:
+        self.what = what
+        self.enabled = enabled
+        self._bar: tqdm[Any] | None = None
+        self._start = self._last_line = time.monotonic()
+
+    def __enter__(self) -> StepProgress:
+        self._start = self._last_line = time.monotonic()
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        """Says that so many of the total are done."""
+        now = time.monotonic()
+        if not self.enabled or now - self._start < 2:
+            return
+        if not _redraws():
+            if now - self._last_line >= 10:
+                self._last_line = now
+                line = f"{self.what}: {done:,} of {total:,}"
+                print(line, file=sys.stderr, flush=True)
+            return
+        if self._bar is None:
+            self._bar = tqdm(desc=self.what, total=total, leave=False)
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
 class RunProgressBar(ProgressBar):
     """One bar over all steps of the run, with its time left.
 
@@ -18,8 +65,8 @@ class RunProgressBar(ProgressBar):
     plain line is printed at the end of an epoch.
 
     Args:
-        refresh_seconds: Least time between two looks at the losses, each of which
-            waits for the device; between two lines of a log file, 20 times as long.
+        refresh_seconds: Least time between two redraws of the bar; between two lines
+            of a log file, 20 times as long.
     """
 
     def __init__(self, refresh_seconds: float = 0.5) -> None:
@@ -49,7 +96,7 @@ class RunProgressBar(ProgressBar):
         """Opens the bar."""
         self._start = self._last_line = time.monotonic()
         self._first_step = trainer.global_step
-        if self._is_enabled and (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        if self._is_enabled and _redraws():
             self._bar = tqdm(
                 total=int(trainer.estimated_stepping_batches),
                 initial=trainer.global_step,
@@ -59,18 +106,18 @@ class RunProgressBar(ProgressBar):
             )
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Moves the bar, and looks at the losses only when it was redrawn."""
-        if self._bar is None:
-            return
-        was_redrawn = self._bar.update(trainer.global_step - self._bar.n)
-        if was_redrawn:
-            self._bar.set_description_str(self._describe(trainer), refresh=False)
+        """Moves the bar. Its losses are those of the last epoch: no step waits."""
+        if self._bar is not None:
+            self._bar.update(trainer.global_step - self._bar.n)
 
     def on_train_epoch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
-        """Prints a line where there is no bar."""
-        if self._bar is not None or not self._is_enabled:
+        """Shows losses and scores: behind the bar, or in a line where there is none."""
+        if not self._is_enabled:
+            return
+        if self._bar is not None:
+            self._bar.set_description_str(self._describe(trainer), refresh=False)
             return
         now = time.monotonic()
         is_last = trainer.global_step >= trainer.estimated_stepping_batches

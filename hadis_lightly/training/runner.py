@@ -21,8 +21,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from hadis_lightly.cluster import KMeans, clustering_scores
 from hadis_lightly.data import ArraySource, ImageSource
 from hadis_lightly.training.build import (
-    available_cores,
-    build_loaders,
+    build_model,
     build_module,
     build_prototypes,
     build_source,
@@ -30,11 +29,18 @@ from hadis_lightly.training.build import (
     check_batches,
 )
 from hadis_lightly.training.config import Settings, check_settings
+from hadis_lightly.training.cores import cores_left_by_workers
+from hadis_lightly.training.engine import build_feed
 from hadis_lightly.training.results import (
     RunResult,
     draw_figures,
     write_assignments,
     write_results,
+)
+from hadis_lightly.training.switches import (
+    describe_switches,
+    resolve_precision,
+    resolve_switches,
 )
 
 
@@ -60,17 +66,26 @@ def run(settings: Settings) -> RunResult:
     source = build_source(settings)
     with _quiet_lightning():
         pl.seed_everything(settings.seed, workers=True, verbose=False)
-        train_loader, clean_loader = build_loaders(settings, source)
-        prototypes = build_prototypes(settings, clean_loader)
+        model = build_model(settings, source)
+        settings.trainer.precision = resolve_precision(settings)
         folder = _new_folder(settings)
-        trainer = build_trainer(settings, prototypes, folder)
+        trainer = build_trainer(settings, folder)
         check_batches(settings, len(source), trainer.world_size)
-        module = build_module(settings, source, prototypes, trainer.world_size)
-        with _cores_left_by_workers(trainer, train_loader.num_workers):
-            device = _device_name(trainer.strategy.root_device)
+        root_device = trainer.strategy.root_device
+        resolved = resolve_switches(settings, root_device)
+        feed = build_feed(resolved, source, root_device, trainer.global_rank)
+        prototypes = build_prototypes(resolved, feed.clean_loader)
+        # First, so that the bar shows its scores at once.
+        trainer.callbacks.insert(0, prototypes)  # type: ignore[attr-defined]
+        module = build_module(
+            resolved, model, prototypes, feed.views, trainer.world_size
+        )
+        with cores_left_by_workers(root_device, feed.num_workers):
+            device = _device_name(root_device)
             _say(trainer, _announcement(settings, source, trainer, folder))
+            _say(trainer, describe_switches(resolved, feed.engine, feed.reason))
             start = time.perf_counter()
-            trainer.fit(module, train_loader)
+            trainer.fit(module, feed.train_loader)
             seconds = time.perf_counter() - start
         trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
 
@@ -176,22 +191,6 @@ def _device_name(device: torch.device) -> str:
 def _say(trainer: pl.Trainer, text: str) -> None:
     if trainer.is_global_zero:
         print(text, flush=True)
-
-
-@contextmanager
-def _cores_left_by_workers(trainer: pl.Trainer, num_workers: int) -> Iterator[None]:
-    """On a CPU, gives PyTorch as many threads as the workers leave cores.
-
-    A thread that waits for a core which a worker holds makes all others wait.
-    """
-    threads = torch.get_num_threads()
-    if trainer.strategy.root_device.type == "cpu":
-        free = available_cores() - num_workers
-        torch.set_num_threads(max(1, min(threads, free)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _new_folder(settings: Settings) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,24 @@ def fit(
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 class TestTraining:
+    @pytest.mark.parametrize("warm_start", [False, True])
+    def test_a_warm_start_goes_on_from_the_clusters_before(
+        self, warm_start: bool, tmp_path: Path
+    ) -> None:
+        prototypes = PrototypeKMeans(
+            4, loader(), warmup_epochs=0, random_state=0, warm_start=warm_start
+        )
+        module = fit(prototypes, loader(), tmp_path, max_epochs=1)
+        found = prototypes.partition_
+        assert found is not None
+        # Two clusters joined and one cut in two: k-means does not leave that by itself.
+        stuck = TARGETS.clamp(max=2)
+        stuck = torch.where((TARGETS == 0) & (POINTS[:, 1] > 0), 3, stuck)
+        prototypes.partition_ = replace(found, labels=stuck)
+        prototypes.cluster(module.trainer, module, epoch=2)
+        is_stuck = prototypes.scores_["acc"] < 0.9
+        assert is_stuck == warm_start
+
     @pytest.mark.parametrize("names", [False, True])
     @pytest.mark.parametrize("whiten", [False, True])
     def test_labels_follow_the_keys(

@@ -174,7 +174,7 @@ def test_images_without_labels(tmp_path: Path) -> None:
         ("optimizer", "learning_rate", 0.0, "optimizer.learning_rate must be > 0"),
         ("trainer", "devices", "0", "trainer.devices must be auto or >= 1, got '0'"),
         ("trainer", "accelerator", "abacus", "trainer.accelerator must be one of auto"),
-        ("trainer", "precision", "8", "trainer.precision must be one of 32-true"),
+        ("trainer", "precision", "8", "trainer.precision must be one of auto, 32-true"),
     ],
 )
 def test_bad_settings(

@@ -1,0 +1,32 @@
+"""The cores of this machine that a run may use, and how it shares them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def cores_left_by_workers(device: torch.device, num_workers: int) -> Iterator[None]:
+    """On a CPU, gives PyTorch as many threads as the workers leave cores.
+
+    A thread that waits for a core which a worker holds makes all others wait.
+    """
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        free = available_cores() - num_workers
+        torch.set_num_threads(max(1, min(threads, free)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,251 @@
+"""How images get to the networks: from the device itself or from worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from hadis_lightly.data import (
+    ArraySource,
+    DataError,
+    DeviceLoader,
+    ImageSource,
+    IndexedDataset,
+    common_size,
+    in_words,
+    room_for_images,
+    stack_images,
+)
+from hadis_lightly.training.config import Settings, SettingsError
+from hadis_lightly.training.cores import available_cores
+from hadis_lightly.training.progress import StepProgress
+from hadis_lightly.transforms import (
+    BatchedTestTransform,
+    BatchedViews,
+    HaDisCropTransform,
+    HaDisTestTransform,
+    HaDisTransform,
+)
+
+# Crops of images are taken by products of matrices, whose cost grows with the image: a
+# process that cuts first is faster on images with more than so many pixels per pixel.
+_MAX_PIXELS_PER_PIXEL = 16
+
+
+class Feed(NamedTuple):
+    """Where batches come from."""
+
+    train_loader: Iterable[Any]
+    """``(images, targets, indices)``; the images are views, or uint8 for ``views``."""
+    clean_loader: Iterable[Any]
+    """``(images, targets, indices)`` under the plain transform."""
+    views: BatchedViews | None
+    """What makes the views of a batch on the device; None if the loader has."""
+    num_workers: int
+    """Worker processes of the training loader."""
+    engine: str
+    """device, workers or lightly."""
+    reason: str
+    """Why this engine, in words."""
+
+
+def build_feed(
+    settings: Settings, source: ImageSource, device: torch.device, rank: int = 0
+) -> Feed:
+    """Chooses the engine and makes its loaders.
+
+    Args:
+        settings: All settings; ``data.engine`` is the choice.
+        source: The images.
+        device: Where training takes place.
+        rank: Number of this process, which its draws depend on.
+
+    Raises:
+        SettingsError: If ``data.engine=device`` is asked for but cannot be.
+        DataError: If an image cannot be read.
+    """
+    engine, reason = settings.data.engine, "as asked for"
+    if engine in ("auto", "device"):
+        images, reason = _resident_images(settings, source, device)
+        if images is not None:
+            return _device_feed(settings, source, images, device, rank, reason)
+        if engine == "device":
+            raise SettingsError(f"data.engine is device, but {reason}.")
+        engine = "workers" if device.type in ("cpu", "cuda") else "lightly"
+    if engine == "workers":
+        return _workers_feed(settings, source, device, rank, reason)
+    return _lightly_feed(settings, source, device, reason)
+
+
+def _resident_images(
+    settings: Settings, source: ImageSource, device: torch.device
+) -> tuple[Tensor | None, str]:
+    """The images on the device, or None; and why, in words."""
+    is_forced = settings.data.engine == "device"
+    if device.type not in ("cpu", "cuda") and not is_forced:
+        return None, f"nothing has been tried on {device.type}"
+    size = common_size(source)
+    if size is None:
+        return None, "the images differ in size"
+    height, width = size
+    view_pixels = settings.views.input_size**2
+    if height * width > _MAX_PIXELS_PER_PIXEL * view_pixels and not is_forced:
+        return (
+            None,
+            f"images of {width} x {height} pixels are faster cropped by workers",
+        )
+    num_bytes = len(source) * height * width * source.num_channels
+    room = room_for_images(device, settings.data.max_resident_gib)
+    # What lies in the host's memory already costs nothing more on a CPU.
+    is_there = isinstance(source, ArraySource) and device.type == "cpu"
+    if num_bytes > room and not (is_there and settings.data.max_resident_gib is None):
+        return None, (
+            f"the images take {in_words(num_bytes)}, of which {in_words(room)} may be "
+            f"held on {device.type}"
+        )
+    try:
+        with StepProgress("reading images", settings.trainer.progress_bar) as progress:
+            pixels = stack_images(source, available_cores(), progress)
+    except DataError as error:
+        if "differ in size" not in str(error):
+            raise
+        return None, str(error)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    try:
+        if device.type != "cpu":
+            images = images.to(device).contiguous()
+    except torch.OutOfMemoryError:
+        return None, f"{in_words(num_bytes)} of images did not fit on {device.type}"
+    where = "memory" if device.type == "cpu" else f"the memory of {device.type}"
+    return images, f"{in_words(num_bytes)} of uint8 images stay in {where}"
+
+
+def _device_feed(
+    settings: Settings,
+    source: ImageSource,
+    images: Tensor,
+    device: torch.device,
+    rank: int,
+    reason: str,
+) -> Feed:
+    train_loader = DeviceLoader(
+        images,
+        source.targets,
+        settings.loader.batch_size,
+        shuffle=True,
+        drop_last=True,
+        seed=settings.seed,
+    )
+    clean_loader = DeviceLoader(
+        images,
+        source.targets,
+        clean_batch_size(settings, device),
+        transform=BatchedTestTransform(
+            settings.views.input_size, _view_settings(settings)["normalize"]
+        ),
+        shared=False,
+    )
+    views = build_views(settings, device, rank)
+    return Feed(train_loader, clean_loader, views, 0, "device", reason)
+
+
+def _workers_feed(
+    settings: Settings,
+    source: ImageSource,
+    device: torch.device,
+    rank: int,
+    reason: str,
+) -> Feed:
+    crops = HaDisCropTransform(settings.views.input_size, settings.views.min_scale)
+    train_loader = _train_loader(settings, IndexedDataset(source, crops), device)
+    clean_loader = _clean_loader(settings, source, device)
+    views = build_views(settings, device, rank)
+    workers = train_loader.num_workers
+    return Feed(train_loader, clean_loader, views, workers, "workers", reason)
+
+
+def _lightly_feed(
+    settings: Settings, source: ImageSource, device: torch.device, reason: str
+) -> Feed:
+    transform = HaDisTransform(**_view_settings(settings))
+    train_loader = _train_loader(settings, IndexedDataset(source, transform), device)
+    clean_loader = _clean_loader(settings, source, device)
+    workers = train_loader.num_workers
+    return Feed(train_loader, clean_loader, None, workers, "lightly", reason)
+
+
+def build_views(
+    settings: Settings, device: torch.device, rank: int = 0
+) -> BatchedViews:
+    """The views of whole batches, with draws that differ from process to process."""
+    dtypes = {"bf16-mixed": torch.bfloat16, "64-true": torch.float64}
+    generator = torch.Generator(device).manual_seed((settings.seed << 16) + rank)
+    return BatchedViews(
+        **_view_settings(settings),
+        generator=generator,
+        dtype=dtypes.get(settings.trainer.precision, torch.float32),
+        memory_format=(
+            torch.channels_last
+            if settings.trainer.channels_last == "on"
+            else torch.contiguous_format
+        ),
+    )
+
+
+def clean_batch_size(settings: Settings, device: torch.device) -> int:
+    """Images per batch of the clustering pass, which needs no gradients."""
+    if settings.clustering.batch_size is not None:
+        return settings.clustering.batch_size
+    least = 2048 if device.type == "cuda" and settings.views.input_size <= 64 else 512
+    return max(least, settings.loader.batch_size)
+
+
+def _view_settings(settings: Settings) -> dict[str, Any]:
+    views: dict[str, Any] = asdict(settings.views)
+    return views | {"normalize": {"mean": views.pop("mean"), "std": views.pop("std")}}
+
+
+def _num_workers(settings: Settings, device: torch.device) -> int:
+    if settings.loader.num_workers is not None:
+        return settings.loader.num_workers
+    cores = available_cores()
+    # The GPU needs all the views that the cores can make; a CPU has to train, too.
+    return min(8, cores // 2) if device.type == "cpu" else min(16, cores)
+
+
+def _train_loader(
+    settings: Settings, dataset: IndexedDataset, device: torch.device
+) -> DataLoader[Any]:
+    num_workers = _num_workers(settings, device)
+    return DataLoader(
+        dataset,
+        batch_size=settings.loader.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=device.type == "cuda",
+    )
+
+
+def _clean_loader(
+    settings: Settings, source: ImageSource, device: torch.device
+) -> DataLoader[Any]:
+    transform = HaDisTestTransform(
+        settings.views.input_size, _view_settings(settings)["normalize"]
+    )
+    # NOTE: Without augmentation, images in memory come faster than from a worker.
+    is_in_memory = isinstance(source, ArraySource)
+    num_workers = 0 if is_in_memory else _num_workers(settings, device)
+    return DataLoader(
+        IndexedDataset(source, transform),
+        batch_size=clean_batch_size(settings, device),
+        num_workers=num_workers,
+        pin_memory=device.type == "cuda",
+        persistent_workers=num_workers > 0,
+    )

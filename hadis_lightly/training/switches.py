@@ -1,0 +1,94 @@
+"""The switches that make a run fast, and what ``auto`` turns them to."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import warnings
+
+import torch
+
+from hadis_lightly.training.config import Settings
+
+#: What ``trainer.compile`` may be, and the mode of ``torch.compile`` that it means.
+COMPILE_MODES = {
+    "off": None,
+    "default": "default",
+    "cudagraphs": "reduce-overhead",
+    "max": "max-autotune",
+}
+
+
+def resolve_precision(settings: Settings) -> str:
+    """``trainer.precision``; for ``auto`` bfloat16 where a GPU computes with it.
+
+    GPUs before Ampere only emulate bfloat16; there, and on a CPU, float32 is used.
+    """
+    trainer = settings.trainer
+    if trainer.precision != "auto":
+        return trainer.precision
+    may_use_gpu = trainer.accelerator in ("auto", "gpu", "cuda")
+    if may_use_gpu and torch.cuda.is_available():
+        major, _ = torch.cuda.get_device_capability()
+        if major >= 8:
+            return "bf16-mixed"
+    return "32-true"
+
+
+def resolve_switches(settings: Settings, device: torch.device) -> Settings:
+    """The settings with every ``auto`` replaced by what is fastest on the device.
+
+    channels_last and the fused optimiser are fastest on GPUs and CPUs alike. Compiling
+    pays on a GPU that has a compiler; on a CPU it takes longer than most runs.
+
+    Args:
+        settings: All settings, which stay as they are.
+        device: Where training takes place.
+    """
+    trainer = settings.trainer
+    is_gpu = device.type == "cuda"
+    compile_ = trainer.compile
+    if compile_ == "auto":
+        is_wanted = is_gpu and not trainer.gather_distributed
+        compile_ = "default" if is_wanted and can_compile(device) else "off"
+    layout = trainer.channels_last
+    if layout == "auto":
+        layout = "on" if device.type in ("cpu", "cuda") else "off"
+    fused = settings.optimizer.fused
+    if fused == "auto":
+        # With fp16 Lightning unscales the gradients first, which fused SGD does itself.
+        fused = "on" if is_gpu and trainer.precision != "16-mixed" else "off"
+    return dataclasses.replace(
+        settings,
+        trainer=dataclasses.replace(trainer, compile=compile_, channels_last=layout),
+        optimizer=dataclasses.replace(settings.optimizer, fused=fused),
+    )
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether ``torch.compile`` works here: tries it on a sum of two numbers."""
+    if device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compiled = torch.compile(torch.add)
+            compiled(torch.ones(2, device=device), torch.ones(2, device=device))
+    except Exception:  # a compiler can fail in any way
+        return False
+    finally:
+        torch.compiler.reset()
+    return True
+
+
+def describe_switches(settings: Settings, engine: str, reason: str) -> str:
+    """One line: how images are fed, and what each switch was turned to."""
+    trainer = settings.trainer
+    words = [
+        f"engine {engine} ({reason})",
+        trainer.precision,
+        "channels_last" if trainer.channels_last == "on" else "channels_first",
+        f"compile {trainer.compile}",
+        "fused SGD" if settings.optimizer.fused == "on" else "SGD",
+    ]
+    return ", ".join(words)

@@ -1,0 +1,100 @@
+"""What auto turns the switches to, and that a run says so."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hadis_lightly.training import Settings, SettingsError
+from hadis_lightly.training import switches as module
+from hadis_lightly.training.config import check_settings
+from hadis_lightly.training.switches import (
+    can_compile,
+    describe_switches,
+    resolve_precision,
+    resolve_switches,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_on_a_cpu() -> None:
+    settings = Settings()
+    settings.trainer.accelerator = "cpu"
+    assert resolve_precision(settings) == "32-true"
+    resolved = resolve_switches(settings, CPU)
+    assert resolved.trainer.compile == "off"
+    assert resolved.trainer.channels_last == "on"
+    assert resolved.optimizer.fused == "off"
+    assert settings.trainer.compile == "auto"  # the settings stay as they were
+
+
+def test_what_is_asked_for_is_done() -> None:
+    settings = Settings()
+    settings.trainer.precision = "bf16-mixed"
+    settings.trainer.compile = "max"
+    settings.trainer.channels_last = "off"
+    settings.optimizer.fused = "on"
+    assert resolve_precision(settings) == "bf16-mixed"
+    resolved = resolve_switches(settings, CPU)
+    assert resolved == settings
+
+
+@pytest.mark.parametrize(
+    ("compiles", "gathers", "expected"),
+    [(True, False, "default"), (False, False, "off"), (True, True, "off")],
+)
+def test_on_a_gpu(
+    compiles: bool, gathers: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whether this machine's compiler works is another test's; here is what follows.
+    monkeypatch.setattr(module, "can_compile", lambda device: compiles)
+    settings = Settings()
+    settings.trainer.gather_distributed = gathers
+    resolved = resolve_switches(settings, torch.device("cuda", 0))
+    assert resolved.trainer.compile == expected
+    assert resolved.optimizer.fused == "on"
+    settings.trainer.precision = "16-mixed"  # Lightning's scaler unscales before
+    assert resolve_switches(settings, torch.device("cuda")).optimizer.fused == "off"
+
+
+def test_without_a_compiler_nothing_is_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert not can_compile(CPU)
+
+
+def test_one_line_says_it_all() -> None:
+    settings = resolve_switches(Settings(), CPU)
+    settings.trainer.precision = "32-true"
+    line = describe_switches(settings, "device", "1 KiB of uint8 images stay in memory")
+    assert line == (
+        "engine device (1 KiB of uint8 images stay in memory), 32-true, channels_last, "
+        "compile off, SGD"
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "message"),
+    [
+        ("trainer", "compile", "trainer.compile must be one of auto, off, default"),
+        ("trainer", "channels_last", "trainer.channels_last must be one of auto, on"),
+        ("optimizer", "fused", "optimizer.fused must be one of auto, on, off"),
+    ],
+)
+def test_unknown_values(section: str, name: str, message: str) -> None:
+    settings = Settings()
+    settings.trainer.accelerator = "cpu"
+    setattr(getattr(settings, section), name, "perhaps")
+    with pytest.raises(SettingsError, match=message):
+        check_settings(settings)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_this_gpu() -> None:
+    settings = Settings()
+    major, _ = torch.cuda.get_device_capability()
+    expected = "bf16-mixed" if major >= 8 else "32-true"
+    assert resolve_precision(settings) == expected

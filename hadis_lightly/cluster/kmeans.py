@@ -25,11 +25,11 @@ from hadis_lightly.cluster.prepare import (
     as_rows,
     check_finite,
     check_integer,
-    full_precision,
     prepare,
 )
 from hadis_lightly.cluster.refine import nearest_center, refine, settle
 from hadis_lightly.cluster.seeding import kmeans_plusplus, random_rows
+from hadis_lightly.precision import full_precision
 
 INITS = ("k-means++", "random")
 

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hadis_lightly.cluster.kmeans import KMeans
-from hadis_lightly.cluster.prepare import check_finite, full_precision
+from hadis_lightly.cluster.prepare import check_finite
 from hadis_lightly.cluster.scores import match_clusters
 from hadis_lightly.cluster.whitening import Whitening
+from hadis_lightly.precision import full_precision
 
 
 @dataclass(frozen=True)

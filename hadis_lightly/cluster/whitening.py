@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from hadis_lightly.cluster.lloyd import accurate_dtype
-from hadis_lightly.cluster.prepare import check_finite, full_precision
+from hadis_lightly.cluster.prepare import check_finite
+from hadis_lightly.precision import full_precision
 
 
 class Whitening:

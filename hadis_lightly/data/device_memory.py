@@ -48,7 +48,7 @@ def in_words(num_bytes: int) -> str:
 
     Example:
         >>> in_words(184_320_000), in_words(1_234)
-        ('176 MiB', '1 KiB')
+        ('176 MiB', '1.21 KiB')
     """
     for name, size in (("GiB", _GIB), ("MiB", 1 << 20)):
         if num_bytes >= size:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 from torch import Tensor
+from torchvision import transforms as v1
+from torchvision.transforms import v2
 
+from hadis_lightly.precision import full_precision
 from hadis_lightly.transforms.batched_color import (
     HUE,
     blur,
@@ -173,8 +177,10 @@ class BatchedViews:
             >>> [view.shape[2] for view in views(torch.zeros(1, 3, 8, 8).byte())]
             [24, 24]
         """
-        transforms = getattr(transform, "transforms", None)
-        if not isinstance(transforms, (list, tuple)) or not transforms:
+        transforms: Any = getattr(transform, "transforms", None)
+        is_list = isinstance(transforms, (list, tuple)) and len(transforms) > 0
+        # Of a Compose these are the steps of one view.
+        if not is_list or isinstance(transform, (v1.Compose, v2.Compose)):
             raise ValueError(
                 "transform must be a multi-view transform with a list of transforms, "
                 f"got {type(transform).__name__}"
@@ -230,6 +236,7 @@ class BatchedViews:
         source = self.generator.device if self.generator else images.device
         drawn = torch.rand(
             (len(self.views), len(images), NUM_UNIFORMS),
+            dtype=torch.float32,
             device=source,
             generator=self.generator,
         )
@@ -254,9 +261,18 @@ class BatchedViews:
 
     @torch.no_grad()
     def apply(self, images: Tensor, parameters: ViewParameters) -> list[Tensor]:
-        """Makes the views of the images from given draws."""
+        """Makes the views of the images from given draws.
+
+        Raises:
+            ValueError: If there are not as many draws as images.
+        """
         self._check(images)
         n, c = len(images), images.shape[-3]
+        if parameters.top.shape != (len(self.views), n):
+            raise ValueError(
+                f"parameters must be those of {len(self.views)} views of {n} images, "
+                f"got {tuple(parameters.top.shape)}"
+            )
         if images.ndim == 5:  # one for each view, as the draws are
             images = images.transpose(0, 1).flatten(0, 1)
         m, size = len(self.views) * n, self.input_size
@@ -272,7 +288,9 @@ class BatchedViews:
             # Views alike in their jitter come together, which spares half of its work.
             rows = num_before_hue(drawn.factors, drawn.order, self._jitter).argsort()
         step = self._views_at_a_time(images)
-        with torch.autocast(device_type=images.device.type, enabled=False):
+        # Within a compiled region nothing global can be set; autocast is off by then.
+        compiled = torch.compiler.is_compiling()
+        with nullcontext() if compiled else full_precision():
             for start in range(0, m, step):
                 some = rows[start : start + step]
                 of = ViewParameters(*(field[some] for field in drawn))

@@ -141,8 +141,7 @@ def _crop(
     ):
         length = sizes.gather(-1, first).squeeze(-1)
         room = side - length
-        # From 0 to room, both included; the product may round up.
-        start = torch.minimum((place * (room + 1)).floor(), room)
+        start = (place * (room + 1)).floor()  # from 0 to room, both included
         crop += [
             torch.where(some_fits, start, float((side - size) // 2)),
             torch.where(some_fits, length, float(size)),

@@ -83,7 +83,7 @@ def view_settings(transform: Any) -> ViewSettings:
         number = _number(step)
         if number <= place:
             raise ValueError(
-                f"{_name(step)} comes later in the transform than BatchedViews does it"
+                f"{_name(step)} comes twice, or later than BatchedViews does it"
             )
         place = number
         _, read = _READERS[number]
@@ -97,8 +97,10 @@ def _steps(transform: Any) -> Iterator[Any]:
     """The steps of nested transforms, those with no effect on the pixels left out."""
     compose = (v1.Compose, v2.Compose)
     if not isinstance(transform, compose):
-        inner = getattr(transform, "transform", None)  # of lightly's views, and ours
-        transform = inner if isinstance(inner, compose) else transform
+        # Of lightly's views and ours, which hold nothing else.
+        inner = getattr(transform, "transform", None)
+        if isinstance(inner, compose) and set(vars(transform)) == {"transform"}:
+            transform = inner
     if isinstance(transform, compose):
         for step in transform.transforms:
             yield from _steps(step)

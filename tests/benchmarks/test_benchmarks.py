@@ -1,0 +1,134 @@
+"""The benchmarks run and print their tables; their figures are nobody's business."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+TINY = {
+    "kmeans": "--samples 300 --dim 8 --clusters 3 --restarts 2 --repeats 2",
+    "losses": "--sizes 8 16 --dim 8 --clusters 3 20 --repeats 2",
+    "step": "--backbone small_convnet --batch-size 4 --input-size 16 --steps 2",
+    "views": "--size 16 --batch-size 4 --seconds 0.01 --rounds 2",
+}
+# A number as tables have it: 1,234 or 0.5 or 1.2e-05.
+NUMBER = re.compile(r"-?[\d,]+(?:\.\d+)?(?:e[+-]\d+)?")
+
+
+def run(name: str, *options: str) -> list[str]:
+    """The lines that a benchmark prints with tiny settings, on one core of a CPU."""
+    script = [sys.executable, str(BENCHMARKS / f"{name}.py")]
+    tiny = [*TINY[name].split(), "--threads", "1", "--device", "cpu"]
+    done = subprocess.run([*script, *tiny, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def numbers(lines: list[str], start: str) -> list[float]:
+    """The numbers of the one row that begins so, spaces apart."""
+    squeezed = [" ".join(line.split()) for line in lines]
+    rows = [line for line in squeezed if line.startswith(start + " ")]
+    assert len(rows) == 1, f"{start}: {rows}"
+    rest = rows[0].removeprefix(start)
+    return [float(found.replace(",", "")) for found in NUMBER.findall(rest)]
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_kmeans(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "kmeans.csv"
+
+    lines = run("kmeans", "--skip", "faiss", "--csv", str(file))
+
+    for data in ("clear", "overlapping"):
+        _, ratio, above_best = numbers(lines, f"{data} hadis_lightly")
+        assert ratio == 1
+        assert above_best >= 0
+        assert len(numbers(lines, f"{data} scikit-learn")) == 3
+    assert not any("faiss" in line for line in lines)
+    rows = read(file)
+    assert len(rows) == 8  # data, methods, repeats
+    assert all(float(row["seconds"]) > 0 < float(row["inertia"]) for row in rows)
+
+
+def test_losses(tmp_path: Path) -> None:
+    file = tmp_path / "losses.csv"
+
+    lines = run("losses", "--csv", str(file))
+
+    for n in (8, 16):
+        _, to_cosine, to_ntxent = numbers(lines, f"{n} NegativeCosineSimilarity")
+        assert to_cosine == 1
+        assert to_ntxent > 0
+        assert numbers(lines, f"{n} NTXentLoss")[2] == 1
+        for name in ("DSALoss", "HSDLoss", "PCLLoss, K 20", "HaDisLoss, K 3"):
+            assert len(numbers(lines, f"{n} {name}")) == 3
+    rows = read(file)
+    assert len(rows) == 2 * 8 * 2  # sizes, losses, repeats
+    assert all(float(row["seconds"]) > 0 for row in rows)
+
+
+def test_step() -> None:
+    lines = run("step")
+
+    assert numbers(lines, "BYOL (lightly)")[1] == 1
+    assert min(numbers(lines, "HaDis")) > 0
+
+
+def test_views(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(256, size=(9, 20, 24, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    file = tmp_path / "views.csv"
+
+    data = str(tmp_path / "images.npz")
+    lines = run("views", "--data", data, "--csv", str(file))
+
+    assert "images of 20 x 24" in lines[0]
+    single = [
+        numbers(lines, "BYOL BYOLTransform, this process"),
+        numbers(lines, "BYOL BYOLTransform, 1 worker"),
+    ]
+    # Cores, images per second, the lowest and the highest, ratio to the best of them.
+    assert max(row[4] for row in single) == 1
+    for method in (
+        "BYOL torchvision v2, one draw per batch",
+        "BYOL BatchedViews",
+        "HaDis BatchedViews",
+    ):
+        cores, rate, low, high, ratio = numbers(lines, method)
+        assert cores == 1
+        assert low <= rate <= high
+        assert ratio > 0
+    byol = numbers(lines, "BYOL BatchedViews")[4]
+    hadis = numbers(lines, "HaDis BatchedViews")[4]
+    assert lines[-1] == (
+        f"BatchedViews on 1 core: {byol:.2f} x lightly's BYOLTransform, "
+        f"{hadis:.2f} x HaDisTransform on 1 core"
+    )
+    rows = read(file)
+    assert {row["round"] for row in rows} == {"0", "1"}
+    assert all(int(row["images"]) % 4 == 0 for row in rows)
+    assert all(float(row["seconds"]) > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_methods() -> None:
+    options = ["--epochs", "1", "--seeds", "0", "--methods", "byol"]
+    script = [sys.executable, str(BENCHMARKS / "methods.py")]
+    done = subprocess.run([*script, *options], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    lines = [line.replace("|", " ").strip() for line in done.stdout.splitlines()]
+    scores = numbers(lines, "BYOL (no HSD, no PCL)")
+    assert len(scores) == 9
+    assert all(0 <= score <= 1 for score in scores[1:8])

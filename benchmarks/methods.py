@@ -40,6 +40,7 @@ def parse() -> argparse.Namespace:
         choices=[*METHODS, *(f"{method}-paper" for method in METHODS)],
     )
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--engine", default="auto", help="data.engine of all runs")
     parser.add_argument("--csv", type=Path, help="file for the score of every run")
     return parser.parse_args()
 
@@ -54,6 +55,7 @@ def settings_of(options: argparse.Namespace, row: str, seed: int) -> Settings:
     settings.clustering.pixel_baseline = True
     settings.seed = seed
     settings.trainer.progress_bar = False
+    settings.data.engine = options.engine
     if options.epochs:
         settings.trainer.max_epochs = options.epochs
     return settings

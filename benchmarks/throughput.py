@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import logging
 import resource
 import runpy
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,14 +151,14 @@ def hadis(options: argparse.Namespace, source: ArraySource, engine: str) -> Any:
     settings = settings_of(options, engine)
     if engine == "lightly":  # nothing but the method changes beside lightly's BYOL
         settings.trainer.precision, settings.trainer.compile = "32-true", "off"
-    module, feed = assemble(settings, source, options)
+    module, feed = assemble(settings, source, torch.device(options.device))
     return module, feed.train_loader, feed.num_workers, settings.trainer.precision
 
 
 def assemble(
-    settings: Settings, source: ArraySource, options: argparse.Namespace
+    settings: Settings, source: ArraySource, device: torch.device
 ) -> tuple[HaDis, Feed]:
-    feed = build_feed(settings, source, torch.device(options.device))
+    feed = build_feed(settings, source, device)
     prototypes = build_prototypes(settings, feed.clean_loader)
     model = build_model(settings, source)
     return build_module(settings, model, prototypes, feed.views), feed
@@ -227,83 +229,113 @@ def milliseconds(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(times[2:])
 
 
-def stages(options: argparse.Namespace, source: ArraySource) -> dict[str, float]:
-    """Milliseconds of every stage of a step of ours, and of the clustering pass."""
-    settings = settings_of(options, "auto")
-    module, feed = assemble(settings, source, options)
-    print(describe_switches(settings, feed.engine, feed.reason))
-    device, repeats = torch.device(options.device), max(3, options.steps // 2)
-    module.to(device).train()
-    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    half = dtype.get(settings.trainer.precision)
-    precision = torch.autocast(device.type, half, enabled=half is not None)
-    optimizer = torch.optim.SGD(
-        module.parameters(),
-        lr=1e-4,
-        momentum=0.9,
-        fused=settings.optimizer.fused == "on",
-    )
-    batches = iter(feed.train_loader)
+class Training:
+    """The parts of a training of ours, to be called one by one.
 
-    def data() -> Any:
-        nonlocal batches
+    Args:
+        settings: All settings, their switches resolved.
+        source: The images.
+        device: Where it takes place.
+    """
+
+    def __init__(
+        self, settings: Settings, source: ArraySource, device: torch.device
+    ) -> None:
+        self.settings, self.source, self.device = settings, source, device
+        self.module, self.feed = assemble(settings, source, device)
+        self.module.to(device).train()
+        self.model, self.criterion = self.module.model, self.module.criterion
+        dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+        half = dtypes.get(settings.trainer.precision)
+        self.precision = torch.autocast(device.type, half, enabled=half is not None)
+        self.optimizer = torch.optim.SGD(
+            self.module.parameters(),
+            lr=1e-4,
+            momentum=0.9,
+            fused=settings.optimizer.fused == "on",
+        )
+        self.symmetric_terms = self.compiled(symmetric_terms)
+        self._batches = iter(self.feed.train_loader)
+        self.batch = self.data()
+        self.x0, self.x1 = (view.clone() for view in self.views())
+        self.labels = torch.randint(settings.n_clusters, (len(self.x0),), device=device)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.compile(function) if self.module.compile_mode else function
+
+    def data(self) -> list[torch.Tensor]:
         try:
-            batch = next(batches)
+            batch = next(self._batches)
         except StopIteration:
-            batches = iter(feed.train_loader)
-            batch = next(batches)
-        return [batch[0].to(device), batch[1], batch[2].to(device)]
+            self._batches = iter(self.feed.train_loader)
+            batch = next(self._batches)
+        return [x.to(self.device) for x in batch]
 
-    batch = data()
-    model, criterion = module.model, module.criterion
-    x0, x1 = module.on_after_batch_transfer(batch, 0)[0]
-    x0, x1 = x0.clone(), x1.clone()
-    labels = torch.randint(options.clusters, (len(x0),), device=device)
+    def views(self) -> list[torch.Tensor]:
+        views: list[torch.Tensor]
+        views = self.module.on_after_batch_transfer(self.batch, 0)[0]
+        return views
 
-    def student() -> Any:
-        with precision:
-            return model.forward_student(x0), model.forward_student(x1)
+    def student(self) -> Any:
+        with self.precision:
+            return [self.model.forward_student(x) for x in (self.x0, self.x1)]
 
-    def teacher() -> Any:
-        with precision:
-            return model.forward_teacher(x0), model.forward_teacher(x1)
+    def teacher(self) -> Any:
+        with self.precision:
+            return [self.model.forward_teacher(x) for x in (self.x0, self.x1)]
 
-    (z0, p0), (z1, p1) = ((z.detach(), p.detach()) for z, p in student())
-    t0, t1 = teacher()
-
-    def losses() -> Any:
-        for z, p, t in ((z0, p0, t1), (z1, p1, t0)):
-            terms = criterion(student=z, prediction=p, teacher=t, labels=labels)
-        return terms
-
-    whole = torch.compile(symmetric_terms) if module.compile_mode else symmetric_terms
-
-    def forward_and_backward() -> None:
-        with precision:
-            terms = whole(model, criterion, x0, x1, labels, diffuse=True)
-        optimizer.zero_grad()
+    def forward_and_backward(self) -> None:
+        with self.precision:
+            terms = self.symmetric_terms(
+                self.model, self.criterion, self.x0, self.x1, self.labels, diffuse=True
+            )
+        self.optimizer.zero_grad()
         terms.loss.backward()
 
-    def update() -> None:
-        model.update_teacher(0.996)
-        optimizer.step()
+    def update(self) -> None:
+        self.model.update_teacher(0.996)
+        self.optimizer.step()
 
-    if module.compile_mode:
-        student, teacher, losses = map(torch.compile, (student, teacher, losses))
-    result = {"data": milliseconds(data, repeats)}
-    result["views"] = milliseconds(
-        lambda: module.on_after_batch_transfer(batch, 0), repeats
-    )
-    result["student"] = milliseconds(student, repeats)
-    result["teacher"] = milliseconds(teacher, repeats)
-    result["losses"] = milliseconds(losses, repeats)
-    everything = milliseconds(forward_and_backward, repeats)
+    def step(self) -> None:
+        self.batch = self.data()
+        self.x0, self.x1 = self.views()
+        self.forward_and_backward()
+        self.update()
+
+    def embed(self) -> None:
+        with self.precision:
+            embed_dataset(self.module, self.feed.clean_loader)
+
+
+def stages(options: argparse.Namespace, source: ArraySource) -> dict[str, float]:
+    """Milliseconds of every stage of a step of ours, and of the clustering pass."""
+    settings, device = settings_of(options, "auto"), torch.device(options.device)
+    training, repeats = Training(settings, source, device), max(3, options.steps // 2)
+    feed = training.feed
+    print(describe_switches(settings, feed.engine, feed.reason))
+    projected = [(z.detach(), p.detach()) for z, p in training.student()]
+    t0, t1 = training.teacher()
+
+    def losses() -> Any:
+        return [
+            training.criterion(
+                student=z, prediction=p, teacher=t, labels=training.labels
+            )
+            for (z, p), t in zip(projected, (t1, t0), strict=True)
+        ]
+
+    result = {
+        "data": milliseconds(training.data, repeats),
+        "views": milliseconds(training.views, repeats),
+        "student": milliseconds(training.compiled(training.student), repeats),
+        "teacher": milliseconds(training.compiled(training.teacher), repeats),
+        "losses": milliseconds(training.compiled(losses), repeats),
+    }
     forward = result["student"] + result["teacher"] + result["losses"]
+    everything = milliseconds(training.forward_and_backward, repeats)
     result["backward"] = max(0.0, everything - forward)
-    result["optimiser"] = milliseconds(update, repeats)
-    with precision:
-        embed = milliseconds(lambda: embed_dataset(module, feed.clean_loader), 1)
-    result["embedding"] = embed / len(source) * EPOCH
+    result["optimiser"] = milliseconds(training.update, repeats)
+    result["embedding"] = milliseconds(training.embed, 1) / len(source) * EPOCH
     rows = clustered_rows(options.kmeans_rows, options.clusters, device)
     result["k-means"] = milliseconds(
         lambda: partition_embeddings(rows, options.clusters, random_state=0), 1
@@ -367,6 +399,8 @@ def peak_memory(options: argparse.Namespace) -> str:
 
 def main() -> None:
     options = parse()
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
     source = load(options)
     print(
         f"{options.backbone}, batch {options.batch_size}, {options.input_size} px, "

@@ -214,6 +214,7 @@ class HaDis(pl.LightningModule):
             return
         step, means = arrived
         metrics = {f"{name}_step": mean for name, mean in means.items()}
+        metrics["epoch"] = self.current_epoch
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=step)
 

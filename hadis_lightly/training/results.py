@@ -43,6 +43,8 @@ class RunResult:
     protocol: str
     """Which images were clustered."""
     method: str
+    switches: str = ""
+    """Engine, precision and the like, in words."""
     pixel_scores: dict[str, float] | None = None
     """Scores of k-means on the raw pixels, if asked for."""
     figures: list[Path] = field(default_factory=list)
@@ -152,7 +154,9 @@ def _losses(folder: Path) -> dict[str, tuple[list[float], list[float]]]:
     with (folder / "metrics.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             for name, value in row.items():
-                if name.startswith("train/") and value:
+                # Means of some steps, which may be logged as well, are not drawn.
+                is_of_epoch = name.startswith("train/") and not name.endswith("_step")
+                if is_of_epoch and value:
                     epochs, values = curves.setdefault(name[6:], ([], []))
                     epochs.append(float(row["epoch"]) + 1)
                     values.append(float(value))

@@ -83,7 +83,8 @@ def run(settings: Settings) -> RunResult:
         with cores_left_by_workers(root_device, feed.num_workers):
             device = _device_name(root_device)
             _say(trainer, _announcement(settings, source, trainer, folder))
-            _say(trainer, describe_switches(resolved, feed.engine, feed.reason))
+            switches = describe_switches(resolved, feed.engine, feed.reason)
+            _say(trainer, switches)
             start = time.perf_counter()
             trainer.fit(module, feed.train_loader)
             seconds = time.perf_counter() - start
@@ -96,6 +97,7 @@ def run(settings: Settings) -> RunResult:
         epochs=int(prototypes.history_[-1]["epoch"]),
         protocol=source.protocol,
         method=method_name(settings),
+        switches=switches,
     )
     if not trainer.is_global_zero:
         return result
@@ -228,6 +230,7 @@ def _quiet_lightning() -> Iterator[None]:
                 ".*GPU available but not used.*",
                 ".*exists and is not empty.*",
                 ".*LeafSpec.*",
+                ".*torch._prims_common.check.*",
             ):
                 warnings.filterwarnings("ignore", message)
             yield

@@ -30,6 +30,7 @@ from hadis_lightly.training import (
     ViewsSettings,
     run,
 )
+from hadis_lightly.training.switches import can_compile
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -191,6 +192,61 @@ def test_precision(precision: str, tmp_path: Path) -> None:
     settings = small_settings(tmp_path / "run")
     settings.trainer.precision = precision
     assert set(run(settings).scores) == {"nmi", "acc", "ari"}
+
+
+@pytest.mark.parametrize("engine", ["device", "workers", "lightly"])
+def test_every_engine(
+    engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(small_settings(tmp_path / "run", engine=engine))
+    assert result.switches.startswith(f"engine {engine} (")
+    assert result.switches in capsys.readouterr().out
+    assert (
+        json.loads((tmp_path / "run" / "results.json").read_text())["switches"]
+        == result.switches
+    )
+
+
+def test_images_that_do_not_fit_leave_a_run_to_workers(tmp_path: Path) -> None:
+    result = run(small_settings(tmp_path / "run", max_resident_gib=1e-6))
+    assert "engine workers (the images take 12.5 KiB" in result.switches
+
+
+def test_losses_of_some_steps_are_logged_beside_those_of_epochs(tmp_path: Path) -> None:
+    settings = small_settings(tmp_path / "run")
+    settings.trainer.log_every_n_steps = 2
+    result = run(settings)
+    with (result.output_dir / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    of_steps = {int(r["step"]): r for r in rows if r["train/loss_step"]}
+    of_epochs = [float(row["train/loss"]) for row in rows if row["train/loss"]]
+    assert list(of_steps) == [2, 4, 6]  # three steps in each of two epochs
+    assert len(of_epochs) == 2
+    steps = [float(row["train/loss_step"]) for row in of_steps.values()]
+    assert np.mean(steps) == pytest.approx(np.mean(of_epochs))
+
+
+def test_an_unknown_backbone_leaves_nothing_behind(tmp_path: Path) -> None:
+    settings = small_settings(tmp_path / "run")
+    settings.model.backbone = "resnet19"
+    with pytest.raises(ValueError, match="backbone 'resnet19'"):
+        run(settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow  # compiles for two minutes
+@pytest.mark.skipif(not can_compile(torch.device("cpu")), reason="needs a compiler")
+def test_a_compiled_run_has_the_losses_of_one_that_is_not(tmp_path: Path) -> None:
+    losses = []
+    for mode in ("off", "default"):
+        settings = small_settings(tmp_path / mode)
+        settings.trainer.compile = mode
+        result = run(settings)
+        with (result.output_dir / "metrics.csv").open() as file:
+            rows = [row["train/loss"] for row in csv.DictReader(file)]
+        losses.append([float(row) for row in rows if row])
+    # The diffusion draws other noise when compiled.
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_training_that_diverges_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""How the cost of an epoch grows: with the batch, the image, the clusters, the set.
+
+    python benchmarks/scaling.py
+    python benchmarks/scaling.py --csv scaling.csv
+
+One quantity varies at a time, the others stay at the first value of their rows. A step
+is measured as a training makes it; an epoch is that of ``--images`` images: its steps,
+embedding all of them, and k-means (10 restarts, 256 columns) on as many rows. The set
+itself is not made for that: batches come from a small one, whose images are embedded
+and counted up. Without options the settings are small on a CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from throughput import Training, clustered_rows, milliseconds, settings_of
+
+from hadis_lightly.cluster import partition_embeddings
+from hadis_lightly.data import ArraySource
+from hadis_lightly.data.image_source import position_keys
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    batch: int
+    size: int
+    clusters: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Its cost, in milliseconds and seconds."""
+
+    step_ms: float
+    embedding_s: float
+    kmeans_s: float
+    epoch_s: float
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    has_gpu = torch.cuda.is_available()
+    parser.add_argument("--device", default="cuda" if has_gpu else "cpu")
+    is_gpu = parser.parse_known_args()[0].device != "cpu"
+    parser.add_argument(
+        "--backbone", default="small_resnet18" if is_gpu else "resnet18"
+    )
+    batches = [256, 64, 128, 512, 1024] if is_gpu else [64, 16, 32, 128]
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=batches)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 96])
+    parser.add_argument("--clusters", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument(
+        "--images", type=int, nargs="+", default=[60_000, 15_000, 30_000, 120_000]
+    )
+    parser.add_argument("--steps", type=int, default=20 if is_gpu else 3)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--compile", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--csv", type=Path)
+    return parser.parse_args()
+
+
+def cases(options: argparse.Namespace) -> list[Case]:
+    """The first values, and each other value beside the first of the rest."""
+    first = Case(
+        options.batch_sizes[0],
+        options.sizes[0],
+        options.clusters[0],
+        options.images[0],
+    )
+    values = {
+        "batch": options.batch_sizes,
+        "size": options.sizes,
+        "clusters": options.clusters,
+        "images": options.images,
+    }
+    rows = [first]
+    for name, column in values.items():
+        rows += [Case(**(asdict(first) | {name: value})) for value in column[1:]]
+    return rows
+
+
+def measure(options: argparse.Namespace, case: Case) -> Cost:
+    chosen = vars(options) | {
+        "batch_size": case.batch,
+        "input_size": case.size,
+        "clusters": case.clusters,
+    }
+    device = torch.device(options.device)
+    settings = settings_of(argparse.Namespace(**chosen), "device")
+    n = max(2 * case.batch, 128)
+    pixels = np.random.default_rng(0).integers(
+        256, size=(n, case.size, case.size, 3), dtype=np.uint8
+    )
+    source = ArraySource("npz", None, np.zeros(n, int), position_keys(n), "", 3, pixels)
+    training = Training(settings, source, device)
+    step = milliseconds(training.step, options.steps)
+    embedding = milliseconds(training.embed, 1) / 1000 * case.images / n
+    rows = clustered_rows(case.images, case.clusters, device)
+    times = []
+    for seed in range(3):
+        start = time.perf_counter()
+        partition_embeddings(rows, case.clusters, random_state=seed)
+        times.append(time.perf_counter() - start)
+    kmeans = statistics.median(times)
+    steps = case.images // case.batch
+    return Cost(step, embedding, kmeans, steps * step / 1000 + embedding + kmeans)
+
+
+def main() -> None:
+    options = parse()
+    print(
+        f"{options.backbone}, {options.device}, {torch.get_num_threads()} threads, "
+        f"PyTorch {torch.__version__}\n"
+    )
+    print(
+        "| batch | px | K | images | step, ms | embedding, s | k-means, s | epoch, s |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    records = []
+    for case in cases(options):
+        cost = measure(options, case)
+        records.append(asdict(case) | asdict(cost))
+        print(
+            f"| {case.batch} | {case.size} | {case.clusters} | {case.images:,} "
+            f"| {cost.step_ms:.1f} | {cost.embedding_s:.2f} | {cost.kmeans_s:.2f} "
+            f"| {cost.epoch_s:.1f} |",
+            flush=True,
+        )
+    if options.csv:
+        with options.csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(records[0]))
+            writer.writeheader()
+            writer.writerows(records)
+
+
+if __name__ == "__main__":
+    main()

@@ -47,11 +47,13 @@ docs: $(VENV)/installed-docs ## Build the documentation into docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 .PHONY: bench
-bench: $(VENV)/installed-bench ## Run the benchmarks: k-means, views, losses, a step, the methods
+bench: $(VENV)/installed-bench ## Run all benchmarks, on a GPU if there is one
 	$(BIN)/python benchmarks/kmeans.py
 	$(BIN)/python benchmarks/views.py
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/methods.py
 
 .PHONY: build

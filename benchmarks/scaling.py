@@ -65,6 +65,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=int, default=20 if is_gpu else 3)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--csv", type=Path)
@@ -120,6 +121,7 @@ def measure(options: argparse.Namespace, case: Case) -> Cost:
 
 def main() -> None:
     options = parse()
+    torch.set_num_threads(options.threads)
     print(
         f"{options.backbone}, {options.device}, {torch.get_num_threads()} threads, "
         f"PyTorch {torch.__version__}\n"

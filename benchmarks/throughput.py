@@ -77,6 +77,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--kmeans-rows", type=int, default=EPOCH)
@@ -399,8 +400,10 @@ def peak_memory(options: argparse.Namespace) -> str:
 
 def main() -> None:
     options = parse()
+    torch.set_num_threads(options.threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    for message in (".*does not have many workers.*", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", message)
     source = load(options)
     print(
         f"{options.backbone}, batch {options.batch_size}, {options.input_size} px, "

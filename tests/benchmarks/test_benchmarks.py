@@ -16,6 +16,10 @@ TINY = {
     "kmeans": "--samples 300 --dim 8 --clusters 3 --restarts 2 --repeats 2",
     "losses": "--sizes 8 16 --dim 8 --clusters 3 20 --repeats 2",
     "step": "--backbone small_convnet --batch-size 4 --input-size 16 --steps 2",
+    "throughput": "--backbone resnet18 --batch-size 4 --images 16 --steps 1 --rounds 1 "
+    "--workers 0 --kmeans-rows 100",
+    "scaling": "--backbone small_convnet --batch-sizes 4 8 --sizes 16 --clusters 3 "
+    "--images 100 200 --steps 1",
     "views": "--size 16 --batch-size 4 --seconds 0.01 --rounds 2",
 }
 # A number as tables have it: 1,234 or 0.5 or 1.2e-05.
@@ -59,6 +63,48 @@ def test_kmeans(tmp_path: Path) -> None:
     rows = read(file)
     assert len(rows) == 8  # data, methods, repeats
     assert all(float(row["seconds"]) > 0 < float(row["inertia"]) for row in rows)
+
+
+def test_throughput(tmp_path: Path) -> None:
+    file = tmp_path / "throughput.csv"
+
+    lines = run("throughput", "--csv", str(file))
+
+    assert any(line.startswith("engine device (") for line in lines)
+    rates = [
+        numbers(lines, f"{name}")
+        for name in (
+            "lightly's BYOL, its DataLoader",
+            "HaDis, the same DataLoader",
+            "HaDis, engine and switches auto",
+        )
+    ]
+    assert rates[0][-2] == 1
+    assert all(rate[0] > 0 for rate in rates)
+    stages = ("data", "views", "student", "teacher", "losses", "backward", "optimiser")
+    shares = [numbers(lines, name)[1] for name in stages]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    (of_ceiling,) = [line for line in lines if "of ceiling" in line]
+    assert 0 < float(of_ceiling.split(", ")[1].split("%")[0]) < 100
+    assert len(read(file)) == 3 + 9
+
+
+def test_scaling(tmp_path: Path) -> None:
+    file = tmp_path / "scaling.csv"
+
+    run("scaling", "--csv", str(file))
+
+    rows = read(file)
+    assert [(row["batch"], row["images"]) for row in rows] == [
+        ("4", "100"),
+        ("8", "100"),
+        ("4", "200"),
+    ]
+    for row in rows:
+        steps = int(row["images"]) // int(row["batch"])
+        parts = float(row["embedding_s"]) + float(row["kmeans_s"])
+        expected = steps * float(row["step_ms"]) / 1000 + parts
+        assert float(row["epoch_s"]) == pytest.approx(expected)
 
 
 def test_losses(tmp_path: Path) -> None:

@@ -133,3 +133,12 @@ def test_swap_is_short(name: str, n_changed: int) -> None:
     new = (EXAMPLES / f"{name}.py").read_text().splitlines()[1:]
     lines = [line[2:] for line in difflib.ndiff(old, new) if line.startswith("+ ")]
     assert len([line for line in lines if line.strip()]) == n_changed
+
+
+def test_views_on_the_device_for_a_loop_of_ones_own(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(9, 20, 24, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=pixels)
+    x0, x1 = load("device_views").main(tmp_path / "images.npz", 16, batch_size=4)
+    assert x0.shape == x1.shape == (4, 3, 16, 16)
+    assert torch.isfinite(x0).all()
+    assert not torch.equal(x0, x1)

@@ -12,6 +12,7 @@ own; its first steps, in which workers start and kernels are compiled, do not co
 Seconds per epoch are those of 60,000 images: their steps, and for HaDis embedding them
 and k-means on 60,000 rows. Stages are measured one after the other, waiting for the
 device after each, which the training does not; so their sum is longer than a step.
+GiB are those of the device, or on a CPU of the process so far.
 "of ceiling" is the share of the rate at which this device multiplies large matrices or
 convolves, whichever is faster, in the precision of the training.
 
@@ -87,15 +88,19 @@ def parse() -> argparse.Namespace:
 
 
 def load(options: argparse.Namespace) -> ArraySource:
-    """Images of the file, or noise: the time does not depend on what they show."""
-    size, n = options.input_size, options.images
+    """Images of the file, or noise: the time does not depend on what they show.
+
+    Enough of them for a turn: it is to have no end of an epoch within.
+    """
+    least = options.batch_size * (warm_steps(options) + options.steps + 1)
+    size, n = options.input_size, max(options.images, least)
     if options.data is None:
         generator = np.random.default_rng(0)
         images = generator.integers(256, size=(n, size, size, 3), dtype=np.uint8)
     else:
         with np.load(options.data) as file:
-            images = file["images"][:n]
-    n = len(images)
+            images = file["images"]
+        images = images[np.arange(n) % len(images)]
     return ArraySource("npz", None, np.zeros(n, int), position_keys(n), "", 3, images)
 
 
@@ -113,7 +118,7 @@ def settings_of(options: argparse.Namespace, engine: str) -> Settings:
     settings.trainer.compile = options.compile
     settings.trainer.precision = options.precision
     settings.trainer.precision = resolve_precision(settings)
-    return resolve_switches(settings, torch.device(options.device))
+    return resolve_switches(settings, torch.device(options.device), EPOCH)
 
 
 def loader_of(
@@ -126,6 +131,7 @@ def loader_of(
         drop_last=True,
         num_workers=options.workers,
         pin_memory=options.device != "cpu",
+        persistent_workers=options.workers > 0,
     )
 
 
@@ -152,6 +158,7 @@ def hadis(options: argparse.Namespace, source: ArraySource, engine: str) -> Any:
     settings = settings_of(options, engine)
     if engine == "lightly":  # nothing but the method changes beside lightly's BYOL
         settings.trainer.precision, settings.trainer.compile = "32-true", "off"
+        settings.trainer.channels_last = settings.optimizer.fused = "off"
     module, feed = assemble(settings, source, torch.device(options.device))
     return module, feed.train_loader, feed.num_workers, settings.trainer.precision
 
@@ -177,6 +184,11 @@ NAMES = {
 }
 
 
+def warm_steps(options: argparse.Namespace) -> int:
+    """Steps that do not count: more than workers have batches in store."""
+    return max(3 if options.device == "cpu" else 20, 2 * options.workers + 1)
+
+
 class Clock(pl.Callback):
     """Takes the time from one step to another, waiting for the device at both."""
 
@@ -198,7 +210,7 @@ def synchronize() -> None:
 def rate(options: argparse.Namespace, method: str, source: ArraySource) -> float:
     """Images per second over one fit, after its first steps."""
     module, loader, num_workers, precision = METHODS[method](options, source)
-    warm = 3 if options.device == "cpu" else 20
+    warm = warm_steps(options)
     clock = Clock(warm, warm + options.steps)
     device = torch.device(options.device)
     trainer = pl.Trainer(
@@ -255,14 +267,11 @@ class Training:
             momentum=0.9,
             fused=settings.optimizer.fused == "on",
         )
-        self.symmetric_terms = self.compiled(symmetric_terms)
+        self.symmetric_terms = self.module._compiled(symmetric_terms)
         self._batches = iter(self.feed.train_loader)
         self.batch = self.data()
         self.x0, self.x1 = (view.clone() for view in self.views())
         self.labels = torch.randint(settings.n_clusters, (len(self.x0),), device=device)
-
-    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return torch.compile(function) if self.module.compile_mode else function
 
     def data(self) -> list[torch.Tensor]:
         try:
@@ -328,9 +337,9 @@ def stages(options: argparse.Namespace, source: ArraySource) -> dict[str, float]
     result = {
         "data": milliseconds(training.data, repeats),
         "views": milliseconds(training.views, repeats),
-        "student": milliseconds(training.compiled(training.student), repeats),
-        "teacher": milliseconds(training.compiled(training.teacher), repeats),
-        "losses": milliseconds(training.compiled(losses), repeats),
+        "student": milliseconds(training.module._compiled(training.student), repeats),
+        "teacher": milliseconds(training.module._compiled(training.teacher), repeats),
+        "losses": milliseconds(training.module._compiled(losses), repeats),
     }
     forward = result["student"] + result["teacher"] + result["losses"]
     everything = milliseconds(training.forward_and_backward, repeats)
@@ -355,7 +364,8 @@ def clustered_rows(n: int, k: int, device: torch.device) -> torch.Tensor:
 def flops_of_a_step(options: argparse.Namespace) -> float:
     """Operations of the networks for one image, counted on a batch of two."""
     settings = settings_of(options, "auto")
-    source = load(argparse.Namespace(**vars(options) | {"images": 2, "data": None}))
+    pixels = np.zeros((2, options.input_size, options.input_size, 3), np.uint8)
+    source = ArraySource("npz", None, np.zeros(2, int), position_keys(2), "", 3, pixels)
     model: HaDisModel = build_model(settings, source)
     x = torch.zeros(2, 3, options.input_size, options.input_size)
     with FlopCounterMode(display=False) as counter:
@@ -391,11 +401,13 @@ def ceiling(options: argparse.Namespace) -> float:
     return 1000 * max(product, convolution)
 
 
-def peak_memory(options: argparse.Namespace) -> str:
+def peak_memory(options: argparse.Namespace) -> float:
+    """GiB at most of the device since the last turn, or of this process until now."""
     if options.device != "cpu":
-        return f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB of the device"
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{kibibytes / 2**20:.2f} GiB of the host"
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        torch.cuda.reset_peak_memory_stats()
+        return peak
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def main() -> None:
@@ -411,20 +423,25 @@ def main() -> None:
         f"{torch.get_num_threads()} threads"
     )
     rates: dict[str, list[float]] = {method: [] for method in options.methods}
+    memory: dict[str, float] = {}
     for _ in range(options.rounds):
         for method, turns in rates.items():
             turns.append(rate(options, method, source))
+            memory[method] = peak_memory(options)
     of_stage = stages(options, source)
     clustering = (of_stage["embedding"] + of_stage["k-means"]) / 1000
 
     base = statistics.median(next(iter(rates.values())))
-    print(f"\n{'':34}{'images/s':>9}{'spread':>14}{'ratio':>8}{'s/epoch':>9}")
+    print(f"\n{'':34}{'images/s':>9}{'spread':>14}{'ratio':>8}{'s/epoch':>9}{'GiB':>7}")
     for method, turns in rates.items():
         median = statistics.median(turns)
         epoch = EPOCH / median + (clustering if method != "lightly" else 0)
         spread = f"{min(turns):.0f}-{max(turns):.0f}"
         ratio = f"{median / base:.2f}x"
-        print(f"{NAMES[method]:34}{median:9.0f}{spread:>14}{ratio:>8}{epoch:9.1f}")
+        print(
+            f"{NAMES[method]:34}{median:9.0f}{spread:>14}{ratio:>8}{epoch:9.1f}"
+            f"{memory[method]:7.2f}"
+        )
     in_step = [name for name in of_stage if name not in ("embedding", "k-means")]
     total = sum(of_stage[name] for name in in_step)
     print(f"\n{'stage of a step':16}{'ms':>9}{'share':>8}")
@@ -441,7 +458,6 @@ def main() -> None:
             f"{flops / 1e9:.2f} GFLOP per image, {share:.1%} of ceiling "
             f"({top / 1e12:.2f} TFLOP/s)"
         )
-    print(f"peak memory {peak_memory(options)}")
     if options.csv:
         with options.csv.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

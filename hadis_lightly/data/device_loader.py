@@ -63,8 +63,7 @@ class DeviceLoader:
 
     Raises:
         TypeError: If the images are not uint8.
-        ValueError: If a shape does not fit, or a batch would be larger than the share
-            of a process although the last one is dropped.
+        ValueError: If a shape does not fit, or ``batch_size < 1``.
 
     Example:
         >>> images = torch.zeros(10, 3, 8, 8, dtype=torch.uint8)
@@ -113,6 +112,8 @@ class DeviceLoader:
         self.shared = shared
         #: Under this name Lightning looks for something to tell the epoch to.
         self.sampler = EpochSampler(n, shuffle, seed)
+        #: And looks here for another; there is none.
+        self.batch_sampler = None
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses whose order comes next; by itself an epoch follows the last one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,6 +11,14 @@ import torch
 #: Share of the free memory that a set may take; training needs the rest.
 SHARE = 0.5
 _GIB = 1 << 30
+_MEMINFO = Path("/proc/meminfo")
+_CGROUPS = [
+    (Path("/sys/fs/cgroup") / limit, Path("/sys/fs/cgroup") / used)
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    )
+]
 
 
 def free_memory(device: torch.device) -> int:
@@ -17,22 +26,43 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 * _GIB
+    free = 4 * _GIB  # where nothing says more
+    if (entries := _meminfo()) is not None:
+        free = entries["MemAvailable"]
+    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return min([free, *_free_in_container()])
 
 
-def room_for_images(device: torch.device, limit_gib: float | None = None) -> int:
+def _meminfo() -> dict[str, int] | None:
+    """Linux's account of the host's memory, in bytes."""
+    if not _MEMINFO.exists():
+        return None
+    lines = _MEMINFO.read_text(encoding="ascii").splitlines()
+    fields = [line.replace(":", " ").split() for line in lines]
+    return {name: int(size) * 1024 for name, size, *_ in fields}
+
+
+def _free_in_container() -> Iterator[int]:
+    """What the limit of a container leaves, if there is one (cgroups 2 and 1)."""
+    for limit, used in _CGROUPS:
+        try:
+            yield max(0, int(limit.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+
+
+def room_for_images(
+    device: torch.device, limit_gib: float | None = None, num_processes: int = 1
+) -> int:
     """Bytes that a set of images may take on the device.
 
     Args:
         device: The device.
         limit_gib: At most so many GiB; by default half of what is free.
+        num_processes: If there are several, a quarter of the whole memory instead,
+            shared by all where it is the host's: what is free differs between them,
+            but they have to choose alike.
 
     Example:
         >>> room_for_images(torch.device("cpu"), limit_gib=0.5)
@@ -40,6 +70,12 @@ def room_for_images(device: torch.device, limit_gib: float | None = None) -> int
     """
     if limit_gib is not None:
         return int(limit_gib * _GIB)
+    if num_processes > 1:
+        if device.type == "cuda":
+            return torch.cuda.get_device_properties(device).total_memory // 4
+        entries = _meminfo()
+        total = entries["MemTotal"] if entries is not None else 4 * _GIB
+        return total // 4 // num_processes
     return int(SHARE * free_memory(device))
 
 

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from hadis_lightly.data import ImageSource, load_source
 from hadis_lightly.loss import HaDisLoss
@@ -177,7 +178,7 @@ def build_trainer(settings: Settings, folder: Path) -> pl.Trainer:
     if options.progress_bar:
         callbacks.append(RunProgressBar())
     devices = options.devices
-    return pl.Trainer(
+    trainer = pl.Trainer(
         max_epochs=options.max_epochs,
         max_steps=options.max_steps,
         accelerator=options.accelerator,
@@ -186,6 +187,8 @@ def build_trainer(settings: Settings, folder: Path) -> pl.Trainer:
         precision=options.precision,  # type: ignore[arg-type]
         sync_batchnorm=options.sync_batchnorm,
         deterministic=options.deterministic,
+        # The fastest convolution for shapes that never change.
+        benchmark=not options.deterministic,
         logger=[
             CSVLogger(folder, name="", version=""),
             TensorBoardLogger(folder, name="tensorboard", version=""),
@@ -196,3 +199,10 @@ def build_trainer(settings: Settings, folder: Path) -> pl.Trainer:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        # Their processes would copy what is on the device, or could not.
+        raise SettingsError(
+            "trainer.strategy must not start processes from this one (spawn, fork, "
+            "notebook). Set trainer.strategy=ddp in a script, or trainer.devices=1."
+        )
+    return trainer

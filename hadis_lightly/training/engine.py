@@ -55,7 +55,11 @@ class Feed(NamedTuple):
 
 
 def build_feed(
-    settings: Settings, source: ImageSource, device: torch.device, rank: int = 0
+    settings: Settings,
+    source: ImageSource,
+    device: torch.device,
+    rank: int = 0,
+    num_processes: int = 1,
 ) -> Feed:
     """Chooses the engine and makes its loaders.
 
@@ -64,6 +68,7 @@ def build_feed(
         source: The images.
         device: Where training takes place.
         rank: Number of this process, which its draws depend on.
+        num_processes: How many there are; all of them choose alike.
 
     Raises:
         SettingsError: If ``data.engine=device`` is asked for but cannot be.
@@ -71,7 +76,7 @@ def build_feed(
     """
     engine, reason = settings.data.engine, "as asked for"
     if engine in ("auto", "device"):
-        images, reason = _resident_images(settings, source, device)
+        images, reason = _resident_images(settings, source, device, num_processes)
         if images is not None:
             return _device_feed(settings, source, images, device, rank, reason)
         if engine == "device":
@@ -83,7 +88,10 @@ def build_feed(
 
 
 def _resident_images(
-    settings: Settings, source: ImageSource, device: torch.device
+    settings: Settings,
+    source: ImageSource,
+    device: torch.device,
+    num_processes: int,
 ) -> tuple[Tensor | None, str]:
     """The images on the device, or None; and why, in words."""
     is_forced = settings.data.engine == "device"
@@ -100,10 +108,14 @@ def _resident_images(
             f"images of {width} x {height} pixels are faster cropped by workers",
         )
     num_bytes = len(source) * height * width * source.num_channels
-    room = room_for_images(device, settings.data.max_resident_gib)
+    limit = settings.data.max_resident_gib
+    room = room_for_images(device, limit, num_processes)
+    if device.type != "cpu" and not isinstance(source, ArraySource):
+        # They are read into the host's memory before they move on.
+        room = min(room, room_for_images(torch.device("cpu"), limit, num_processes))
     # What lies in the host's memory already costs nothing more on a CPU.
     is_there = isinstance(source, ArraySource) and device.type == "cpu"
-    if num_bytes > room and not (is_there and settings.data.max_resident_gib is None):
+    if num_bytes > room and not (is_there and limit is None):
         return None, (
             f"the images take {in_words(num_bytes)}, of which {in_words(room)} may be "
             f"held on {device.type}"
@@ -117,12 +129,20 @@ def _resident_images(
         return None, str(error)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     try:
-        if device.type != "cpu":
-            images = images.to(device).contiguous()
+        images = images if device.type == "cpu" else _moved(images, device)
     except torch.OutOfMemoryError:
         return None, f"{in_words(num_bytes)} of images did not fit on {device.type}"
     where = "memory" if device.type == "cpu" else f"the memory of {device.type}"
     return images, f"{in_words(num_bytes)} of uint8 images stay in {where}"
+
+
+def _moved(images: Tensor, device: torch.device, slice_bytes: int = 1 << 26) -> Tensor:
+    """The images on the device, contiguous, with little more memory than they take."""
+    moved = torch.empty(images.shape, dtype=images.dtype, device=device)
+    step = max(1, slice_bytes // max(1, images[0].numel()))
+    for start in range(0, len(images), step):
+        moved[start : start + step] = images[start : start + step].to(device)
+    return moved
 
 
 def _device_feed(

@@ -121,6 +121,7 @@ class HaDis(pl.LightningModule):
         self._terms = self._compiled(symmetric_terms)
         self._embed = self._compiled(_embed)
         self._most_embedded = 0
+        self._last_logged_step = 0
         if views is not None:
             self._make_views = self._compiled(views.make)
 
@@ -142,7 +143,9 @@ class HaDis(pl.LightningModule):
             self._most_embedded = max(n, self._most_embedded)
             x = torch.cat([x, x.new_zeros((self._most_embedded - n, *x.shape[1:]))])
         with evaluating(self.model.teacher):
-            return self._embed(self.model, x)[:n]
+            embeddings = self._embed(self.model, x)[:n]
+        # What a CUDA graph returns is overwritten when it runs again.
+        return embeddings if self.compile_mode is None else embeddings.clone()
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Brings the prototypes along, unless the trainer has them already."""
@@ -157,12 +160,18 @@ class HaDis(pl.LightningModule):
         self._losses.start_epoch()
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Makes the views of a batch of images, if the module was given ``views``."""
-        if self.views is None:
+        """Makes the views of a batch of training, if the module was given ``views``."""
+        if self.views is None or not self.training:
             return batch
         if self.compile_mode is not None:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         images, targets, keys = batch
+        if not isinstance(images, Tensor):
+            raise TypeError(
+                "the module makes the views, so that batches must bring uint8 images "
+                f"(n, c, h, w), got a {type(images).__name__}: leave views=None for a "
+                "loader that brings views."
+            )
         return self._make_views(images, self.views.uniforms(images)), targets, keys
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -194,9 +203,11 @@ class HaDis(pl.LightningModule):
         """Sums up the losses; logs their means with the last step of an epoch."""
         trainer = self.trainer
         interval = self.log_every_n_steps
-        self._losses.add(torch.stack(terms), every_step=interval is not None)
+        self._losses.add(torch.stack(terms), for_interval=interval is not None)
         step = trainer.global_step + 1
-        if interval is not None and step % interval == 0:
+        is_new = step != self._last_logged_step  # a step may have several batches
+        if interval is not None and step % interval == 0 and is_new:
+            self._last_logged_step = step
             self._log_interval(self._losses.end_interval(step))
         if trainer.is_last_batch or 0 < trainer.max_steps <= step:
             if interval is not None:

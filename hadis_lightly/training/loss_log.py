@@ -51,12 +51,12 @@ class LossLog:
         self._steps_of_interval = 0
 
     @torch.no_grad()
-    def add(self, losses: Tensor, every_step: bool = False) -> None:
+    def add(self, losses: Tensor, for_interval: bool = False) -> None:
         """Adds the losses ``(number of names,)`` of one step.
 
         Args:
             losses: The losses.
-            every_step: Whether they count for means over some steps as well.
+            for_interval: Whether they count for means over some steps as well.
         """
         losses = losses.detach()
         self._steps_of_epoch += 1
@@ -64,7 +64,7 @@ class LossLog:
             self._of_epoch = losses.float().clone()
         else:
             self._of_epoch.add_(losses)
-        if every_step:
+        if for_interval:
             self._steps_of_interval += 1
             if self._of_interval is None:
                 self._of_interval = losses.float().clone()

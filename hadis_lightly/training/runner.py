@@ -67,13 +67,16 @@ def run(settings: Settings) -> RunResult:
     with _quiet_lightning():
         pl.seed_everything(settings.seed, workers=True, verbose=False)
         model = build_model(settings, source)
-        settings.trainer.precision = resolve_precision(settings)
         folder = _new_folder(settings)
-        trainer = build_trainer(settings, folder)
+        resolved = copy.deepcopy(settings)
+        resolved.trainer.precision = resolve_precision(settings)
+        trainer = build_trainer(resolved, folder)
         check_batches(settings, len(source), trainer.world_size)
         root_device = trainer.strategy.root_device
-        resolved = resolve_switches(settings, root_device)
-        feed = build_feed(resolved, source, root_device, trainer.global_rank)
+        resolved = resolve_switches(resolved, root_device, len(source))
+        feed = build_feed(
+            resolved, source, root_device, trainer.global_rank, trainer.world_size
+        )
         prototypes = build_prototypes(resolved, feed.clean_loader)
         # First, so that the bar shows its scores at once.
         trainer.callbacks.insert(0, prototypes)  # type: ignore[attr-defined]

@@ -55,6 +55,9 @@ class BatchedViews:
 
     Output: two float tensors ``(n, c, input_size, input_size)``, normalised.
 
+    For ``torch.compile`` the random numbers can be drawn apart, by :meth:`uniforms`,
+    and :meth:`make` be compiled.
+
     It differs from the transform of single images in that pixels are not rounded to
     whole levels between the steps, and in the blur: a true Gaussian with mirrored
     borders, as torchvision has it, where Pillow has boxes and repeated borders.
@@ -288,9 +291,12 @@ class BatchedViews:
             # Views alike in their jitter come together, which spares half of its work.
             rows = num_before_hue(drawn.factors, drawn.order, self._jitter).argsort()
         step = self._views_at_a_time(images)
-        # Within a compiled region nothing global can be set; autocast is off by then.
-        compiled = torch.compiler.is_compiling()
-        with nullcontext() if compiled else full_precision():
+        # Within a compiled region nothing global can be set but autocast.
+        is_global = not torch.compiler.is_compiling()
+        with (
+            torch.autocast(images.device.type, enabled=False),
+            full_precision() if is_global else nullcontext(),
+        ):
             for start in range(0, m, step):
                 some = rows[start : start + step]
                 of = ViewParameters(*(field[some] for field in drawn))

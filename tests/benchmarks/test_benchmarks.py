@@ -79,7 +79,7 @@ def test_throughput(tmp_path: Path) -> None:
             "HaDis, engine and switches auto",
         )
     ]
-    assert rates[0][-2] == 1
+    assert rates[0][-3] == 1
     assert all(rate[0] > 0 for rate in rates)
     stages = ("data", "views", "student", "teacher", "losses", "backward", "optimiser")
     shares = [numbers(lines, name)[1] for name in stages]

@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
-from hadis_lightly.data import DeviceLoader
+from hadis_lightly.data import DeviceLoader, device_memory
 from hadis_lightly.data.device_memory import free_memory, room_for_images
 
 
@@ -141,6 +143,75 @@ def test_room_for_images() -> None:
     assert 0 < free_memory(cpu) < 1 << 50
     assert room_for_images(cpu, limit_gib=2) == 2 << 30
     assert room_for_images(cpu) <= free_memory(cpu)
+    # Several processes share, and do not depend on what is free just now.
+    assert (
+        0
+        < room_for_images(cpu, num_processes=4)
+        == room_for_images(cpu, num_processes=4)
+    )
+    half = room_for_images(cpu, num_processes=2)
+    assert room_for_images(cpu, num_processes=4) == pytest.approx(half / 2, abs=1)
+
+
+def test_a_container_has_less_than_its_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit, used = tmp_path / "memory.max", tmp_path / "memory.current"
+    monkeypatch.setattr(device_memory, "_CGROUPS", [(limit, used)])
+    cpu = torch.device("cpu")
+    unlimited = free_memory(cpu)
+    assert unlimited > 5000
+    limit.write_text("8000\n")
+    used.write_text("3000\n")
+    assert free_memory(cpu) == 5000
+    limit.write_text("max\n")
+    assert free_memory(cpu) > 5000
+
+
+class Counts(pl.LightningModule):
+    """Counts the batches of every stage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+        self.seen: dict[str, int] = {}
+
+    def _see(self, stage: str, batch: Any) -> torch.Tensor:
+        self.seen[stage] = self.seen.get(stage, 0) + 1
+        return self.layer(batch[0].flatten(1).float()).mean()
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return self._see("train", batch)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self._see("validate", batch)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return self._see("predict", batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+def test_lightning_takes_it_as_any_loader(tmp_path: Path) -> None:
+    loader = DeviceLoader(numbered_images(10), batch_size=4, shuffle=True)
+    module = Counts()
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, loader, DeviceLoader(numbered_images(5), batch_size=2))
+    assert module.seen == {"train": 6, "validate": 6}
+    assert loader.sampler.epoch == 2
+    trainer.predict(module, DeviceLoader(numbered_images(5), batch_size=5))
+    assert module.seen["predict"] == 1
 
 
 @pytest.mark.gpu

@@ -18,6 +18,7 @@ from hadis_lightly.models import (
     HaDisProjectionHead,
 )
 from hadis_lightly.training import HaDis, PrototypeKMeans
+from hadis_lightly.transforms import BatchedViews
 
 
 class TwoViews(torch.utils.data.Dataset[Any]):
@@ -256,3 +257,19 @@ def test_symmetric_loss_is_the_mean_of_both_directions() -> None:
 def test_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HaDis(make_model(), HaDisLoss(4), **options)
+
+
+def test_views_are_made_of_training_batches_alone() -> None:
+    model = HaDisModel(nn.Flatten(), nn.Linear(192, 4), nn.Linear(4, 4))
+    module = HaDis(model, HaDisLoss(2), views=BatchedViews(8))
+    images = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+    keys = torch.arange(3)
+    (x0, x1), _, _ = module.on_after_batch_transfer((images, keys, keys), 0)
+    assert x0.shape == x1.shape == (3, 3, 8, 8)
+    module.eval()
+    assert module.on_after_batch_transfer(images, 0) is images
+    module.train()
+    with pytest.raises(
+        TypeError, match=r"got a list: leave views=None"
+    ):
+        module.on_after_batch_transfer(([x0, x1], keys, keys), 0)

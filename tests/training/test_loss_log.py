@@ -22,10 +22,10 @@ def test_means_of_an_epoch() -> None:
 
 def test_means_of_an_interval_come_with_the_next_one() -> None:
     log = LossLog(["a"])
-    log.add(torch.tensor([1.0]), every_step=True)
-    log.add(torch.tensor([3.0]), every_step=True)
+    log.add(torch.tensor([1.0]), for_interval=True)
+    log.add(torch.tensor([3.0]), for_interval=True)
     assert log.end_interval(step=2) is None
-    log.add(torch.tensor([5.0]), every_step=True)
+    log.add(torch.tensor([5.0]), for_interval=True)
     assert log.end_interval(step=3) == (2, {"a": 2.0})
     assert log.arrived() == (3, {"a": 5.0})
     assert log.arrived() is None

@@ -22,7 +22,7 @@ def test_on_a_cpu() -> None:
     settings = Settings()
     settings.trainer.accelerator = "cpu"
     assert resolve_precision(settings) == "32-true"
-    resolved = resolve_switches(settings, CPU)
+    resolved = resolve_switches(settings, CPU, 60_000)
     assert resolved.trainer.compile == "off"
     assert resolved.trainer.channels_last == "on"
     assert resolved.optimizer.fused == "off"
@@ -36,7 +36,7 @@ def test_what_is_asked_for_is_done() -> None:
     settings.trainer.channels_last = "off"
     settings.optimizer.fused = "on"
     assert resolve_precision(settings) == "bf16-mixed"
-    resolved = resolve_switches(settings, CPU)
+    resolved = resolve_switches(settings, CPU, 60_000)
     assert resolved == settings
 
 
@@ -51,11 +51,26 @@ def test_on_a_gpu(
     monkeypatch.setattr(module, "can_compile", lambda device: compiles)
     settings = Settings()
     settings.trainer.gather_distributed = gathers
-    resolved = resolve_switches(settings, torch.device("cuda", 0))
+    resolved = resolve_switches(settings, torch.device("cuda", 0), 60_000)
     assert resolved.trainer.compile == expected
     assert resolved.optimizer.fused == "on"
     settings.trainer.precision = "16-mixed"  # Lightning's scaler unscales before
-    assert resolve_switches(settings, torch.device("cuda")).optimizer.fused == "off"
+    resolved = resolve_switches(settings, torch.device("cuda"), 60_000)
+    assert resolved.optimizer.fused == "off"
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "num_images", "expected"),
+    [(-1, 60_000, "default"), (-1, 500, "off"), (20, 60_000, "off")],
+)
+def test_a_short_run_is_not_compiled(
+    max_steps: int, num_images: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "can_compile", lambda device: True)
+    settings = Settings()
+    settings.trainer.max_steps = max_steps
+    resolved = resolve_switches(settings, torch.device("cuda", 0), num_images)
+    assert resolved.trainer.compile == expected
 
 
 def test_without_a_compiler_nothing_is_compiled(
@@ -66,7 +81,7 @@ def test_without_a_compiler_nothing_is_compiled(
 
 
 def test_one_line_says_it_all() -> None:
-    settings = resolve_switches(Settings(), CPU)
+    settings = resolve_switches(Settings(), CPU, 60_000)
     settings.trainer.precision = "32-true"
     line = describe_switches(settings, "device", "1 KiB of uint8 images stay in memory")
     assert line == (

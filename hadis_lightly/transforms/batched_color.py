@@ -206,8 +206,10 @@ def blur(x: Tensor, sigma: Tensor, max_sigma: float) -> Tensor:
     def apply(x: Tensor, sigma: Tensor) -> Tensor:
         exponent = -0.5 * (offsets / sigma.clamp(min=0.05).unsqueeze(1)).square()
         kernel = exponent.softmax(dim=1)  # (m, 2 * radius + 1)
+        # Next to nothing, but a CPU is slow at numbers as small as that.
+        kernel = torch.where(kernel > 1e-9, kernel, 0.0)
         matrix = (kernel @ takes).reshape(-1, size, size)
-        return sandwich(matrix, x, matrix)
+        return sandwich(matrix, x, matrix, out=x if runs_on_host(x) else None)
 
     return _change_some(x, sigma > 0, apply, sigma)
 

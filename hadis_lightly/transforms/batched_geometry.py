@@ -23,13 +23,13 @@ def crop_and_resize(
     vertical_flip: Tensor,
     size: int,
 ) -> Tensor:
-    """Crops, resizes bilinearly with antialiasing, then flips.
+    """Crops, resizes bilinearly with antialiasing, flips, and scales to 0..1.
 
     Resizing is linear and goes by rows and by columns, so that all of it is a matrix
     for either: ``rows @ plane @ columns^T``.
 
     Args:
-        planes: ``(c, m, h, w)``, floating point.
+        planes: ``(c, m, h, w)``, floating point, in 0..255.
         top: First row of the crop of every image, ``(m,)``; so are the following.
         left: First column.
         height: Rows of the crop.
@@ -43,25 +43,29 @@ def crop_and_resize(
     """
     rows = _resampling(top, height, vertical_flip, planes.shape[2], size)
     columns = _resampling(left, width, horizontal_flip, planes.shape[3], size)
-    return sandwich(rows, planes, columns)
+    return sandwich(rows.div_(255), planes, columns)
 
 
-def sandwich(rows: Tensor, planes: Tensor, columns: Tensor) -> Tensor:
+def sandwich(
+    rows: Tensor, planes: Tensor, columns: Tensor, out: Tensor | None = None
+) -> Tensor:
     """``rows @ plane @ columns^T``, each image with matrices of its own.
 
     Args:
         rows: ``(m, a, h)``.
         planes: ``(c, m, h, w)``.
         columns: ``(m, b, w)``.
+        out: Where to write; may be the planes themselves.
 
     Returns:
         ``(c, m, a, b)``.
     """
-    made = planes.new_empty((*planes.shape[:2], rows.shape[1], columns.shape[1]))
+    if out is None:
+        out = planes.new_empty((*planes.shape[:2], rows.shape[1], columns.shape[1]))
     # One batch of products per channel: none of the matrices is copied.
-    for plane, out in zip(planes, made, strict=True):
-        torch.bmm(rows, torch.bmm(plane, columns.mT), out=out)
-    return made
+    for plane, made in zip(planes, out, strict=True):
+        torch.bmm(rows, torch.bmm(plane, columns.mT), out=made)
+    return out
 
 
 def _resampling(

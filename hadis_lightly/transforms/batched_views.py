@@ -300,8 +300,8 @@ class BatchedViews:
             for start in range(0, m, step):
                 some = rows[start : start + step]
                 of = ViewParameters(*(field[some] for field in drawn))
-                x = self._make(images[some % len(images)], of)
-                views[some] = x.transpose(0, 1).to(self.dtype)
+                x = self._make(images.index_select(0, some % len(images)), of)
+                views.index_copy_(0, some, x.transpose(0, 1).to(self.dtype))
         return list(views.chunk(len(self.views)))
 
     def _make(self, images: Tensor, of: ViewParameters) -> Tensor:
@@ -311,7 +311,7 @@ class BatchedViews:
         if has_affine:  # which comes before the flips
             flips = (torch.zeros_like(flips[0]), torch.zeros_like(flips[1]))
         x = crop_and_resize(
-            images.transpose(0, 1).float().div_(255),
+            images.transpose(0, 1).float(),
             top=of.top,
             left=of.left,
             height=of.height,

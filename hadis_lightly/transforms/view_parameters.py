@@ -118,7 +118,7 @@ def _draw(view: ViewSettings, u: Tensor, height: int, width: int) -> ViewParamet
 
 def _uniform(u: Tensor, limits: Range) -> Tensor:
     low, high = limits
-    return low + (high - low) * u
+    return torch.full_like(u, low) if low == high else low + (high - low) * u
 
 
 def _crop(

@@ -59,7 +59,7 @@ def test_crop_and_resize_is_that_of_torchvision(size: int, channels: int) -> Non
     width = torch.tensor([20, 18, 3, 13, 11, 1])
     flips = torch.tensor([0, 1, 0, 1, 0, 1]).bool()
     made = crop_and_resize(
-        planes_of(images),
+        255 * planes_of(images),
         top=top.float(),
         left=left.float(),
         height=height.float(),

@@ -43,7 +43,8 @@ def crop_and_resize(
     """
     rows = _resampling(top, height, vertical_flip, planes.shape[2], size)
     columns = _resampling(left, width, horizontal_flip, planes.shape[3], size)
-    return sandwich(rows.div_(255), planes, columns)
+    # White stays white: rounding may have made it a little more.
+    return sandwich(rows.div_(255), planes, columns).clamp_(max=1)
 
 
 def sandwich(

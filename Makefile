@@ -21,7 +21,7 @@ $(VENV)/installed-%: $(VENV)/installed
 	@touch $@
 
 .PHONY: demo
-demo: $(VENV)/installed ## Cluster 1,797 handwritten digits, under 3 minutes
+demo: $(VENV)/installed ## Cluster 1,797 handwritten digits, a minute or two
 	$(BIN)/python recipes/digits.py
 
 .PHONY: test

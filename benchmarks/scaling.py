@@ -21,7 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from throughput import Training, clustered_rows, milliseconds, settings_of
+from throughput import (
+    Training,
+    clustered_rows,
+    milliseconds,
+    parser_of,
+    settings_of,
+)
 
 from hadis_lightly.cluster import partition_embeddings
 from hadis_lightly.data import ArraySource
@@ -49,13 +55,7 @@ class Cost:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    has_gpu = torch.cuda.is_available()
-    parser.add_argument("--device", default="cuda" if has_gpu else "cpu")
-    is_gpu = parser.parse_known_args()[0].device != "cpu"
-    parser.add_argument(
-        "--backbone", default="small_resnet18" if is_gpu else "resnet18"
-    )
+    parser, is_gpu = parser_of(__doc__)
     batches = [256, 64, 128, 512, 1024] if is_gpu else [64, 16, 32, 128]
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=batches)
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 96])
@@ -65,9 +65,6 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=int, default=20 if is_gpu else 3)
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--compile", default="auto")
-    parser.add_argument("--precision", default="auto")
     parser.add_argument("--csv", type=Path)
     return parser.parse_args()
 

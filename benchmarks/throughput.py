@@ -62,14 +62,26 @@ EPOCH = 60_000
 BYOL_EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "byol.py"
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parser_of(description: str | None) -> tuple[argparse.ArgumentParser, bool]:
+    """A parser with the options of every training, and whether it is for a GPU."""
+    first_line = (description or "").splitlines()[0]
+    parser = argparse.ArgumentParser(description=first_line, add_help=False)
     has_gpu = torch.cuda.is_available()
     parser.add_argument("--device", default="cuda" if has_gpu else "cpu")
     is_gpu = parser.parse_known_args()[0].device != "cpu"
     parser.add_argument(
         "--backbone", default="small_resnet18" if is_gpu else "resnet18"
     )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--compile", default="auto")
+    parser.add_argument("--precision", default="auto")
+    # Last: the look at the device would print it with half of the options.
+    parser.add_argument("-h", "--help", action="help")
+    return parser, is_gpu
+
+
+def parse() -> argparse.Namespace:
+    parser, is_gpu = parser_of(__doc__)
     parser.add_argument("--batch-size", type=int, default=256 if is_gpu else 64)
     parser.add_argument("--input-size", type=int, default=32)
     parser.add_argument("--clusters", type=int, default=10)
@@ -78,9 +90,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--compile", default="auto")
-    parser.add_argument("--precision", default="auto")
     parser.add_argument("--kmeans-rows", type=int, default=EPOCH)
     parser.add_argument("--data", type=Path, help="npz with the array images")
     parser.add_argument("--csv", type=Path, help="file for every turn and stage")

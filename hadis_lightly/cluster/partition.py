@@ -157,8 +157,8 @@ def partition_embeddings(
     ).fit(points)
     prototypes = kmeans.cluster_centers_
     if whiten:
-        sums = embeddings.new_zeros(n_clusters, embeddings.shape[1])
-        prototypes = F.normalize(sums.index_add(0, kmeans.labels_, embeddings), dim=1)
+        sums = _sums(embeddings, kmeans.labels_, n_clusters)
+        prototypes = F.normalize(sums, dim=1)
     return Partition(kmeans.labels_, kmeans.cluster_centers_, prototypes, whitening)
 
 
@@ -168,5 +168,10 @@ def _centers(points: Tensor, labels: Tensor, n_clusters: int) -> Tensor | None:
     counts = torch.bincount(labels, minlength=n_clusters)
     if int(counts.min()) == 0:
         return None
+    return _sums(points, labels, n_clusters) / counts.unsqueeze(1)
+
+
+def _sums(points: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
+    """Sums of the points with each label, ``(k, d)``."""
     sums = points.new_zeros(n_clusters, points.shape[1])
-    return sums.index_add(0, labels, points) / counts.unsqueeze(1)
+    return sums.index_add(0, labels, points)

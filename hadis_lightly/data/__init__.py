@@ -6,7 +6,7 @@ A source is a small map-style dataset of ``(PIL image, target)``;
 
 from hadis_lightly.data.device_loader import DeviceLoader
 from hadis_lightly.data.device_memory import in_words, room_for_images
-from hadis_lightly.data.errors import DataError, ImageReadError
+from hadis_lightly.data.errors import DataError, ImageReadError, ImageSizeError
 from hadis_lightly.data.image_folder import FolderSource, load_folder
 from hadis_lightly.data.image_reader import read_image
 from hadis_lightly.data.image_source import ArraySource, ImageSource
@@ -23,6 +23,7 @@ __all__ = [
     "DeviceLoader",
     "FolderSource",
     "ImageReadError",
+    "ImageSizeError",
     "ImageSource",
     "IndexedDataset",
     "common_size",

@@ -7,3 +7,7 @@ class DataError(ValueError):
 
 class ImageReadError(DataError):
     """An image file cannot be read."""
+
+
+class ImageSizeError(DataError):
+    """Images that would have to be of one size are not."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from hadis_lightly.data.errors import DataError
+from hadis_lightly.data.errors import ImageSizeError
 from hadis_lightly.data.image_source import ArraySource, ImageSource
 
 # Images that are looked at before all are read.
@@ -50,7 +50,8 @@ def stack_images(
         uint8 ``(n, h, w, c)``.
 
     Raises:
-        DataError: If two images differ in size, naming them, or one cannot be read.
+        ImageSizeError: If two images differ in size, naming them.
+        ImageReadError: If one cannot be read.
     """
     if isinstance(source, ArraySource):
         return source.images
@@ -62,7 +63,7 @@ def stack_images(
         pixels = np.asarray(source.read(index))
         if pixels.shape[:2] != shape[:2]:
             theirs, ours = pixels.shape[:2], shape[:2]
-            raise DataError(
+            raise ImageSizeError(
                 f"images differ in size: {source.keys[0]!r} is {ours[1]} x {ours[0]} "
                 f"pixels, {source.keys[index]!r} is {theirs[1]} x {theirs[0]}"
             )

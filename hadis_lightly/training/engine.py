@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 
 from hadis_lightly.data import (
     ArraySource,
-    DataError,
     DeviceLoader,
+    ImageSizeError,
     ImageSource,
     IndexedDataset,
     common_size,
@@ -123,9 +123,7 @@ def _resident_images(
     try:
         with StepProgress("reading images", settings.trainer.progress_bar) as progress:
             pixels = stack_images(source, available_cores(), progress)
-    except DataError as error:
-        if "differ in size" not in str(error):
-            raise
+    except ImageSizeError as error:
         return None, str(error)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     try:

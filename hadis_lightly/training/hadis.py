@@ -119,7 +119,7 @@ class HaDis(pl.LightningModule):
         self.log_every_n_steps = log_every_n_steps
         self._losses = LossLog([f"train/{name}" for name in _LOSS_NAMES])
         self._terms = self._compiled(symmetric_terms)
-        self._embed = self._compiled(_embed)
+        self._forward_teacher = self._compiled(model.forward_teacher)
         self._most_embedded = 0
         self._last_logged_step = 0
         if views is not None:
@@ -143,9 +143,8 @@ class HaDis(pl.LightningModule):
             self._most_embedded = max(n, self._most_embedded)
             x = torch.cat([x, x.new_zeros((self._most_embedded - n, *x.shape[1:]))])
         with evaluating(self.model.teacher):
-            embeddings = self._embed(self.model, x)[:n]
-        # What a CUDA graph returns is overwritten when it runs again.
-        return embeddings if self.compile_mode is None else embeddings.clone()
+            # A copy: what a CUDA graph returns is overwritten when it runs again.
+            return F.normalize(self._forward_teacher(x)[:n].float(), dim=1)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Brings the prototypes along, unless the trainer has them already."""
@@ -316,9 +315,3 @@ def symmetric_terms(
     return HaDisLossTerms(
         *(0.5 * (a + b) for a, b in zip(terms_01, terms_10, strict=True))
     )
-
-
-def _embed(model: HaDisModel, x: Tensor) -> Tensor:
-    """:meth:`HaDisModel.embed` of a teacher that is in evaluation mode already."""
-    embeddings: Tensor = F.normalize(model.teacher(x).float(), dim=1)
-    return embeddings

@@ -227,7 +227,7 @@ def solarize(x: Tensor, solarize_from: Tensor) -> Tensor:
 
 
 def normalize_channels(
-    x: Tensor, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+    x: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> Tensor:
     """``(x - mean) / std`` for each of the planes ``(c, n, h, w)``, in place."""
     if mean is not None and std is not None:

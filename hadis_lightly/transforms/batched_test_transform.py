@@ -9,6 +9,7 @@ from lightly.transforms.utils import IMAGENET_NORMALIZE
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from hadis_lightly.transforms.batched_color import normalize_channels
 from hadis_lightly.transforms.validation import check_normalize, check_size
 
 
@@ -62,6 +63,5 @@ class BatchedTestTransform:
             raise ValueError(
                 f"normalize has {len(mean)} channel(s) but the images have {x.shape[1]}"
             )
-        for channel in range(x.shape[1]):
-            x[:, channel].sub_(mean[channel]).div_(std[channel])
+        normalize_channels(x.transpose(0, 1), mean, std)
         return x

@@ -13,34 +13,14 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 from hadis_lightly.precision import full_precision
-from hadis_lightly.transforms.batched_color import (
-    HUE,
-    blur,
-    grayscale,
-    jitter,
-    normalize_channels,
-    num_before_hue,
-    runs_on_host,
-    solarize,
-)
-from hadis_lightly.transforms.batched_geometry import (
-    affine_map,
-    crop_and_resize,
-    flip,
-    rotate,
-)
 from hadis_lightly.transforms.hadis_transform import HaDisTransform
 from hadis_lightly.transforms.view_parameters import (
     NUM_UNIFORMS,
     ViewParameters,
     draw_parameters,
 )
+from hadis_lightly.transforms.view_pipeline import ViewPipeline
 from hadis_lightly.transforms.view_settings import view_settings
-
-# Bytes that are worked on at one time: what stays in the caches of a CPU, and what
-# fills a GPU many times over without being missed there.
-_WORKSPACE = {"cpu": 96 << 20}
-_WORKSPACE_ELSEWHERE = 512 << 20
 
 
 class BatchedViews:
@@ -62,29 +42,9 @@ class BatchedViews:
     whole levels between the steps, and in the blur: a true Gaussian with mirrored
     borders, as torchvision has it, where Pillow has boxes and repeated borders.
 
+    Takes the settings of :class:`HaDisTransform`, which describes them, and:
+
     Args:
-        input_size: Height and width of a view in pixels.
-        cj_prob: Probability of color jitter.
-        cj_bright: Strength of the brightness jitter.
-        cj_contrast: Strength of the contrast jitter.
-        cj_sat: Strength of the saturation jitter.
-        cj_hue: Strength of the hue jitter; ``cj_strength * cj_hue`` is at most 0.5.
-        min_scale: Smallest area of the crop, as a fraction of the image.
-        random_gray_scale: Probability of conversion to grey (the channels stay three).
-        hf_prob: Probability of a horizontal flip.
-        normalize: ``{"mean": [...], "std": [...]}`` with one entry per channel (one for
-            grey images), for pixels in 0..1; ``None`` leaves the pixels in 0..1.
-        cj_strength: Factor on the four ``cj_`` strengths.
-        vf_prob: Probability of a vertical flip.
-        rr_prob: Probability of a rotation.
-        rr_degrees: Rotation by a random angle within ``(min, max)`` or ``+-degrees``;
-            ``None`` rotates by 90 degrees, always the same way.
-        gaussian_blur: Probability of Gaussian blur.
-        sigmas: Smallest and largest standard deviation of the blur in pixels.
-        solarization_prob: Probability of solarization.
-        affine_degrees: Largest angle of a rotation that every view gets, in degrees.
-        affine_translate: Largest shift of every view, as a fraction of ``input_size``.
-        affine_shear: Largest horizontal shear of every view, in degrees.
         generator: Where the draws come from; by default PyTorch's global generator of
             the images' device. One on the CPU gives the same draws on every device.
         dtype: Of the views. The work is done in float32 all the same.
@@ -202,17 +162,8 @@ class BatchedViews:
         if not dtype.is_floating_point:
             raise ValueError(f"dtype must be floating point, got {dtype}")
         self.views = tuple(view_settings(transform) for transform in transforms)
-        for name in ("size", "mean", "std"):
-            values = {getattr(view, name) for view in self.views}
-            if len(values) > 1:
-                raise ValueError(f"all views must have one {name}, got {values}")
-        self.input_size = self.views[0].size
-        self._mean, self._std = self.views[0].mean, self.views[0].std
-        # Which of brightness, contrast, saturation and hue some view jitters.
-        self._jitter = tuple(
-            any(view.jitter_prob > 0 and view.jitter[op] for view in self.views)
-            for op in range(4)
-        )
+        self._pipeline = ViewPipeline(self.views)
+        self.input_size = self._pipeline.size
         self.generator = generator
         self.dtype = dtype
         self.memory_format = memory_format
@@ -286,11 +237,8 @@ class BatchedViews:
             memory_format=self.memory_format,
         )
         drawn = ViewParameters(*(field.flatten(0, 1) for field in parameters))
-        rows = torch.arange(m, device=images.device)
-        if runs_on_host(images) and self._jitter[HUE]:
-            # Views alike in their jitter come together, which spares half of its work.
-            rows = num_before_hue(drawn.factors, drawn.order, self._jitter).argsort()
-        step = self._views_at_a_time(images)
+        rows = self._pipeline.order(drawn)
+        step = self._pipeline.views_at_a_time(images)
         # Within a compiled region nothing global can be set but autocast.
         is_global = not torch.compiler.is_compiling()
         with (
@@ -300,52 +248,9 @@ class BatchedViews:
             for start in range(0, m, step):
                 some = rows[start : start + step]
                 of = ViewParameters(*(field[some] for field in drawn))
-                x = self._make(images.index_select(0, some % len(images)), of)
+                x = self._pipeline.make(images.index_select(0, some % len(images)), of)
                 views.index_copy_(0, some, x.transpose(0, 1).to(self.dtype))
         return list(views.chunk(len(self.views)))
-
-    def _make(self, images: Tensor, of: ViewParameters) -> Tensor:
-        """One view of each image, normalised: float32 planes ``(c, m, s, s)``."""
-        flips = (of.horizontal_flip, of.vertical_flip)
-        has_affine = any(view.affine for view in self.views)
-        if has_affine:  # which comes before the flips
-            flips = (torch.zeros_like(flips[0]), torch.zeros_like(flips[1]))
-        x = crop_and_resize(
-            images.transpose(0, 1).float(),
-            top=of.top,
-            left=of.left,
-            height=of.height,
-            width=of.width,
-            horizontal_flip=flips[0],
-            vertical_flip=flips[1],
-            size=self.input_size,
-        )
-        if has_affine:
-            x = affine_map(x, of.angle, of.translate_x, of.translate_y, of.shear)
-            x = flip(x, of.horizontal_flip, of.vertical_flip)
-        if self._is_drawn("rotation_prob"):
-            x = rotate(x, of.rotation)
-        if any(self._jitter):
-            x = jitter(x, of.factors, of.order, self._jitter)
-        if self._is_drawn("gray_prob"):
-            x = grayscale(x, of.gray)
-        if self._is_drawn("blur_prob"):
-            x = blur(x, of.sigma, max(view.blur_sigmas[1] for view in self.views))
-        if self._is_drawn("solarize_prob"):
-            x = solarize(x, of.solarize_from)
-        return normalize_channels(x, self._mean, self._std)
-
-    def _is_drawn(self, prob: str) -> bool:
-        """Whether some view does a step with a probability above 0."""
-        return any(getattr(view, prob) > 0 for view in self.views)
-
-    def _views_at_a_time(self, images: Tensor) -> int:
-        """So many that the work on them stays within a bounded space."""
-        c, h, w = images.shape[1:]
-        size = self.input_size
-        floats = c * h * w + c * h * size + 8 * c * size**2 + 6 * size * (h + w)
-        budget = _WORKSPACE.get(images.device.type, _WORKSPACE_ELSEWHERE)
-        return max(1, budget // (4 * floats))
 
     def _check(self, images: Tensor) -> None:
         if images.dtype != torch.uint8:
@@ -359,8 +264,8 @@ class BatchedViews:
             )
         if 0 in shape[-2:]:
             raise ValueError(f"images must have pixels, got shape {shape}")
-        if self._mean is not None and len(self._mean) != shape[-3]:
+        mean = self._pipeline.mean
+        if mean is not None and len(mean) != shape[-3]:
             raise ValueError(
-                f"normalize has {len(self._mean)} channel(s) but the images have "
-                f"{shape[-3]}"
+                f"normalize has {len(mean)} channel(s) but the images have {shape[-3]}"
             )

@@ -29,7 +29,7 @@ from hadis_lightly.transforms import (
     BatchedViews,
     HaDisCropTransform,
     HaDisTransform,
-    batched_views,
+    view_pipeline,
 )
 
 EVERYTHING = {
@@ -255,11 +255,13 @@ def test_number_of_views_worked_on_at_a_time_does_not_matter(
     views = BatchedViews(16, normalize=None, generator=seeded(), **EVERYTHING, **affine)
     drawn = views.draw(images)
     expected = views.apply(images, drawn)
-    assert views._views_at_a_time(images) > 40
-    per_view = batched_views._WORKSPACE["cpu"] // views._views_at_a_time(images)
+    assert views._pipeline.views_at_a_time(images) > 40
+    per_view = view_pipeline._WORKSPACE["cpu"] // views._pipeline.views_at_a_time(
+        images
+    )
     budget = 1 if views_at_a_time == 1 else (views_at_a_time + 0.5) * per_view
-    monkeypatch.setattr(batched_views, "_WORKSPACE", {"cpu": int(budget)})
-    assert views._views_at_a_time(images) == views_at_a_time
+    monkeypatch.setattr(view_pipeline, "_WORKSPACE", {"cpu": int(budget)})
+    assert views._pipeline.views_at_a_time(images) == views_at_a_time
     made = views.apply(images, drawn)
     # But for single pixels: at the threshold of the solarization, and between two
     # others for the rotation, the last bit of a float decides.

@@ -1,9 +1,24 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+# HADIS_TEST_PROFILE=long draws more cases, and new ones each time.
+_QUICK = settings(
+    max_examples=25,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    print_blob=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("quick", _QUICK)
+settings.register_profile("long", _QUICK, max_examples=400, derandomize=False)
+settings.load_profile(os.environ.get("HADIS_TEST_PROFILE", "quick"))
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch import distributed as torch_dist
 
+from hadis_lightly.checks import check_number
+
 
 def check_embeddings(**embeddings: Tensor) -> None:
     """Checks that all embeddings are floating point and of one shape ``(n, d)``.
@@ -16,14 +18,17 @@ def check_embeddings(**embeddings: Tensor) -> None:
 
     Raises:
         TypeError: If one is not a floating point tensor, or only some are float64.
-        ValueError: If one is not ``(n, d)`` with ``n, d >= 1``, or if shapes or
-            devices differ.
+        ValueError: If one is not ``(n, d)`` with ``n, d >= 1``, is sparse or without
+            values, or if shapes or devices differ.
     """
     first_name, first = next(iter(embeddings.items()))
     for name, embedding in embeddings.items():
         if not isinstance(embedding, Tensor) or not embedding.is_floating_point():
             kind = getattr(embedding, "dtype", type(embedding).__name__)
             raise TypeError(f"{name} must be a floating point tensor, got {kind}.")
+        if embedding.is_meta or embedding.layout != torch.strided:
+            kind = "meta" if embedding.is_meta else embedding.layout
+            raise ValueError(f"{name} must be a dense tensor with values, got {kind}.")
         shape = tuple(embedding.shape)
         if embedding.ndim != 2 or 0 in shape:
             raise ValueError(f"{name} must have shape (n, d), got {shape}.")
@@ -43,14 +48,17 @@ def check_embeddings(**embeddings: Tensor) -> None:
 
 
 def check_temperature(name: str, temperature: float) -> float:
-    """Returns the temperature if it is above 0, else raises a ``ValueError``."""
-    if not temperature > 0:
-        raise ValueError(f"{name} must be > 0, got {temperature}.")
+    """Returns the temperature if it is a number above 0, else raises."""
+    check_number(name, temperature, 0, above=True)
     return temperature
 
 
 def check_gather_distributed(gather_distributed: bool) -> bool:
-    """Returns the flag if this PyTorch can gather, else raises a ``ValueError``."""
+    """Returns the flag if it is one and this PyTorch can gather, else raises."""
+    if not isinstance(gather_distributed, bool):
+        raise TypeError(
+            f"gather_distributed must be True or False, got {gather_distributed!r}."
+        )
     if gather_distributed and not torch_dist.is_available():
         raise ValueError(
             "gather_distributed is True, but torch.distributed is not available in "
@@ -60,12 +68,14 @@ def check_gather_distributed(gather_distributed: bool) -> bool:
 
 
 def normalize_rows(x: Tensor) -> Tensor:
-    """Rows of length 1, in float32 where the input is of half precision.
+    """Rows of length 1, in float32 where the input is of lower precision.
 
-    Half precision would round the distances between close embeddings to 0.
+    Half precision would round the distances between close embeddings to 0. Rows whose
+    length is below 1e-12 come out shorter than 1, and those above the square root of
+    the largest float, 1e19, as 0.
 
     Shape: ``(n, d)`` to ``(n, d)``.
     """
-    if x.dtype in (torch.float16, torch.bfloat16):
+    if x.dtype not in (torch.float32, torch.float64):
         x = x.float()
     return F.normalize(x, dim=1)

@@ -8,6 +8,7 @@ import torch
 from lightly.utils import dist as lightly_dist
 from torch import Tensor, nn
 
+from hadis_lightly.checks import check_number
 from hadis_lightly.loss.dsa_loss import dsa_loss
 from hadis_lightly.loss.embeddings import (
     check_embeddings,
@@ -83,8 +84,7 @@ class HaDisLoss(nn.Module):
     ) -> None:
         super().__init__()
         for name, weight in (("hsd_weight", hsd_weight), ("pcl_weight", pcl_weight)):
-            if not weight >= 0:
-                raise ValueError(f"{name} must be >= 0, got {weight}.")
+            check_number(name, weight, 0)
         self.n_clusters = check_n_clusters(n_clusters)
         self.hsd_weight = hsd_weight
         self.pcl_weight = pcl_weight
@@ -111,7 +111,7 @@ class HaDisLoss(nn.Module):
         check_embeddings(student=student, prediction=prediction, teacher=teacher)
         teacher = teacher.detach()
         if labels is not None:
-            check_labels(labels, len(student), self.n_clusters)
+            labels = check_labels(labels, student, self.n_clusters)
         if self.gather_distributed and lightly_dist.world_size() > 1:
             student = torch.cat(lightly_dist.gather(student))
             prediction = torch.cat(lightly_dist.gather(prediction))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import torch
 import torch.nn.functional as F
 from lightly.utils import dist as lightly_dist
 from torch import Tensor, nn
 
+from hadis_lightly.checks import check_integer
 from hadis_lightly.loss.embeddings import (
     check_embeddings,
     check_gather_distributed,
@@ -72,13 +71,16 @@ def _membership(labels: Tensor, n_clusters: int) -> Tensor:
     return labels.unsqueeze(1) == slots
 
 
-def check_labels(labels: Tensor, n: int, n_clusters: int) -> None:
-    """Checks that the labels are ``n`` integers in ``[0, n_clusters)``.
+def check_labels(labels: Tensor, embeddings: Tensor, n_clusters: int) -> Tensor:
+    """Checks that labels are integers in ``[0, n_clusters)``, one for each embedding.
+
+    Returns:
+        The labels, as int64.
 
     Raises:
         TypeError: If the labels are not an integer tensor.
-        ValueError: If they are not ``(n,)``, or one is out of range. On an
-            accelerator the range is asserted there, without waiting for it.
+        ValueError: If they are not ``(n,)`` or on another device, or one is out of
+            range. On an accelerator the range is asserted there, without waiting.
     """
     is_integer = isinstance(labels, Tensor) and not (
         labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
@@ -86,27 +88,31 @@ def check_labels(labels: Tensor, n: int, n_clusters: int) -> None:
     if not is_integer:
         kind = getattr(labels, "dtype", type(labels).__name__)
         raise TypeError(f"labels must be an integer tensor, got {kind}.")
+    n = len(embeddings)
     if labels.shape != (n,):
         raise ValueError(f"labels must have shape ({n},), got {tuple(labels.shape)}.")
+    if labels.device != embeddings.device:
+        raise ValueError(
+            f"labels are on {labels.device}, but the embeddings on {embeddings.device}."
+        )
+    labels = labels.long()
     in_range = ((labels >= 0) & (labels < n_clusters)).all()
     message = f"labels must lie in [0, {n_clusters})"
     if labels.device.type != "cpu" or torch.compiler.is_compiling():
         # NOTE: A comparison here on the host would stall the device at every step.
         torch._assert_async(in_range, message)
-        return
+        return labels
     try:
         torch._assert_async(in_range, message)
     except RuntimeError:
         low, high = labels.min().item(), labels.max().item()
         raise ValueError(f"{message}, got values from {low} to {high}.") from None
+    return labels
 
 
 def check_n_clusters(n_clusters: int) -> int:
     """Returns the number of clusters if it is an integer of at least 2, else raises."""
-    if not isinstance(n_clusters, Integral) or isinstance(n_clusters, bool):
-        raise TypeError(f"n_clusters must be an integer, got {n_clusters!r}.")
-    if n_clusters < 2:
-        raise ValueError(f"n_clusters must be at least 2, got {n_clusters}.")
+    check_integer("n_clusters", n_clusters, least=2)
     return n_clusters
 
 
@@ -163,7 +169,7 @@ class PCLLoss(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         """Returns the loss of one direction."""
         check_embeddings(student=student, teacher=teacher)
-        check_labels(labels, len(student), self.n_clusters)
+        labels = check_labels(labels, student, self.n_clusters)
         if self.gather_distributed and lightly_dist.world_size() > 1:
             student = torch.cat(lightly_dist.gather(student))
             teacher = torch.cat(lightly_dist.gather(teacher.detach()))

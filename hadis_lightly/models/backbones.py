@@ -8,6 +8,9 @@ import torch
 import torchvision
 from torch import nn
 
+from hadis_lightly.checks import check_integer
+from hadis_lightly.models.momentum_teacher import check_module
+
 
 def small_resnet18(num_channels: int = 3) -> nn.Module:
     """ResNet-18 for small images, the "BigResNet-18" of HaDis and ProPos.
@@ -34,6 +37,7 @@ def small_resnet50(num_channels: int = 3) -> nn.Module:
 
 
 def _small_resnet(name: str, num_channels: int) -> nn.Module:
+    check_integer("num_channels", num_channels, least=1)
     resnet: nn.Module = torchvision.models.get_model(name, weights=None)
     resnet.conv1 = nn.Conv2d(num_channels, 64, kernel_size=3, padding=1, bias=False)
     # torchvision's own initialisation of its convolutions.
@@ -58,6 +62,11 @@ def small_convnet(
     Shape: ``(n, num_channels, h, w)`` to ``(n, widths[-1] * (h / 4) * (w / 4))`` for
     the four default widths.
     """
+    check_integer("num_channels", num_channels, least=1)
+    if not isinstance(widths, Sequence) or isinstance(widths, str) or not widths:
+        raise TypeError(f"widths must be a list of at least one, got {widths!r}.")
+    for width in widths:
+        check_integer("widths", width, least=1)
     layers: list[nn.Module] = []
     for index, width in enumerate(widths):
         stride = 1 + index % 2
@@ -88,6 +97,9 @@ def build_backbone(name: str, num_channels: int = 3) -> nn.Module:
         ValueError: If there is no such backbone, or if it cannot take that many
             channels.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name of a backbone must be a string, got {name!r}.")
+    check_integer("num_channels", num_channels, least=1)
     if name in _OWN:
         return _OWN[name](num_channels)
     known = torchvision.models.list_models(module=torchvision.models)
@@ -129,9 +141,12 @@ def feature_dim(backbone: nn.Module, num_channels: int, input_size: int) -> int:
     Raises:
         ValueError: If the backbone cannot take images of this size.
     """
+    check_module("backbone", backbone)
+    check_integer("num_channels", num_channels, least=1)
+    check_integer("input_size", input_size, least=1)
     # On the meta device nothing is computed, and BatchNorm sees no fake image.
-    image = torch.empty(2, num_channels, input_size, input_size, device="meta")
     try:
+        image = torch.empty(2, num_channels, input_size, input_size, device="meta")
         state = {
             name: torch.empty_like(value, device="meta")
             for name, value in backbone.state_dict(keep_vars=False).items()

@@ -8,7 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hadis_lightly.models.momentum_teacher import MomentumTeacher, evaluating
+from hadis_lightly.checks import check_number
+from hadis_lightly.models.momentum_teacher import (
+    MomentumTeacher,
+    check_module,
+    evaluating,
+)
 
 
 class HaDisModel(nn.Module):
@@ -26,7 +31,8 @@ class HaDisModel(nn.Module):
             it is predicted, Eq. 2, >= 0. Paper: 0.001.
 
     Raises:
-        ValueError: If ``latent_std`` is negative.
+        TypeError: If a part is not a module, or images are not a floating point tensor.
+        ValueError: If ``latent_std`` is negative or not finite.
 
     Example:
         >>> model = HaDisModel(nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 4))
@@ -47,8 +53,10 @@ class HaDisModel(nn.Module):
         latent_std: float = 0.001,
     ) -> None:
         super().__init__()
-        if not latent_std >= 0:
-            raise ValueError(f"latent_std must be >= 0, got {latent_std}.")
+        check_module("backbone", backbone)
+        check_module("projection_head", projection_head)
+        check_module("prediction_head", prediction_head)
+        check_number("latent_std", latent_std, 0)
         self.student = nn.Sequential(
             OrderedDict(
                 backbone=backbone,
@@ -85,6 +93,7 @@ class HaDisModel(nn.Module):
         Returns:
             The projections z, without noise, and the predictions p, each ``(n, d)``.
         """
+        _check_images(x)
         z = self.student(x)
         diffused = z
         if diffuse and self.training and self.latent_std > 0:
@@ -93,6 +102,7 @@ class HaDisModel(nn.Module):
 
     def forward_teacher(self, x: Tensor) -> Tensor:
         """Returns the teacher's embeddings ``(n, d)`` of a view, without a gradient."""
+        _check_images(x)
         t: Tensor = self.teacher(x)
         return t
 
@@ -110,5 +120,14 @@ class HaDisModel(nn.Module):
         Returns:
             Embeddings by the teacher in evaluation mode, L2-normalised, ``(n, d)``.
         """
+        _check_images(x)
         with evaluating(self.teacher):
             return F.normalize(self.teacher(x).float(), dim=1)
+
+
+def _check_images(x: object) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = getattr(x, "dtype", type(x).__name__)
+        raise TypeError(f"x must be a floating point tensor of images, got {kind}.")
+    if x.ndim < 2:
+        raise ValueError(f"x must be a batch (n, c, h, w), got {tuple(x.shape)}.")

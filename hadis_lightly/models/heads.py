@@ -5,6 +5,8 @@ from __future__ import annotations
 from lightly.models.modules.heads import ProjectionHead
 from torch import nn
 
+from hadis_lightly.checks import check_integer, check_number
+
 
 class HaDisProjectionHead(ProjectionHead):
     """Projection head: Linear, BatchNorm, ReLU, Linear, as in BYOL and HaDis [0].
@@ -16,12 +18,17 @@ class HaDisProjectionHead(ProjectionHead):
 
     Shape: ``(n, input_dim)`` to ``(n, output_dim)``.
 
+    Raises:
+        TypeError: If a size is not an integer.
+        ValueError: If a size is below 1.
+
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
 
     def __init__(
         self, input_dim: int = 512, hidden_dim: int = 4096, output_dim: int = 256
     ) -> None:
+        _check_sizes(input_dim, hidden_dim, output_dim)
         super().__init__(
             [
                 (input_dim, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.ReLU()),
@@ -43,6 +50,10 @@ class HaDisPredictionHead(ProjectionHead):
 
     Shape: ``(n, input_dim)`` to ``(n, output_dim)``.
 
+    Raises:
+        TypeError: If a size is not an integer.
+        ValueError: If a size is below 1.
+
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
 
@@ -53,6 +64,8 @@ class HaDisPredictionHead(ProjectionHead):
         output_dim: int = 256,
         init_std: float = 0.01,
     ) -> None:
+        check_number("init_std", init_std, 0)
+        _check_sizes(input_dim, hidden_dim, output_dim)
         super().__init__(
             [
                 (input_dim, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.ReLU()),
@@ -64,3 +77,9 @@ class HaDisPredictionHead(ProjectionHead):
                 nn.init.normal_(layer.weight, std=init_std)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
+
+
+def _check_sizes(input_dim: int, hidden_dim: int, output_dim: int) -> None:
+    check_integer("input_dim", input_dim, least=1)
+    check_integer("hidden_dim", hidden_dim, least=1)
+    check_integer("output_dim", output_dim, least=1)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from hadis_lightly.checks import check_number
+
 
 class MomentumTeacher(nn.Module):
     r"""Exponential moving average of a student, as in BYOL [0] and HaDis [1].
@@ -23,6 +25,9 @@ class MomentumTeacher(nn.Module):
         student: Module to copy. The copy's parameters require no gradient.
 
     Shape: As the student's.
+
+    Raises:
+        TypeError: If the student is not a module.
 
     Example:
         >>> student = nn.Linear(1, 1, bias=False)
@@ -39,6 +44,7 @@ class MomentumTeacher(nn.Module):
 
     def __init__(self, student: nn.Module) -> None:
         super().__init__()
+        check_module("student", student)
         self.module = copy.deepcopy(student).requires_grad_(False)
 
     @torch.no_grad()
@@ -59,22 +65,30 @@ class MomentumTeacher(nn.Module):
             ValueError: If the momentum is outside [0, 1], or if the parameters of
                 the student do not fit.
         """
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum must be in [0, 1], got {momentum}.")
+        check_number("momentum", momentum, 0, 1)
+        check_module("student", student)
         theirs, ours = list(student.parameters()), list(self.module.parameters())
-        if [p.shape for p in theirs] != [p.shape for p in ours]:
-            raise ValueError(
-                f"student has {len(theirs)} parameters that do not fit the "
-                f"{len(ours)} of the teacher: their shapes differ."
-            )
+        for kind in ("shape", "dtype", "device"):
+            if [getattr(p, kind) for p in theirs] != [getattr(p, kind) for p in ours]:
+                raise ValueError(
+                    f"student has {len(theirs)} parameters that do not fit the "
+                    f"{len(ours)} of the teacher: their {kind}s differ."
+                )
         # One kernel for many tensors, where a loop takes two for each.
         average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
         average(ours, theirs, None)
 
 
+def check_module(name: str, module: object) -> None:
+    """Raises a ``TypeError`` unless ``module`` is a module of PyTorch."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"{name} must be a torch.nn.Module, got {module!r}.")
+
+
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Puts a module into evaluation mode, and each of its parts back as it was."""
+    check_module("module", module)
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

@@ -1,0 +1,65 @@
+"""Checks of arguments: what a caller got wrong is named, together with its value."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a finite number (a bool is none)."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that is no float
+        return False
+
+
+#: What PyTorch cannot count any more.
+_TOO_MANY = 2**63
+
+
+def check_integer(name: str, value: object, least: int) -> None:
+    """Raises unless ``value`` is an integer of at least ``least``.
+
+    Example:
+        >>> check_integer("n_init", 0, least=1)
+        Traceback (most recent call last):
+        ValueError: n_init must be at least 1, got 0.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if int(value) < least:
+        raise ValueError(f"{name} must be at least {least}, got {value!r}.")
+    if int(value) >= _TOO_MANY:
+        raise ValueError(f"{name} must be below 2**63, got {value!r}.")
+
+
+def check_number(
+    name: str, value: object, low: float, high: float = math.inf, above: bool = False
+) -> None:
+    """Raises unless ``value`` is a finite number between ``low`` and ``high``.
+
+    Args:
+        name: What the caller knows the value by.
+        value: The value.
+        low: The least it may be.
+        high: The most it may be.
+        above: Whether ``low`` itself is too little.
+
+    Example:
+        >>> check_number("temperature", 0.0, 0, above=True)
+        Traceback (most recent call last):
+        ValueError: temperature must be > 0, got 0.0.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    is_low = value <= low if above else value < low
+    if not is_number(value) or is_low or value > high:
+        limits = f"{'>' if above else '>='} {low:g}"
+        if high != math.inf:
+            limits = f"in [{low:g}, {high:g}]"
+        elif value == math.inf:
+            limits += " and finite"
+        raise ValueError(f"{name} must be {limits}, got {value!r}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from typing import Any, Literal
 
@@ -12,22 +11,20 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import Tensor
 
-from hadis_lightly.cluster.lloyd import (
-    Runs,
-    accurate_dtype,
-    lloyd,
-    most_promising,
-    own_distance,
-)
+from hadis_lightly.checks import check_number
+from hadis_lightly.cluster.assign import nearest_center, total_distance
+from hadis_lightly.cluster.empty import settle
 from hadis_lightly.cluster.prepare import (
     METRICS,
+    Frame,
     as_generator,
     as_rows,
+    check_columns,
     check_finite,
     check_integer,
-    prepare,
 )
-from hadis_lightly.cluster.refine import nearest_center, refine, settle
+from hadis_lightly.cluster.restarts import Processes
+from hadis_lightly.cluster.search import Search
 from hadis_lightly.cluster.seeding import kmeans_plusplus, random_rows
 from hadis_lightly.precision import full_precision
 
@@ -65,6 +62,9 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             as that, an int takes so many, None takes them all.
         chunk_size: Rows compared with the centres at one time; None chooses, which
             keeps the scores held at a time within a few megabytes.
+        distributed: With several processes of torch.distributed, whether they share the
+            restarts; ``X`` must be the same in all of them, and so is what they find.
+            The random state is that of process 0.
 
     Attributes:
         cluster_centers_: ``(k, d)``, of length one for cosine.
@@ -94,6 +94,7 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         *,
         subsample: int | Literal["auto"] | None = "auto",
         chunk_size: int | None = None,
+        distributed: bool = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.metric = metric
@@ -104,6 +105,7 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.subsample = subsample
         self.chunk_size = chunk_size
+        self.distributed = distributed
 
     def fit(self, X: Tensor | npt.ArrayLike, y: Any = None) -> KMeans:
         """Find the clusters of the rows of ``X``.
@@ -132,13 +134,29 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             )
         with full_precision():
             check_finite(data, name="X")
-            self._offset = None
-            if self.metric == "euclidean":
-                # Distances between centred rows lose least to rounding.
-                self._offset = data.mean(0)
-            rows = prepare(data, metric=self.metric, offset=self._offset, name="X")
-            centers, self.n_iter_ = self._search(data, rows)
-            self._finish(data, rows, centers)
+            processes = Processes(self.distributed)
+            if processes.size > 1:
+                self._check_same(processes, data)
+            frame = Frame.of(data, metric=self.metric).same(processes.from_first)
+            rows = frame.prepare(data, name="X")
+            centers, n_iter = self._search(rows, frame, processes)
+            centers, seen, labels = settle(
+                data,
+                rows,
+                centers,
+                frame=frame,
+                metric=self.metric,
+                chunk_size=self.chunk_size,
+            )
+            inertia = total_distance(rows, seen, labels)
+        self._frame, self.n_features_in_ = frame, data.shape[1]
+        self.cluster_centers_ = processes.from_first(centers)
+        self.labels_ = processes.from_first(labels)
+        inertia = processes.from_first(inertia)
+        # Divided twice: the square of the scale may overflow.
+        self.inertia_ = float(inertia) / frame.scale / frame.scale
+        self.n_iter_ = n_iter
+        self._warn_of_empty()
         return self
 
     def predict(self, X: Tensor | npt.ArrayLike) -> Tensor:
@@ -151,18 +169,15 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "cluster_centers_"):
             raise NotFittedError("KMeans is not fitted yet: call fit before predict")
         data = as_rows(X)
-        if data.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X must have the {self.n_features_in_} columns of the fit, got shape "
-                f"{tuple(data.shape)}"
-            )
+        check_columns(data, self.n_features_in_, name="X")
         with full_precision():
             check_finite(data, name="X")
-            centers = self.cluster_centers_.to(data)
-            offset = None if self._offset is None else self._offset.to(data)
+            # In the wider of the two dtypes, so that centres keep their digits.
+            data = data.to(torch.promote_types(data.dtype, self.cluster_centers_.dtype))
+            frame = self._frame.to(data)
             labels, _ = nearest_center(
-                prepare(data, metric=self.metric, offset=offset, name="X"),
-                centers if offset is None else centers - offset,
+                frame.prepare(data, name="X"),
+                frame.inside(self.cluster_centers_.to(data)),
                 metric=self.metric,
                 chunk_size=self.chunk_size,
             )
@@ -178,64 +193,45 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         check_integer("max_iter", self.max_iter, least=1)
         if self.chunk_size is not None:
             check_integer("chunk_size", self.chunk_size, least=1)
-        if self.subsample is not None and self.subsample != "auto":
-            check_integer("subsample", self.subsample, least=self.n_clusters)
-        if not isinstance(self.tol, numbers.Real) or not 0 <= self.tol < float("inf"):
-            raise ValueError(f"tol must be a number >= 0, got {self.tol!r}")
-        if self.metric not in METRICS:
+        subsample: Any = self.subsample
+        if subsample is not None and not _is(subsample, "auto"):
+            check_integer("subsample", subsample, least=self.n_clusters)
+        check_number("tol", self.tol, 0)
+        if not any(_is(self.metric, metric) for metric in METRICS):
             raise ValueError(f"metric must be one of {METRICS}, got {self.metric!r}")
+        if not isinstance(self.distributed, bool):
+            raise TypeError(f"distributed must be a bool, got {self.distributed!r}")
         if isinstance(self.init, str) and self.init not in INITS:
             raise ValueError(
                 f"init must be one of {INITS} or an array of centres, got {self.init!r}"
             )
 
-    def _search(self, data: Tensor, rows: Tensor) -> tuple[Tensor, int]:
+    def _check_same(self, processes: Processes, data: Tensor) -> None:
+        n, d = data.shape
+        processes.check_same(
+            data.device,
+            **{"the number of rows of X": n, "the number of columns of X": d},
+            **{"the size of a value of X in bytes": data.element_size()},
+            n_clusters=self.n_clusters,
+            n_init=self.n_init,
+        )
+
+    def _search(
+        self, rows: Tensor, frame: Frame, processes: Processes
+    ) -> tuple[Tensor, int]:
         """Best centres ``(k, d)`` of the prepared rows, and their iterations."""
         generator = as_generator(self.random_state)
+        generator = processes.same_generator(generator, rows.device)
         sample = self._sample(rows, generator)
-        starts = self._starts(data, sample, generator)
-        variance = sample.square().sum(1).mean() - sample.mean(0).square().sum()
-        tol = self.tol * float(variance) / rows.shape[1]
-        done = 0
-        if len(starts) > 1 or len(sample) < len(rows):
-            runs = self._lloyd(sample, starts, max_iter=self.max_iter, tol=tol)
-            if len(sample) < len(rows):
-                starts = most_promising(
-                    rows, runs, metric=self.metric, chunk_size=self.chunk_size
-                )
-            else:
-                best = int(runs.inertia.argmin())
-                starts, done = runs.centers[best : best + 1], runs.n_iter[best]
-        # Rounding can stop the products early; this ends where the labels do.
-        refined = [
-            refine(
-                rows,
-                start,
-                metric=self.metric,
-                max_iter=max(1, self.max_iter - done),
-                tol=tol,
-                chunk_size=self.chunk_size,
-            )
-            for start in starts
-        ]
-        best = 0
-        if len(refined) > 1:
-            ends = torch.stack([centers for centers, _ in refined])
-            best = int(self._lloyd(rows, ends, max_iter=1, tol=tol).inertia.argmin())
-        centers, n_iter = refined[best]
-        return centers, min(done + n_iter, self.max_iter)
-
-    def _lloyd(
-        self, rows: Tensor, starts: Tensor, *, max_iter: int, tol: float
-    ) -> Runs:
-        return lloyd(
-            rows,
-            starts,
+        starts = self._starts(rows, sample, frame, generator)
+        search = Search(
             metric=self.metric,
-            max_iter=max_iter,
-            tol=tol,
+            max_iter=self.max_iter,
+            tol=float(self.tol),
             chunk_size=self.chunk_size,
+            processes=processes,
         )
+        return search.best(rows, sample, starts)
 
     def _sample(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
         """The rows on which restarts are searched: all of them, or some."""
@@ -250,7 +246,11 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         return rows[random_rows(n, size, generator=generator, device=rows.device)]
 
     def _starts(
-        self, data: Tensor, sample: Tensor, generator: torch.Generator | None
+        self,
+        rows: Tensor,
+        sample: Tensor,
+        frame: Frame,
+        generator: torch.Generator | None,
     ) -> Tensor:
         """Start of every restart, ``(r, k, d)``, prepared like the rows."""
         k = self.n_clusters
@@ -262,33 +262,17 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 for _ in range(self.n_init)
             ]
             return sample[torch.stack(picks)]
-        init = as_rows(self.init, name="init").to(data)
+        init = as_rows(self.init, name="init").to(rows)
         check_finite(init, name="init")
-        if (shape := (k, data.shape[1])) != init.shape:
+        if (shape := (k, rows.shape[1])) != init.shape:
             raise ValueError(
                 f"init must have shape (n_clusters, d) = {shape}, got "
                 f"{tuple(init.shape)}"
             )
-        init = prepare(init, metric=self.metric, offset=self._offset, name="init")
-        return init.unsqueeze(0)
+        return frame.prepare(init, name="init").unsqueeze(0)
 
-    def _finish(self, data: Tensor, rows: Tensor, centers: Tensor) -> None:
-        centers, labels = settle(
-            rows, centers, metric=self.metric, chunk_size=self.chunk_size
-        )
-        self.n_features_in_ = data.shape[1]
-        self.cluster_centers_ = centers
-        if self._offset is not None:
-            self.cluster_centers_ = centers + self._offset
-            # As predict sees them, rounded by the way out and in.
-            centers = self.cluster_centers_ - self._offset
-            labels, _ = nearest_center(
-                rows, centers, metric=self.metric, chunk_size=self.chunk_size
-            )
-        self.labels_ = labels
-        distance = own_distance(rows, centers, labels)
-        self.inertia_ = float(distance.sum(dtype=accurate_dtype(rows.device)))
-        found = int(torch.bincount(labels).count_nonzero())
+    def _warn_of_empty(self) -> None:
+        found = int(torch.bincount(self.labels_).count_nonzero())
         if found < self.n_clusters:
             warnings.warn(
                 f"X has only {found} different rows to tell apart, fewer than "
@@ -296,3 +280,8 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 ConvergenceWarning,
                 stacklevel=3,
             )
+
+
+def _is(value: Any, word: str) -> bool:
+    # Arrays compare one by one, which is no answer.
+    return isinstance(value, str) and value == word

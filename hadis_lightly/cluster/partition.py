@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hadis_lightly.checks import check_number
+from hadis_lightly.cluster.assign import (
+    accurate_dtype,
+    chunks,
+    cluster_sums,
+    half_squared_norms,
+)
 from hadis_lightly.cluster.kmeans import KMeans
-from hadis_lightly.cluster.prepare import check_finite
+from hadis_lightly.cluster.prepare import (
+    as_integers,
+    as_rows,
+    check_columns,
+    check_finite,
+    check_integer,
+    check_labels,
+    directions,
+)
+from hadis_lightly.cluster.restarts import Processes
 from hadis_lightly.cluster.scores import match_clusters
 from hadis_lightly.cluster.whitening import Whitening
 from hadis_lightly.precision import full_precision
+
+# Temperatures below this are this: the quotient stays a number.
+TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -35,44 +55,87 @@ class Partition:
         return len(self.prototypes)
 
     @full_precision()
-    def predict(self, embeddings: Tensor) -> Tensor:
+    def predict(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
         """Cluster of each embedding, ``(n,)``.
 
         For the embeddings that were partitioned these are their labels.
 
         Args:
-            embeddings: ``(n, d)``, of any length.
+            embeddings: ``(n, d)``, of any length. An accelerator is not made to wait
+                for a look at their values; there, labels of embeddings without a
+                direction (zero, NaN) mean nothing.
+
+        Raises:
+            ValueError: If ``embeddings`` has another number of columns or, on a CPU,
+                an embedding without a direction.
+            TypeError: If it holds no real numbers.
         """
-        embeddings = F.normalize(embeddings.to(self.prototypes.dtype), dim=1)
-        if self.whitening is None:
-            return (embeddings @ self.centers.T).argmax(dim=1)
-        points = self.whitening.transform(embeddings)
-        # |p - c|^2 less |p|^2, which is the same for all centres.
-        return (self.centers.square().sum(dim=1) - 2 * points @ self.centers.T).argmin(
-            1
-        )
+        return self._nearest(self._normalized(embeddings))
 
     @full_precision()
-    def confidence(self, embeddings: Tensor, temperature: float = 0.1) -> Tensor:
-        """How clearly each embedding lies with its cluster, in (0, 1], ``(n,)``.
+    def confidence(
+        self, embeddings: Tensor | npt.ArrayLike, temperature: float = 0.1
+    ) -> Tensor:
+        """How clearly each embedding lies with its cluster, in [0, 1], ``(n,)``.
 
         The share of its own prototype in a softmax over the cosines to all of them.
 
         Args:
-            embeddings: ``(n, d)``, of any length.
+            embeddings: ``(n, d)``, as in :meth:`predict`.
             temperature: Temperature of the softmax, > 0.
-        """
-        embeddings = F.normalize(embeddings.to(self.prototypes.dtype), dim=1)
-        shares = F.softmax(embeddings @ self.prototypes.T / temperature, dim=1)
-        return shares.gather(1, self.predict(embeddings).unsqueeze(1)).squeeze(1)
 
-    def renumbered(self, previous_labels: Tensor) -> Partition:
+        Raises:
+            ValueError: As :meth:`predict`, or if ``temperature`` is not above 0.
+            TypeError: As :meth:`predict`, or if ``temperature`` is no number.
+        """
+        check_number("temperature", temperature, 0, above=True)
+        rows = self._normalized(embeddings)
+        cosines = rows @ self.prototypes.to(rows).T
+        # At once, a low temperature would overflow.
+        cosines = cosines - cosines.amax(dim=1, keepdim=True)
+        shares = F.softmax(cosines / max(temperature, TINY), dim=1)
+        return shares.gather(1, self._nearest(rows).unsqueeze(1)).squeeze(1)
+
+    def _normalized(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
+        data = as_rows(embeddings, name="embeddings")
+        check_columns(data, self.prototypes.shape[1], name="embeddings")
+        data = data.to(torch.promote_types(data.dtype, self.prototypes.dtype))
+        return _checked_directions(data)
+
+    def _nearest(self, rows: Tensor) -> Tensor:
+        """Label ``(n,)`` of the nearest centre for rows of length one ``(n, d)``."""
+        if self.whitening is not None:
+            rows = self.whitening.transform(rows)
+        # Wide, and seen from between the centres: exact without a second look.
+        wide = accurate_dtype(rows.device)
+        centers = self.centers.to(wide)
+        middle = centers.mean(dim=0)
+        centers = centers - middle
+        offsets = half_squared_norms(centers, metric="euclidean").neg()
+        labels = [
+            torch.addmm(offsets, rows[part].to(wide) - middle, centers.T).argmax(dim=1)
+            for part in chunks(len(rows), max(centers.shape), None)
+        ]
+        return torch.cat(labels)
+
+    def renumbered(self, previous_labels: Tensor | npt.ArrayLike) -> Partition:
         """The same clusters, numbered so that most embeddings keep their label.
 
         Args:
-            previous_labels: Labels that the embeddings had before, ``(n,)``.
+            previous_labels: Labels that the embeddings had before, ``(n,)`` integers in
+                ``[0, k)``; -1 where an embedding had none.
+
+        Raises:
+            ValueError: If there are not as many labels, or one is out of the range.
+            TypeError: If they are not integers.
         """
-        matching, _ = match_clusters(previous_labels, self.labels)  # new id to old id
+        previous = as_integers(previous_labels, name="previous_labels", least=-1)
+        check_labels(
+            previous, len(self.labels), self.n_clusters, name="previous_labels"
+        )
+        if not bool((previous >= 0).any()):
+            return self
+        matching, _ = match_clusters(previous, self.labels)  # new id to old id
         free = sorted(set(range(self.n_clusters)) - set(matching.values()))
         for cluster in range(self.n_clusters):
             if cluster not in matching:
@@ -112,28 +175,35 @@ class Partition:
         return cls(**{**state, "whitening": whitening})
 
 
+@full_precision()
 def partition_embeddings(
-    embeddings: Tensor,
+    embeddings: Tensor | npt.ArrayLike,
     n_clusters: int,
     *,
     n_init: int = 10,
-    random_state: int | None = None,
+    random_state: int | torch.Generator | None = None,
     whiten: bool = False,
-    start: Tensor | None = None,
+    start: Tensor | npt.ArrayLike | None = None,
+    distributed: bool = False,
 ) -> Partition:
     """Clusters embeddings by k-means, on the cosine or in the whitened space.
 
     Args:
-        embeddings: L2-normalised, ``(n, d)``.
+        embeddings: ``(n, d)``; normalised inside. Computed in float32 unless float64.
         n_clusters: Number of clusters k.
         n_init: Restarts of k-means.
         random_state: Seed of k-means.
         whiten: Whether k-means sees whitened embeddings, see :class:`Whitening`.
-        start: Labels ``(n,)`` from whose clusters k-means starts, once. If one of them
-            is empty it starts as usual.
+        start: Labels ``(n,)`` in ``[0, k)`` from whose clusters k-means starts, once.
+            If one of them is empty it starts as usual.
+        distributed: With several processes of torch.distributed, whether they share the
+            restarts; the embeddings must be the same in all of them, and so is the
+            partition that they find, to the last bit.
 
     Raises:
-        ValueError: If there are fewer embeddings than clusters, or one is not finite.
+        ValueError: If there are fewer embeddings than clusters, one is not finite or
+            has no direction, or a setting is out of its range.
+        TypeError: If an argument has a wrong type.
 
     Example:
         >>> embeddings = F.normalize(torch.tensor([[9.0, 1], [9, 2], [1, 9], [2, 9]]))
@@ -141,37 +211,91 @@ def partition_embeddings(
         >>> (partition.predict(embeddings) == partition.labels).all()
         tensor(True)
     """
-    check_finite(embeddings, name="embeddings")
+    check_integer("n_clusters", n_clusters, least=1)
+    if not isinstance(whiten, bool):
+        raise TypeError(f"whiten must be a bool, got {whiten!r}")
+    data = as_rows(embeddings, name="embeddings")
+    check_finite(data, name="embeddings")
+    rows = points = _checked_directions(data)
+    processes = Processes(distributed)
     whitening = None
-    points = embeddings
     if whiten:
-        whitening = Whitening(min_components=n_clusters - 1).fit(embeddings)
-        points = whitening.transform(embeddings)
-    centers = None if start is None else _centers(points, start, n_clusters)
+        whitening = Whitening(min_components=max(1, n_clusters - 1)).fit(rows)
+        whitening = _from_first(whitening, processes)
+        points = whitening.transform(rows)
     kmeans = KMeans(
         n_clusters,
         metric="euclidean" if whiten else "cosine",
-        init="k-means++" if centers is None else centers,
+        init=_init(points, start, n_clusters),
         n_init=n_init,
         random_state=random_state,
+        distributed=distributed,
     ).fit(points)
-    prototypes = kmeans.cluster_centers_
+    prototypes = centers = kmeans.cluster_centers_
     if whiten:
-        sums = _sums(embeddings, kmeans.labels_, n_clusters)
-        prototypes = F.normalize(sums, dim=1)
-    return Partition(kmeans.labels_, kmeans.cluster_centers_, prototypes, whitening)
+        prototypes = _prototypes(rows, points, centers, kmeans.labels_)
+        prototypes = processes.from_first(prototypes)
+    partition = Partition(kmeans.labels_, centers, prototypes, whitening)
+    # What predict says of them, also where two centres are equally near.
+    return replace(partition, labels=processes.from_first(partition._nearest(rows)))
 
 
-def _centers(points: Tensor, labels: Tensor, n_clusters: int) -> Tensor | None:
-    """Means of the points with each label, ``(k, d)``; None if a label has none."""
-    labels = labels.to(points.device)
-    counts = torch.bincount(labels, minlength=n_clusters)
+def _checked_directions(data: Tensor) -> Tensor:
+    """Embeddings of length one; their values are looked at on a CPU only."""
+    if data.device.type == "cpu":
+        largest = data.abs().amax(dim=1)
+        wrong = ~((largest > 0) & largest.isfinite())
+        if bool(wrong.any()):
+            raise ValueError(
+                f"embeddings has {int(wrong.sum())} rows without a direction (zero, "
+                f"NaN or infinite), the first is row {int(wrong.nonzero()[0])}"
+            )
+    return directions(data)
+
+
+def _from_first(whitening: Whitening, processes: Processes) -> Whitening:
+    """The whitening of process 0: eigenvectors may come with another sign or order."""
+    if processes.size == 1:
+        return whitening
+    components = whitening.components_
+    wanted = processes.from_first(
+        torch.tensor(whitening.n_components_, device=components.device)
+    )
+    if int(wanted) != whitening.n_components_:
+        components = components.new_empty(len(components), int(wanted))
+    state = {"mean": whitening.mean_, "components": components}
+    return Whitening.from_state_dict(
+        {name: processes.from_first(value) for name, value in state.items()}
+    )
+
+
+def _init(
+    points: Tensor, start: Tensor | npt.ArrayLike | None, n_clusters: int
+) -> Tensor | Literal["k-means++"]:
+    """Means of the points with each label, ``(k, d)``, or k-means++ if one has none."""
+    if start is None:
+        return "k-means++"
+    labels = as_integers(start, name="start", least=0).to(points.device)
+    check_labels(labels, len(points), n_clusters, name="start")
+    sums, counts = cluster_sums(points, labels, n_clusters)
     if int(counts.min()) == 0:
-        return None
-    return _sums(points, labels, n_clusters) / counts.unsqueeze(1)
+        return "k-means++"
+    means: Tensor = (sums / counts.unsqueeze(1)).to(points)
+    return means
 
 
-def _sums(points: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
-    """Sums of the points with each label, ``(k, d)``."""
-    sums = points.new_zeros(n_clusters, points.shape[1])
-    return sums.index_add(0, labels, points)
+def _prototypes(
+    rows: Tensor, points: Tensor, centers: Tensor, labels: Tensor
+) -> Tensor:
+    """Mean direction of the rows of each cluster, ``(k, d)``.
+
+    A cluster without rows, or whose rows cancel out, has the row whose point is
+    nearest to its centre.
+    """
+    sums, counts = cluster_sums(rows, labels, len(centers))
+    means = F.normalize(sums, dim=1).to(rows)
+    lengths = torch.linalg.vector_norm(sums, dim=1)
+    for cluster in (lengths <= 1e-6 * counts).nonzero().flatten().tolist():
+        apart = (points - centers[cluster]).square().sum(1)
+        means[cluster] = rows[int(apart.argmin())]
+    return means

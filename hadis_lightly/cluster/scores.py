@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import (
     adjusted_rand_score,
@@ -17,14 +16,19 @@ from sklearn.metrics import (
 from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor
 
+from hadis_lightly.cluster.assign import accurate_dtype
 from hadis_lightly.cluster.prepare import (
+    as_integers,
     as_rows,
-    as_tensor,
     check_finite,
     check_integer,
+    check_seed,
+    directions,
 )
 
 IntArray = npt.NDArray[np.int64]
+# Counts of a table of classes and clusters: 512 MiB.
+MAX_TABLE = 1 << 26
 
 
 def clustering_scores(
@@ -95,6 +99,11 @@ def match_clusters(
     """
     classes, clusters = _known(targets, labels)
     n_classes, k = int(classes.max()) + 1, int(clusters.max()) + 1
+    if n_classes * k > MAX_TABLE:
+        raise ValueError(
+            f"targets and labels must number classes and clusters from 0 on, got a "
+            f"target {n_classes - 1} and a label {k - 1}: too large a table"
+        )
     table = np.zeros((n_classes, k), dtype=np.int64)
     np.add.at(table, (classes, clusters), 1)
     rows, columns = linear_sum_assignment(table, maximize=True)
@@ -134,19 +143,6 @@ def _known(targets: Any, labels: Any) -> tuple[IntArray, IntArray]:
     return classes[known], clusters[known]
 
 
-def as_integers(values: Any, *, name: str, least: int) -> Tensor:
-    """The caller's labels as int64 ``(n,)``, none below ``least``."""
-    tensor = as_tensor(values, name=name)
-    if tensor.ndim != 1:
-        raise ValueError(f"{name} must have shape (n,), got {tuple(tensor.shape)}")
-    if tensor.is_floating_point() or tensor.is_complex():
-        raise TypeError(f"{name} must hold integers, got dtype {tensor.dtype}")
-    tensor = tensor.long()
-    if len(tensor) > 0 and int(tensor.min()) < least:
-        raise ValueError(f"{name} must be >= {least}, got {int(tensor.min())}")
-    return tensor
-
-
 def label_free_scores(
     features: Tensor | npt.ArrayLike,
     labels: Tensor | npt.ArrayLike,
@@ -158,7 +154,7 @@ def label_free_scores(
     r"""What can be said of a clustering when no class is known.
 
     Args:
-        features: ``(n, d)``.
+        features: ``(n, d)``; the cosine of one that is zero is taken as 0.
         labels: Clusters, ``(n,)`` integers in ``[0, k)``.
         centers: Prototypes, ``(k, d)``.
         sample_size: Samples drawn for the silhouette, whose cost is quadratic.
@@ -182,20 +178,22 @@ def label_free_scores(
         (1.0, 1.0)
     """
     check_integer("sample_size", sample_size, least=2)
+    check_seed("random_state", random_state, least=0)
     rows = as_rows(features, name="features")
-    prototypes = as_rows(centers, name="centers").to(rows)
+    prototypes = as_rows(centers, name="centers").to(rows.device)
     clusters = as_integers(labels, name="labels", least=0).to(rows.device)
     _check_fit(rows, clusters, prototypes)
     k = len(prototypes)
     sizes = torch.bincount(clusters, minlength=k)
     entropy = float(torch.special.entr(sizes.cpu().double() / len(rows)).sum())
-    cosine = F.cosine_similarity(rows, prototypes[clusters], dim=1)
+    rows = directions(rows)
+    cosine = (rows * directions(prototypes)[clusters]).sum(dim=1).clamp(-1, 1)
     return {
         "silhouette": _silhouette(rows, clusters, sample_size, random_state),
         "size_min": float(sizes.min()),
         "size_max": float(sizes.max()),
         "size_entropy": entropy / float(np.log(k)) if k > 1 else 1.0,
-        "prototype_cosine": float(cosine.mean()),
+        "prototype_cosine": float(cosine.mean(dtype=accurate_dtype(cosine.device))),
     }
 
 
@@ -220,7 +218,6 @@ def _check_fit(rows: Tensor, clusters: Tensor, prototypes: Tensor) -> None:
 
 
 def _silhouette(rows: Tensor, clusters: Tensor, size: int, seed: int) -> float:
-    check_integer("random_state", seed, least=0)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     at = order[:size].to(rows.device)
     sample, found = rows[at].cpu().numpy(), clusters[at].cpu().numpy()

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hadis_lightly.cluster.lloyd import accurate_dtype
+from hadis_lightly.cluster.assign import accurate_dtype
 
 # Candidate distances held at one time, in elements: restarts are seeded in groups.
 SEEDING_ELEMENTS = 1 << 24

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import numpy.typing as npt
 import torch
+from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
-from hadis_lightly.cluster.lloyd import accurate_dtype
-from hadis_lightly.cluster.prepare import check_finite
+from hadis_lightly.cluster.assign import accurate_dtype
+from hadis_lightly.cluster.prepare import (
+    as_rows,
+    check_columns,
+    check_finite,
+    check_integer,
+    largest_magnitude,
+    power_of_two,
+)
 from hadis_lightly.precision import full_precision
 
 
@@ -43,39 +52,67 @@ class Whitening:
         self.min_components = min_components
 
     @full_precision()
-    def fit(self, X: Tensor) -> Whitening:
+    def fit(self, X: Tensor | npt.ArrayLike) -> Whitening:
         """Finds the components of the rows ``(n, d)``; n must be at least 2.
 
+        Computed in float64, kept in float32 unless X is float64.
+
         Raises:
-            ValueError: If X is not ``(n, d)`` with n >= 2, a value is not finite, or
-                all rows are equal.
+            ValueError: If X is not ``(n, d)`` with n >= 2, a value is not finite, all
+                rows are equal, or ``min_components`` is below 1.
+            TypeError: If X holds no real numbers or ``min_components`` is no integer.
         """
-        if X.ndim != 2 or len(X) < 2:
-            raise ValueError(f"X must be (n, d) with n >= 2, got {tuple(X.shape)}.")
-        check_finite(X, name="X")
-        wide = X.to(accurate_dtype(X.device))
-        mean = wide.mean(dim=0)
-        centered = wide - mean
-        covariance = centered.T @ centered / len(X)
+        check_integer("min_components", self.min_components, least=1)
+        data = as_rows(X)
+        if len(data) < 2:
+            raise ValueError(f"X must be (n, d) with n >= 2, got {tuple(data.shape)}.")
+        check_finite(data, name="X")
+        # Away from a row, rows that are equal are 0, and columns that are constant.
+        wide = data.to(accurate_dtype(data.device))
+        centered = wide - wide[0]
+        scale = power_of_two(largest_magnitude(centered), centered.dtype)
+        centered *= scale
+        shift = centered.mean(dim=0)
+        centered -= shift
+        covariance = centered.T @ centered / len(data)
         variances, directions = torch.linalg.eigh(covariance)
         variances, directions = variances.flip(0), directions.flip(1)
-        floor = variances[0] * len(variances) * torch.finfo(X.dtype).eps
+        floor = variances[0] * len(variances) * torch.finfo(data.dtype).eps
         rank = int((variances > floor.clamp_min(0)).sum())
         if rank == 0:
-            raise ValueError("X has no variance: all rows are equal.")
+            raise ValueError(
+                f"X has no variance: all rows are equal, got {len(data)} times "
+                f"{_shortened(data[0])}."
+            )
         effective = variances.sum().square() / variances.square().sum()
-        wanted = max(self.min_components, round(float(effective)))
+        wanted = max(int(self.min_components), round(float(effective)))
         self.n_components_ = min(wanted, rank)
         leading = slice(0, self.n_components_)
-        components = directions[:, leading] / variances[leading].sqrt()
-        self.mean_ = mean.to(X.dtype)
-        self.components_ = components.to(X.dtype)
+        components = directions[:, leading] / variances[leading].sqrt() * scale
+        self.mean_ = (wide[0] + shift / scale).to(data.dtype)
+        self.components_ = components.to(data.dtype)
+        if not bool(self.components_.isfinite().all()):
+            raise ValueError(
+                f"X varies by {1 / scale:.3g} only, whose inverse overflows "
+                f"{data.dtype}: scale it up."
+            )
         return self
 
     @full_precision()
-    def transform(self, X: Tensor) -> Tensor:
-        """Returns the whitened rows, ``(n, n_components_)``."""
-        return (X - self.mean_) @ self.components_
+    def transform(self, X: Tensor | npt.ArrayLike) -> Tensor:
+        """Returns the whitened rows, ``(n, n_components_)``.
+
+        Raises:
+            NotFittedError: Before ``fit``.
+            ValueError: If X has another number of columns than in the fit.
+            TypeError: If X holds no real numbers.
+        """
+        if not hasattr(self, "components_"):
+            raise NotFittedError("Whitening is not fitted yet: call fit first")
+        data = as_rows(X)
+        check_columns(data, len(self.mean_), name="X")
+        dtype = torch.promote_types(data.dtype, self.mean_.dtype)
+        return (data.to(dtype) - self.mean_) @ self.components_.to(dtype)
 
     def to(self, device: torch.device | str) -> Whitening:
         """A copy with its tensors on the device."""
@@ -95,3 +132,8 @@ class Whitening:
         whitening.mean_, whitening.components_ = state["mean"], state["components"]
         whitening.n_components_ = whitening.components_.shape[1]
         return whitening
+
+
+def _shortened(row: Tensor) -> str:
+    shown = ", ".join(f"{value:.3g}" for value in row[:3].tolist())
+    return f"({shown}, ...)" if len(row) > 3 else f"({shown})"

@@ -10,8 +10,10 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import Tensor
 
 from hadis_lightly.cluster import KMeans
-from hadis_lightly.cluster.lloyd import fill_empty, lloyd
-from hadis_lightly.cluster.refine import cluster_sums, refine
+from hadis_lightly.cluster.assign import cluster_sums
+from hadis_lightly.cluster.empty import fill_empty
+from hadis_lightly.cluster.lloyd import lloyd
+from hadis_lightly.cluster.refine import refine
 
 METRICS = ("cosine", "euclidean")
 
@@ -208,7 +210,8 @@ def test_fill_empty_takes_the_farthest_row_once() -> None:
     rows = torch.tensor([[0.0], [1.0], [9.0], [9.0], [-5.0]])
     labels = torch.zeros(5, dtype=torch.long)
     sums, counts = cluster_sums(rows, labels, 3)
-    assert fill_empty(rows, torch.zeros(3, 1), labels, sums, counts)
+    filled = fill_empty(rows, torch.zeros(3, 1), labels, sums, counts)
+    assert filled == {1: 2, 2: 4}
     assert labels.tolist() == [0, 0, 1, 0, 2]
     assert sums.flatten().tolist() == [10.0, 9.0, -5.0]
     assert counts.tolist() == [3.0, 1.0, 1.0]
@@ -355,7 +358,7 @@ X_GOOD = torch.eye(6)
         ({"init": 0 * X_GOOD[:2]}, ValueError, "init has 2 rows of zero length"),
         ({"n_init": 0}, ValueError, "n_init must be >= 1, got 0"),
         ({"max_iter": 0}, ValueError, "max_iter must be >= 1, got 0"),
-        ({"tol": -1}, ValueError, "tol must be a number >= 0, got -1"),
+        ({"tol": -1}, ValueError, "tol must be >= 0, got -1"),
         ({"tol": float("nan")}, ValueError, "tol must be .*got nan"),
         ({"random_state": "a"}, TypeError, "random_state must be .*got 'a'"),
         ({"subsample": 1}, ValueError, "subsample must be >= 2, got 1"),

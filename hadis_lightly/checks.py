@@ -56,7 +56,7 @@ def check_number(
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, got {value!r}.")
     is_low = value <= low if above else value < low
-    if not is_number(value) or is_low or value > high:
+    if not is_number(value) or is_low or value > high:  # type: ignore[operator]
         limits = f"{'>' if above else '>='} {low:g}"
         if high != math.inf:
             limits = f"in [{low:g}, {high:g}]"

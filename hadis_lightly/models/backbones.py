@@ -85,6 +85,18 @@ _OWN = {
 }
 
 
+def check_backbone(name: str) -> None:
+    """Raises unless there is a backbone of that name, see :func:`build_backbone`."""
+    if not isinstance(name, str):
+        raise TypeError(f"name of a backbone must be a string, got {name!r}.")
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in _OWN and name not in known:
+        raise ValueError(
+            f"backbone {name!r} is neither one of {', '.join(sorted(_OWN))} nor a "
+            "classification model of torchvision."
+        )
+
+
 def build_backbone(name: str, num_channels: int = 3) -> nn.Module:
     """Builds a backbone by name, without its classifier and without weights.
 
@@ -97,17 +109,10 @@ def build_backbone(name: str, num_channels: int = 3) -> nn.Module:
         ValueError: If there is no such backbone, or if it cannot take that many
             channels.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"name of a backbone must be a string, got {name!r}.")
+    check_backbone(name)
     check_integer("num_channels", num_channels, least=1)
     if name in _OWN:
         return _OWN[name](num_channels)
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise ValueError(
-            f"backbone {name!r} is neither one of {', '.join(sorted(_OWN))} nor a "
-            "classification model of torchvision."
-        )
     if num_channels != 3:
         raise ValueError(
             f"backbone {name!r} takes images of 3 channels, got num_channels="

@@ -10,14 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from hadis_lightly.data import SOURCE_NAMES
+from hadis_lightly.training.setting_values import SettingsError as SettingsError
+from hadis_lightly.training.setting_values import check_possible, check_types
 from hadis_lightly.transforms import CIFAR10_NORMALIZE
-
-
-class SettingsError(ValueError):
-    """A setting is out of range, or does not fit the data or the machine."""
 
 
 @dataclass
@@ -202,10 +198,10 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "data.limit": (1, None),
     "data.max_resident_gib": (0, None),
     "loader.batch_size": (2, None),
-    "loader.num_workers": (0, None),
-    "views.input_size": (1, None),
-    "model.hidden_dim": (1, None),
-    "model.output_dim": (1, None),
+    "loader.num_workers": (0, 1024),
+    "views.input_size": (1, 4096),
+    "model.hidden_dim": (1, 2**16),
+    "model.output_dim": (1, 2**16),
     "model.latent_std": (0, None),
     "model.hsd_weight": (0, None),
     "model.pcl_weight": (0, None),
@@ -229,6 +225,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "data.engine": ("auto", "device", "workers", "lightly"),
     "optimizer.fused": ("auto", "on", "off"),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+    "trainer.strategy": ("auto", "ddp", "ddp_find_unused_parameters_true"),
     "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
     "trainer.channels_last": ("auto", "on", "off"),
     "trainer.compile": ("auto", "off", "default", "cudagraphs", "max"),
@@ -246,6 +243,7 @@ def check_settings(settings: Settings) -> None:
     Raises:
         SettingsError: Names the setting and its value.
     """
+    check_types(settings)
     for name, (low, high) in _RANGES.items():
         value = _get(settings, name)
         if value is None:
@@ -266,18 +264,7 @@ def check_settings(settings: Settings) -> None:
         if choice not in choices:
             names = ", ".join(choices)
             raise SettingsError(f"{name} must be one of {names}, got {choice!r}.")
-    devices = settings.trainer.devices
-    if devices != "auto" and not (devices.isdigit() and int(devices) > 0):
-        raise SettingsError(f"trainer.devices must be auto or >= 1, got {devices!r}.")
-    accelerator = settings.trainer.accelerator
-    has_gpu = torch.cuda.is_available() or (
-        accelerator == "gpu" and torch.backends.mps.is_available()
-    )
-    if accelerator in ("gpu", "cuda") and not has_gpu:
-        raise SettingsError(
-            f"trainer.accelerator={accelerator}, but PyTorch "
-            f"{torch.__version__} finds no CUDA device. Set trainer.accelerator=cpu."
-        )
+    check_possible(settings)
 
 
 def _get(settings: Settings, name: str) -> Any:

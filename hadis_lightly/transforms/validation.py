@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from hadis_lightly.checks import is_number
 
 
 def check_size(name: str, value: int) -> None:
@@ -27,7 +29,7 @@ def check_between(lower: float, upper: float, **values: float) -> None:
         ValueError: cj_prob must be in [0, 1], got 1.5
     """
     for name, value in values.items():
-        if not _is_number(value) or not lower <= value <= upper:
+        if not is_number(value) or not lower <= value <= upper:
             limits = f"in [{lower:g}, {upper:g}]"
             if upper == math.inf:
                 limits = f">= {lower:g}"
@@ -42,7 +44,7 @@ def check_min_scale(min_scale: float) -> None:
         Traceback (most recent call last):
         ValueError: min_scale must be in (0, 1], got 0.0
     """
-    if not _is_number(min_scale) or not 0 < min_scale <= 1:
+    if not is_number(min_scale) or not 0 < min_scale <= 1:
         raise ValueError(f"min_scale must be in (0, 1], got {min_scale!r}")
 
 
@@ -55,7 +57,7 @@ def check_range(name: str, value: Sequence[float], lower: float = -math.inf) -> 
         ValueError: sigmas must be a pair (low, high) with low <= high, got (2.0, 0.1)
     """
     is_pair = (
-        isinstance(value, Sequence) and len(value) == 2 and all(map(_is_number, value))
+        isinstance(value, Sequence) and len(value) == 2 and all(map(is_number, value))
     )
     if not is_pair or not lower <= value[0] <= value[1]:
         least = "" if lower == -math.inf else f"{lower:g} <= "
@@ -76,22 +78,21 @@ def check_normalize(normalize: Mapping[str, Sequence[float]]) -> None:
         raise ValueError(
             f"normalize must be a dict with keys 'mean' and 'std', got {normalize!r}"
         )
+    for name, values in normalize.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ValueError(f"normalize[{name!r}] must be a list, got {values!r}")
     mean, std = list(normalize["mean"]), list(normalize["std"])
     if len(mean) not in (1, 3) or len(mean) != len(std):
         raise ValueError(
             "normalize must have 1 or 3 entries in each of 'mean' and 'std', "
             f"got {len(mean)} and {len(std)}"
         )
-    if not all(_is_number(value) for value in mean + std):
+    if not all(is_number(value) for value in mean + std):
         raise ValueError(f"normalize must hold finite numbers, got {normalize!r}")
     if min(std) <= 0:
         raise ValueError(f"normalize['std'] must be > 0, got {std}")
-
-
-def _is_number(value: object) -> bool:
-    """Whether ``value`` is a finite number (a bool is none)."""
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
+    if min(std) < 1e-6 or max(map(abs, mean)) > 1e6:
+        raise ValueError(
+            "normalize must have means within +-1e6 and deviations of at least 1e-6, "
+            f"got {mean} and {std}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hadis_lightly.data import SOURCE_NAMES
-from hadis_lightly.training.config import DataSettings, Settings
+from hadis_lightly.training.command_line import CommandLineError, check_jobs
+from hadis_lightly.training.config import DataSettings, Settings, check_settings
 from hadis_lightly.training.runner import run
 
 _HELP = """{description}
@@ -48,6 +50,9 @@ _EXPECTED = (
     TypeError,
     ValueError,
 )
+
+
+_REMEDY = "which loader.batch_size, views.input_size and model.hidden_dim decide on"
 
 
 @dataclass
@@ -88,6 +93,12 @@ def launch(
                 raise
             print(f"error: {one_line(error, settings)}", file=sys.stderr)
             sys.exit(2)
+        except (MemoryError, RuntimeError) as error:
+            if wants_traceback or not is_out_of_memory(error):
+                raise
+            reason = one_line(error, settings)
+            print(f"error: not enough memory, {_REMEDY}: {reason}", file=sys.stderr)
+            sys.exit(2)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)
@@ -95,26 +106,46 @@ def launch(
     _store(settings, name, description)
 
     def main(config: DictConfig) -> None:
-        chosen = _to_settings(config)
         folder = Path(HydraConfig.get().runtime.output_dir)
-        if chosen.output_dir is None:
-            chosen.output_dir = str(folder)
         try:
             with errors_in_one_line():
+                chosen = _to_settings(config)
+                if chosen.output_dir is None:
+                    chosen.output_dir = str(folder)
                 os.environ["HYDRA_FULL_ERROR"] = (
                     asked  # as other processes should see it
                 )
                 task(chosen)
         finally:
             os.environ["HYDRA_FULL_ERROR"] = "1"
-            with suppress(OSError):  # Hydra made the folder; a failed run left it empty
-                for empty in (folder, *folder.parents[:2]):
-                    empty.rmdir()
+            _remove_if_empty(folder)
 
     # Left to itself, Hydra prints its errors over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with errors_in_one_line():
+        # All runs of a sweep, so that none is found wrong after hours of others.
+        check_jobs(
+            sys.argv[1:], name, lambda config: check_settings(_to_settings(config))
+        )
         hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory, here or on a GPU."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    is_told = any(word in str(error).lower() for word in words)
+    return isinstance(error, MemoryError) or is_told
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Removes the folder that Hydra made, and those above, if a run left it empty."""
+    above = folder.parent
+    with suppress(OSError):
+        folder.rmdir()
+        if [path.name for path in above.iterdir()] == ["multirun.yaml"]:
+            (above / "multirun.yaml").unlink()
+        for empty in folder.parents[:3]:
+            empty.rmdir()
 
 
 def _store(settings: Settings, name: str, description: str) -> None:
@@ -153,12 +184,23 @@ def _store(settings: Settings, name: str, description: str) -> None:
 
 
 def _to_settings(config: DictConfig) -> Settings:
-    known = {f.name for f in fields(Settings)}
-    content = {key: value for key, value in config.items() if key in known}
+    known = set(_names(OmegaConf.to_container(OmegaConf.structured(Settings))))
+    for name in _names(OmegaConf.to_container(config)):
+        if name not in known:  # which +name=value brings in
+            hint = _suggestion(name, Settings())
+            raise CommandLineError(f"there is no setting {name!r}{hint}")
+    content = {f.name: config[f.name] for f in fields(Settings)}
     merged = OmegaConf.merge(OmegaConf.structured(Settings), content)
     settings = OmegaConf.to_object(merged)
     assert isinstance(settings, Settings)
     return settings
+
+
+# What says nothing to somebody who has never heard of Hydra.
+_NOISE = (
+    "To append", "Set the environment", "reference_type", "object_type", "full_key:",
+    "Error merging override", "Config search path", "provider=", "See https",
+)  # fmt: skip
 
 
 def one_line(error: BaseException, settings: Settings) -> str:
@@ -168,22 +210,31 @@ def one_line(error: BaseException, settings: Settings) -> str:
         error: What Hydra, OmegaConf or the run raised.
         settings: Names of settings to suggest from.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = _lines(error)
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         if any(line.startswith("Traceback") for line in lines):
             # A DataLoader's worker puts its traceback in front of the message.
             return lines[-1].partition("Error: ")[2] or lines[-1]
         return " ".join(lines) or type(error).__name__
-    cause = error.__cause__
-    if cause is not None:
-        lines += [line.strip() for line in str(cause).splitlines() if line.strip()]
-    noise = ("To append", "Set the environment", "reference_type", "object_type")
-    kept = [line for line in dict.fromkeys(lines) if not line.startswith(noise)]
-    message = "; ".join(kept)
-    for line in kept:
-        if line.startswith("full_key:"):
-            return message + _suggestion(line.removeprefix("full_key:"), settings)
-    return message
+    if error.__cause__ is not None:
+        lines += _lines(error.__cause__)
+    keys = [line for line in lines if line.startswith("full_key:")]
+    key = keys[-1].removeprefix("full_key:").strip() if keys else ""
+    if any(re.match("Key '.*' not in", line) for line in lines):
+        return f"there is no setting {key!r}{_suggestion(key, settings)}"
+    kept = [line for line in dict.fromkeys(lines) if not line.startswith(_NOISE)]
+    message = re.sub("^In '.*': ", "", "; ".join(kept)).replace(":; ", ": ")
+    return f"{key}: {message}" if key else message
+
+
+def _lines(error: BaseException) -> list[str]:
+    """The lines of a message, with every character that cannot be seen spelled out."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return [
+        "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        for line in lines
+        if line
+    ]
 
 
 def _suggestion(key: str, settings: Settings) -> str:

@@ -51,7 +51,8 @@ def build_source(settings: Settings) -> ImageSource:
         raise SettingsError(
             f"n_clusters is {settings.n_clusters}, but there are only {n} images."
         )
-    check_batches(settings, n)
+    devices = settings.trainer.devices
+    check_batches(settings, n, int(devices) if devices.isdecimal() else 1)
     for name in ("mean", "std"):
         given = len(getattr(settings.views, name))
         if given != source.num_channels:

@@ -8,7 +8,7 @@ from hadis_lightly.data.device_loader import DeviceLoader
 from hadis_lightly.data.device_memory import in_words, room_for_images
 from hadis_lightly.data.errors import DataError, ImageReadError, ImageSizeError
 from hadis_lightly.data.image_folder import FolderSource, load_folder
-from hadis_lightly.data.image_reader import read_image
+from hadis_lightly.data.image_reader import MAX_PIXELS, read_image
 from hadis_lightly.data.image_source import ArraySource, ImageSource
 from hadis_lightly.data.indexed_dataset import IndexedDataset
 from hadis_lightly.data.npz_source import load_npz
@@ -17,6 +17,7 @@ from hadis_lightly.data.sources import SOURCE_NAMES, load_source
 from hadis_lightly.data.stacked_images import common_size, stack_images
 
 __all__ = [
+    "MAX_PIXELS",
     "SOURCE_NAMES",
     "ArraySource",
     "DataError",

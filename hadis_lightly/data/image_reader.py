@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
+import stat
+import struct
 from os import PathLike
+from typing import BinaryIO
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from hadis_lightly.data.errors import ImageReadError
+from hadis_lightly.data.pixel_modes import to_plain
+from hadis_lightly.data.printable import one_line
+from hadis_lightly.data.quiet_pillow import quiet_pillow
 
 #: Suffixes, in lower case, of the files that are taken for images.
 IMAGE_SUFFIXES = frozenset(
@@ -29,14 +36,27 @@ IMAGE_SUFFIXES = frozenset(
     ]
 )
 
+#: Pillow's names of the formats that are read, whatever the suffix says. It knows more,
+#: and would start other programs for some of them.
+IMAGE_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+#: Images of more pixels are refused before they are decoded; whatever Pillow's own
+#: limit is. One of so many takes 512 MiB.
+MAX_PIXELS = 1 << 27
+
+#: Larger files are refused; no image within ``MAX_PIXELS`` needs more.
+MAX_FILE_BYTES = 8 * MAX_PIXELS
+
+_TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 322, 323
 _MODES = {1: "L", 3: "RGB"}
 
 
 def read_image(path: str | PathLike[str], num_channels: int = 3) -> Image.Image:
     """Reads an image upright, as 8-bit ``RGB`` or ``L``.
 
-    The EXIF orientation is applied; 16-bit grey is scaled to 8 bits; transparent parts
-    are laid on white, as a page shows them; of an animation the first frame is taken.
+    Its content decides what it is, not its suffix: any of :data:`IMAGE_FORMATS`. The
+    EXIF orientation is applied; 16 bits are scaled to 8; transparent parts are laid on
+    white, as a page shows them; of an animation the first frame is taken.
 
     Args:
         path: The image file.
@@ -44,40 +64,103 @@ def read_image(path: str | PathLike[str], num_channels: int = 3) -> Image.Image:
 
     Raises:
         ValueError: if ``num_channels`` is neither 1 nor 3.
-        ImageReadError: if the file cannot be read as an image, naming it.
+        ImageReadError: if the file cannot be read as an image, naming it: it is
+            damaged, no regular file, has more than :data:`MAX_PIXELS` pixels, ...
     """
     if num_channels not in _MODES:
         raise ValueError(f"num_channels must be 1 or 3, got {num_channels!r}")
     try:
-        with Image.open(path) as image:
-            image.load()
-            # A malformed EXIF block says nothing about the pixels.
-            with contextlib.suppress(Exception):
-                ImageOps.exif_transpose(image, in_place=True)
-            return _to_plain(image, _MODES[num_channels])
-    except UnidentifiedImageError as error:
-        raise ImageReadError(f"{str(path)!r} is not an image") from error
+        with quiet_pillow, _opened(path) as file:
+            return _decode(file, _MODES[num_channels])
     except Exception as error:
         # Decoders fail in many ways: OSError, SyntaxError, struct.error, zlib.error ...
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageReadError(f"cannot read image {str(path)!r}: {reason}") from error
+        reason = _reason(error)
+        raise ImageReadError(
+            f"cannot read image {str(path)!r}: {reason}", reason
+        ) from error
 
 
-def _to_plain(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("its pixels are floats, which have no fixed range")
-    if image.mode.startswith("I"):
-        image = _sixteen_to_eight_bits(image)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        image = Image.alpha_composite(white, layer)
-    return image.convert(mode)  # a copy, free of the file
+def _opened(path: str | PathLike[str]) -> BinaryIO:
+    """Opens a regular file; never waits for somebody to write into a pipe."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
+        raise ValueError(f"{kind}, not a file")
+    if status.st_size == 0:
+        raise ValueError("the file is empty")
+    if status.st_size > MAX_FILE_BYTES:
+        raise ValueError(
+            f"the file has {status.st_size:,} bytes, more than {MAX_FILE_BYTES:,}"
+        )
+    # Between the two calls it may have become a pipe.
+    flag = getattr(os, "O_NONBLOCK", 0)
+    # As an object, not by its name: Pillow would map a named file into memory, and one
+    # that shrinks meanwhile would end the process.
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | flag))
 
 
-def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scales 0..65535 to 0..255 (Pillow's own conversion would cut at 255)."""
-    pixels = np.asarray(image).astype(np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise ValueError("its pixels need more than 16 bits")
-    return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
+def _decode(file: BinaryIO, mode: str) -> Image.Image:
+    # Up to here only the header is read.
+    with _identify(file) as image:
+        _check_size(*image.size)
+        if image.format == "TIFF":
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            width, height = tags.get(_TIFF_TILE_WIDTH), tags.get(_TIFF_TILE_HEIGHT)
+            if width and height:
+                _check_size(int(width), int(height))
+        raw_mode = _raw_mode(image)
+        image.load()
+        # A malformed EXIF block says nothing about the pixels.
+        with contextlib.suppress(Exception):
+            ImageOps.exif_transpose(image, in_place=True)
+        return to_plain(image, mode, raw_mode)
+
+
+def _identify(file: BinaryIO) -> Image.Image:
+    """Finds the format and reads the header.
+
+    As ``Image.open`` does, but what Pillow's limit of pixels is does not matter.
+    """
+    start = file.read(16)
+    reason = "not an image"
+    for name in _formats():
+        factory, accept = Image.OPEN[name]
+        try:
+            # A text says that Pillow knows the format but was built without it.
+            if accept is None or accept(start) is not True:
+                continue
+            file.seek(0)
+            return factory(file, "")
+        except (SyntaxError, IndexError, TypeError, struct.error) as error:
+            reason = f"damaged {name} header: {_reason(error)}"
+    raise ValueError(reason)
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of the formats for which this Pillow was built."""
+    Image.init()
+    return tuple(name for name in IMAGE_FORMATS if name in Image.OPEN)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"it claims {width} x {height} pixels, more than {MAX_PIXELS:,}"
+        )
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the pixels lie in the file, in Pillow's words; empty where it is unknown."""
+    tiles = getattr(image, "tile", [])
+    arguments = tiles[0][3] if tiles else None
+    if isinstance(arguments, tuple) and arguments:
+        arguments = arguments[0]
+    return arguments if isinstance(arguments, str) else ""
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line, without the name of the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return one_line(str(error)) or type(error).__name__

@@ -1,0 +1,243 @@
+"""What cannot be read is refused in one line, soon and without much memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import struct
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hadis_lightly.data import MAX_PIXELS, ImageReadError, read_image
+from tests.data.image_files import PIXELS, SAMPLES, encode, png, tiff
+
+SIDE = 60_000
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ImageReadError) as caught:
+        read_image(path)
+    message = str(caught.value)
+    assert repr(str(path)) in message
+    assert message.isprintable()
+    assert caught.value.reason in message
+    return caught.value.reason
+
+
+def with_size(content: bytes, at: int, packed: bytes) -> bytes:
+    return content[:at] + packed + content[at + len(packed) :]
+
+
+def bombs() -> dict[str, bytes]:
+    """Small files that claim to be huge."""
+    gif = encode(Image.new("P", (4, 4)), "GIF")
+    frame = gif.index(b"\x2c", 13)
+    jpeg = encode(Image.new("RGB", (4, 4)), "JPEG")
+    webp = encode(Image.new("RGB", (4, 4)), "WEBP", lossless=True)
+    start = webp.index(b"VP8L") + 9
+    tags = {256: SIDE, 257: SIDE, 258: 8, 259: 1, 262: 1}
+    tags |= {273: 0, 277: 1, 278: SIDE, 279: 0}
+    tiles = {256: 10, 257: 10, 258: [8, 8, 8], 259: 8, 262: 2, 277: 3}
+    tiles |= {322: 65_520, 323: 65_520, 324: 0, 325: 0}
+    little = struct.pack("<HH", SIDE, SIDE)
+    return {
+        "png": png(SIDE, SIDE, 8, 2, b"\0" * 1000),
+        "png 1 bit": png(SIDE, SIDE, 1, 0, b"\0" * 1000),
+        "gif": with_size(gif, 6, little),
+        "gif frame": with_size(gif, frame + 5, little),
+        "bmp": with_size(encode(PIXELS, "BMP"), 18, struct.pack("<ii", SIDE, SIDE)),
+        "ppm": b"P6\n%d %d\n255\nabc" % (SIDE, SIDE),
+        "jpeg": with_size(
+            jpeg, jpeg.index(b"\xff\xc0") + 5, struct.pack(">HH", SIDE, SIDE)
+        ),
+        "webp": with_size(webp, start, struct.pack("<I", 0x0FFFFFFF)),
+        "tiff": tiff(tags, b"abc"),
+        "tiff tiles": tiff(tiles, b"abc"),
+    }
+
+
+BOMBS = bombs()
+
+
+@pytest.mark.parametrize("name", sorted(BOMBS))
+def test_bomb_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(BOMBS[name])
+    assert "pixels" in refusal(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+# Python 3.12 warns of every fork in a process that has threads.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_bombs_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    import resource
+
+    for number, content in enumerate(BOMBS.values()):
+        (tmp_path / f"{number:02}.png").write_bytes(content)
+    (tmp_path / "control.png").write_bytes(png(11_000, 11_000, 1, 0, b"\0" * 1000))
+
+    def read_with_little_memory(connection: Connection) -> None:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        limit = int(fields["VmData"].split()[0]) * 1024 + (64 << 20)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        connection.send([refusal(path) for path in sorted(tmp_path.iterdir())])
+
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=read_with_little_memory, args=(theirs,))
+    process.start()
+    theirs.close()
+    *reasons, control = ours.recv()
+    process.join()
+    ours.close()
+    assert len(reasons) == len(BOMBS)
+    assert all("pixels" in reason for reason in reasons), reasons
+    assert control == "MemoryError"  # of one that is just small enough
+
+
+def test_limit_is_our_own_and_not_pillows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(BOMBS["png"])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert refusal(path) == f"it claims 60000 x 60000 pixels, more than {MAX_PIXELS:,}"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3)
+    path.write_bytes(SAMPLES["png"])
+    np.testing.assert_array_equal(np.asarray(read_image(path)), PIXELS)
+
+
+def test_large_images_that_pillow_warns_of_are_read(tmp_path: Path) -> None:
+    side = 9_500
+    assert Image.MAX_IMAGE_PIXELS < side**2 < MAX_PIXELS
+    path = tmp_path / "large.png"
+    rows = (b"\0" + b"\xff" * (side // 8 + 1)) * side
+    path.write_bytes(png(side, side, 1, 0, rows))
+    assert read_image(path, num_channels=1).size == (side, side)
+
+
+def test_no_warning_leaves_any_thread(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    # Of this one Pillow warns.
+    broken = (
+        b"Exif\0\0MM\0*\0\0\0\x08\x00\x01\x01\x12\x00\x03\x00\x00\xff\xff\0\0\xff\0"
+    )
+    path.write_bytes(encode(PIXELS, "JPEG", exif=broken))
+    with (
+        pytest.warns(UserWarning, match="Tag|Corrupt|Truncated"),
+        Image.open(path) as image,
+    ):
+        image.getexif()
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(read_image, [path] * 64))
+    assert {image.size for image in images} == {(17, 13)}
+    assert warnings.filters == filters
+
+
+def test_kind_of_damage_is_said(tmp_path: Path) -> None:
+    for content, reason in (
+        (b"", "the file is empty"),
+        (b"no image at all", "not an image"),
+        (b"\x89PNG\r\n\x1a\nbroken", "damaged PNG header"),
+        (SAMPLES["png"][:500], "truncated"),
+        (SAMPLES["bmp"][:500], "truncated"),
+    ):
+        (tmp_path / "a.png").write_bytes(content)
+        assert reason in refusal(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_cut_anywhere_it_is_refused_or_complete(tmp_path: Path, name: str) -> None:
+    content = SAMPLES[name]
+    path = tmp_path / "cut.png"
+    path.write_bytes(content)
+    whole = np.asarray(read_image(path))
+    refused = 0
+    for length in range(0, len(content), 1 + len(content) // 60):
+        path.write_bytes(content[:length])
+        try:
+            found = np.asarray(read_image(path))
+        except ImageReadError:
+            refused += 1
+        else:
+            np.testing.assert_array_equal(found, whole)
+    assert refused > 5
+
+
+def test_too_large_a_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    with path.open("wb") as file:  # it has holes: takes no room on the disk
+        file.write(SAMPLES["webp"])
+        file.truncate(1 << 40)
+    assert "1,099,511,627,776 bytes" in refusal(path)
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    here = os.getcwd()
+    os.chdir(path.parent)  # the name of a socket must be short
+    try:
+        with socket.socket(socket.AF_UNIX) as unix:
+            unix.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (Path.mkdir, "a folder, not a file"),
+        (make_fifo, "a pipe or device, not a file"),
+        (make_socket, "a pipe or device, not a file"),
+        (lambda path: path.symlink_to("nowhere.png"), "No such file or directory"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda path: path.symlink_to("/dev/zero"), "a pipe or device, not a file"),
+    ],
+)
+def test_what_is_no_file_does_not_block(
+    tmp_path: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    path = tmp_path / "x.png"
+    make(path)
+    reasons: list[str] = []
+    thread = threading.Thread(target=lambda: reasons.append(refusal(path)), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert reasons == [reason]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything"
+)
+def test_closed_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(SAMPLES["png"])
+    path.chmod(0)
+    assert refusal(path) == "Permission denied"
+
+
+def test_names_of_any_kind_stay_on_one_line(tmp_path: Path) -> None:
+    for name in ("two\nlines.png", "bell\x07.png", "猫.png", "e\u0301.png", "a'b.png"):
+        path = tmp_path / name
+        path.write_bytes(b"no image")
+        refusal(path)
+        path.write_bytes(SAMPLES["png"])
+        assert read_image(path).size == (17, 13)
+    refusal(tmp_path / ("x" * 5000 + ".png"))
+    refusal(tmp_path / "zero\0byte.png")

@@ -83,32 +83,12 @@ def launch(
     """
     asked = os.environ.get("HYDRA_FULL_ERROR", "0")
     wants_traceback = asked == "1"
-
-    @contextmanager
-    def errors_in_one_line() -> Iterator[None]:
-        try:
-            yield
-        except _EXPECTED as error:
-            if wants_traceback:
-                raise
-            print(f"error: {one_line(error, settings)}", file=sys.stderr)
-            sys.exit(2)
-        except (MemoryError, RuntimeError) as error:
-            if wants_traceback or not is_out_of_memory(error):
-                raise
-            reason = one_line(error, settings)
-            print(f"error: not enough memory, {_REMEDY}: {reason}", file=sys.stderr)
-            sys.exit(2)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            sys.exit(130)
-
     _store(settings, name, description)
 
     def main(config: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            with errors_in_one_line():
+            with _errors_in_one_line(settings, wants_traceback):
                 chosen = _to_settings(config)
                 if chosen.output_dir is None:
                     chosen.output_dir = str(folder)
@@ -122,12 +102,33 @@ def launch(
 
     # Left to itself, Hydra prints its errors over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with errors_in_one_line():
+    with _errors_in_one_line(settings, wants_traceback):
         # All runs of a sweep, so that none is found wrong after hours of others.
         check_jobs(
             sys.argv[1:], name, lambda config: check_settings(_to_settings(config))
         )
         hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
+
+
+@contextmanager
+def _errors_in_one_line(settings: Settings, wants_traceback: bool) -> Iterator[None]:
+    """Ends the process after an error that is not ours, in one line."""
+    try:
+        yield
+    except _EXPECTED as error:
+        if wants_traceback:
+            raise
+        print(f"error: {one_line(error, settings)}", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if wants_traceback or not is_out_of_memory(error):
+            raise
+        reason = one_line(error, settings)
+        print(f"error: not enough memory, {_REMEDY}: {reason}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -6,13 +6,16 @@ A source is a small map-style dataset of ``(PIL image, target)``;
 
 from hadis_lightly.data.device_loader import DeviceLoader
 from hadis_lightly.data.device_memory import in_words, room_for_images
+from hadis_lightly.data.distinct_images import count_distinct
 from hadis_lightly.data.errors import DataError, ImageReadError, ImageSizeError
 from hadis_lightly.data.image_folder import FolderSource, load_folder
+from hadis_lightly.data.image_problems import ImageProblem, describe_problems
 from hadis_lightly.data.image_reader import MAX_PIXELS, read_image
 from hadis_lightly.data.image_source import ArraySource, ImageSource
 from hadis_lightly.data.indexed_dataset import IndexedDataset
 from hadis_lightly.data.npz_source import load_npz
 from hadis_lightly.data.public_sets import load_cifar10, load_digits
+from hadis_lightly.data.readable_images import ReadableImages, readable_images
 from hadis_lightly.data.sources import SOURCE_NAMES, load_source
 from hadis_lightly.data.stacked_images import common_size, stack_images
 
@@ -23,11 +26,15 @@ __all__ = [
     "DataError",
     "DeviceLoader",
     "FolderSource",
+    "ImageProblem",
     "ImageReadError",
     "ImageSizeError",
     "ImageSource",
     "IndexedDataset",
+    "ReadableImages",
     "common_size",
+    "count_distinct",
+    "describe_problems",
     "in_words",
     "load_cifar10",
     "load_digits",
@@ -35,6 +42,7 @@ __all__ = [
     "load_npz",
     "load_source",
     "read_image",
+    "readable_images",
     "room_for_images",
     "stack_images",
 ]

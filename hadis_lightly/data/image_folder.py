@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hadis_lightly.data.errors import DataError
+from hadis_lightly.data.image_problems import (
+    ImageProblem,
+    check_on_error,
+    list_problems,
+)
 from hadis_lightly.data.image_reader import IMAGE_SUFFIXES, read_image
 from hadis_lightly.data.image_source import ImageSource, count_of_classes
+from hadis_lightly.data.image_walk import find_images
+from hadis_lightly.data.printable import in_utf8, printable
 
 SPLIT_NAMES = frozenset({"train", "test", "val", "valid"})
 
@@ -26,11 +33,15 @@ class FolderSource(ImageSource):
 
     Args:
         paths: The ``n`` image files.
+        left_out: Files and folders that were found but are no part of the source.
+        sizes: Height and width of each image, int32 ``(n, 2)``, where they are known.
 
     The other arguments are those of :class:`ImageSource`.
     """
 
     paths: list[str]
+    left_out: tuple[ImageProblem, ...] = ()
+    sizes: NDArray[np.int32] | None = None
 
     def read(self, index: int) -> Image.Image:
         """Reads the image at ``index``.
@@ -41,27 +52,36 @@ class FolderSource(ImageSource):
         return read_image(self.paths[index], num_channels=self.num_channels)
 
     def _rows(self, indices: NDArray[np.int64]) -> dict[str, Any]:
-        return {"paths": [self.paths[index] for index in indices]}
+        return {
+            "paths": [self.paths[index] for index in indices],
+            "sizes": None if self.sizes is None else self.sizes[indices],
+        }
 
 
-def load_folder(root: str | Path, num_channels: int = 3) -> FolderSource:
+def load_folder(
+    root: str | Path, num_channels: int = 3, *, on_error: str = "raise"
+) -> FolderSource:
     """Finds the images below a folder; none is opened yet.
 
     One rule gives the targets: the folder directly below ``root`` in which an image
     lies, however deep, is its class, and an image directly in ``root`` has none (-1).
     So the ImageFolder layout, a flat folder and a mixture of both are read as they
-    are. When all folders directly below ``root`` that hold images are called train,
-    test, val or valid, they are splits, not classes: they are merged, and the same rule
-    holds below each of them.
+    are. When all folders directly below it that hold images are called train, test, val
+    or valid, they are splits, not classes: merged, and the same holds below each.
 
     Files count as images by their suffix, in any case (:data:`IMAGE_SUFFIXES`). Hidden
-    files and folders are skipped. Links to folders are followed, but not back into a
-    folder that they lie in. The order is that of the relative paths, by code point
-    after Unicode normalisation: the same on every file system.
+    files and folders are skipped. The order is that of the relative paths, by code
+    point after Unicode normalisation: the same on every file system.
+
+    Nothing outside the folder is read. A link is followed if what it leads to lies
+    below ``root`` as well: then the image has this name too. All others, those back
+    into a folder that they lie in, and those to folders within linked folders are
+    listed in :attr:`FolderSource.left_out`. ``root`` may be a link itself.
 
     Args:
         root: The folder.
         num_channels: 3 to read every image as RGB, 1 as grey.
+        on_error: ``skip`` leaves out folders that cannot be listed, or ``raise``.
 
     Returns:
         The source; its keys are the paths relative to ``root``, with ``/``.
@@ -69,62 +89,43 @@ def load_folder(root: str | Path, num_channels: int = 3) -> FolderSource:
     Raises:
         DataError: if ``root`` is missing, no folder, not readable, or holds no image.
     """
-    root = Path(root).expanduser()
-    found = _images_below(root)
+    check_on_error(on_error)
+    root = Path(os.path.expanduser(root))
+    found, left_out = _images_below(root, on_error)
     top = {path.parts[0] for path in found if len(path.parts) > 1}
     splits = top if {name.lower() for name in top} <= SPLIT_NAMES else set()
     labels = [_class_of(path, splits) for path in found]
     class_names = tuple(sorted({name for name in labels if name}, key=_normalized))
-    numbers: dict[str | None, int] = {None: -1}
-    numbers.update((name, number) for number, name in enumerate(class_names))
-    targets = np.array([numbers[name] for name in labels], dtype=np.int64)
+    numbers = {name: number for number, name in enumerate(class_names)}
+    targets = np.array([numbers.get(name or "", -1) for name in labels], np.int64)
     return FolderSource(
         name="folder",
         class_names=class_names or None,
         targets=targets,
-        keys=[_printable(path.as_posix()) for path in found],
-        protocol=_protocol(root, targets, class_names, splits),
+        keys=[in_utf8(path.as_posix()) for path in found],
+        protocol=_protocol(root, targets, class_names, splits, left_out),
         num_channels=num_channels,
         paths=[str(root / path) for path in found],
+        left_out=left_out,
     )
 
 
-def _images_below(root: Path) -> list[PurePath]:
-    """The images below ``root`` in their order, at least one."""
-    if not root.is_dir():
-        problem = "is not a folder" if root.exists() else "does not exist"
+def _images_below(
+    root: Path, on_error: str
+) -> tuple[list[PurePath], tuple[ImageProblem, ...]]:
+    """The images below ``root`` in their order, at least one; and what is left out."""
+    if not os.path.isdir(root):
+        problem = "is not a folder" if os.path.exists(root) else "does not exist"
         raise DataError(f"data folder {str(root)!r} {problem}")
-    found = sorted(_find_images(root, ()), key=_order)
-    if not found:
+    images, left_out = find_images(root, on_error)
+    left_out.sort()
+    if not images:
+        others = f"; left out: {list_problems(left_out)}" if left_out else ""
         raise DataError(
             f"no images in data folder {str(root)!r}: looked in all its subfolders for "
-            f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+            f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}{others}"
         )
-    return found
-
-
-def _find_images(folder: Path, above: tuple[str, ...]) -> Iterator[PurePath]:
-    """Yields the images below ``folder``, as paths relative to it.
-
-    ``above`` holds the real paths of the folders that ``folder`` lies in.
-    """
-    real_path = os.path.realpath(folder)
-    if real_path in above:
-        return  # a link back to where we came from
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise DataError(
-            f"cannot list data folder {str(folder)!r}: {error.strerror}"
-        ) from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            for path in _find_images(Path(entry.path), (*above, real_path)):
-                yield PurePath(entry.name) / path
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-            yield PurePath(entry.name)
+    return sorted(images, key=_order), tuple(left_out)
 
 
 def _class_of(path: PurePath, splits: set[str]) -> str | None:
@@ -132,7 +133,7 @@ def _class_of(path: PurePath, splits: set[str]) -> str | None:
     folders = path.parts[:-1]
     if folders and folders[0] in splits:
         folders = folders[1:]
-    return _printable(folders[0]) if folders else None
+    return in_utf8(folders[0]) if folders else None
 
 
 def _protocol(
@@ -140,12 +141,18 @@ def _protocol(
     targets: NDArray[np.int64],
     class_names: tuple[str, ...],
     splits: set[str],
+    left_out: Sequence[ImageProblem],
 ) -> str:
     merged = f" ({' + '.join(sorted(splits))} merged)" if splits else ""
+    others = f"; {len(left_out):,} left out" if left_out else ""
     return (
-        f"folder {root.resolve().name}: {len(targets):,} images{merged}, "
-        f"{count_of_classes(targets, class_names)}"
+        f"folder {_name_of(root)}: {len(targets):,} images{merged}, "
+        f"{count_of_classes(targets, class_names)}{others}"
     )
+
+
+def _name_of(root: Path) -> str:
+    return printable(os.path.basename(os.path.realpath(root)))
 
 
 def _normalized(text: str) -> tuple[str, str]:
@@ -155,8 +162,3 @@ def _normalized(text: str) -> tuple[str, str]:
 
 def _order(path: PurePath) -> list[tuple[str, str]]:
     return [_normalized(part) for part in path.parts]
-
-
-def _printable(text: str) -> str:
-    """Text that can be written as UTF-8, also from a file name that is not."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -65,13 +65,22 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
         if limit >= len(self):
             return self
         order = np.random.default_rng(seed).permutation(len(self))
-        chosen = np.sort(order[:limit])
+        note = f"a random {limit:,} of them (seed {seed})"
+        return self.subset(np.sort(order[:limit]), note)
+
+    def subset(self, indices: NDArray[np.int64], note: str) -> Self:
+        """Keeps the images at ``indices``, in that order; classes keep their numbers.
+
+        Args:
+            indices: int64 ``(m,)``.
+            note: Which images these are, for the protocol line.
+        """
         return replace(
             self,
-            targets=self.targets[chosen],
-            keys=[self.keys[index] for index in chosen],
-            protocol=f"{self.protocol}; a random {limit:,} of them (seed {seed})",
-            **self._rows(chosen),
+            targets=self.targets[indices],
+            keys=[self.keys[index] for index in indices],
+            protocol=f"{self.protocol}; {note}",
+            **self._rows(indices),
         )
 
     @abstractmethod

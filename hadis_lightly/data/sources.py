@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hadis_lightly.data.errors import DataError
 from hadis_lightly.data.image_folder import load_folder
+from hadis_lightly.data.image_problems import check_on_error
 from hadis_lightly.data.image_source import ImageSource
 from hadis_lightly.data.npz_source import load_npz
 from hadis_lightly.data.public_sets import (
@@ -25,6 +26,7 @@ def load_source(
     num_channels: int | None = None,
     limit: int | None = None,
     seed: int = 0,
+    on_error: str = "raise",
 ) -> ImageSource:
     """Loads a source of images by its name.
 
@@ -37,6 +39,8 @@ def load_source(
             RGB. For the others: what is expected of them, if given.
         limit: Keep only so many images, drawn at random whatever their class.
         seed: Seed of that draw; the same seed gives the same images.
+        on_error: For ``folder``: what to do about a folder in it that cannot be listed,
+            ``raise`` or ``skip``. For the images see :func:`readable_images`.
 
     Returns:
         The source, an :class:`ImageSource`.
@@ -54,7 +58,8 @@ def load_source(
     """
     if num_channels not in (None, 1, 3):
         raise DataError(f"num_channels must be 1 or 3, got {num_channels!r}")
-    source = _load(name, path, download=download, num_channels=num_channels)
+    check_on_error(on_error)
+    source = _load(name, path, download, num_channels, on_error)
     if num_channels not in (None, source.num_channels):
         raise DataError(
             f"num_channels is {num_channels} but the images of {name!r} have "
@@ -64,7 +69,11 @@ def load_source(
 
 
 def _load(
-    name: str, path: str | Path | None, *, download: bool, num_channels: int | None
+    name: str,
+    path: str | Path | None,
+    download: bool,
+    num_channels: int | None,
+    on_error: str,
 ) -> ImageSource:
     if name == "digits":
         if path is not None:
@@ -77,9 +86,8 @@ def _load(
     if name == "npz":
         return load_npz(_required(path, "npz", "FILE"))
     if name == "folder":
-        return load_folder(
-            _required(path, "folder", "DIR"), num_channels=num_channels or 3
-        )
+        folder = _required(path, "folder", "DIR")
+        return load_folder(folder, num_channels or 3, on_error=on_error)
     raise DataError(
         f"unknown data source {name!r}, choose one of {', '.join(SOURCE_NAMES)}"
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hadis_lightly.data.errors import ImageSizeError
+from hadis_lightly.data.image_folder import FolderSource
 from hadis_lightly.data.image_source import ArraySource, ImageSource
+from hadis_lightly.data.thread_map import thread_map
 
 # Images that are looked at before all are read.
 _SAMPLE = 32
@@ -18,13 +19,17 @@ _SAMPLE = 32
 def common_size(source: ImageSource) -> tuple[int, int] | None:
     """Height and width of the images of a source, None if they differ.
 
-    Of images in files only some are looked at: those that come later may still differ.
+    Of images in files only some are looked at: those that come later may still differ,
+    unless :func:`readable_images` has seen them all.
 
     Raises:
         ImageReadError: If one of them cannot be read.
     """
     if isinstance(source, ArraySource):
         return source.images.shape[1], source.images.shape[2]
+    if isinstance(source, FolderSource) and source.sizes is not None:
+        height, width = source.sizes[0].tolist()
+        return (height, width) if (source.sizes == source.sizes[0]).all() else None
     n = len(source)
     chosen = np.unique(np.linspace(0, n - 1, min(n, _SAMPLE)).astype(int))
     sizes = {source.read(int(index)).size for index in chosen}
@@ -69,8 +74,6 @@ def stack_images(
             )
         images[index] = pixels.reshape(shape)
 
-    with ThreadPoolExecutor(max(1, num_threads)) as pool:
-        for done, _ in enumerate(pool.map(read, range(len(source))), start=1):
-            if progress is not None:
-                progress(done, len(source))
+    for _ in thread_map(read, len(source), num_threads, progress):
+        pass
     return images

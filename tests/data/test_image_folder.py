@@ -117,14 +117,6 @@ def test_file_name_that_is_not_utf8_can_still_be_written(tmp_path: Path) -> None
     assert source[0][0].size == (4, 3)
 
 
-def test_linked_classes_are_followed_but_no_loop(tmp_path: Path) -> None:
-    write(tmp_path / "store", "cats/a.png")
-    root = write(tmp_path / "root", "dog/b.png")
-    (root / "cat").symlink_to(tmp_path / "store" / "cats")
-    (root / "dog" / "again").symlink_to(root)
-    assert by_key(root) == {"cat/a.png": 0, "dog/b.png": 1}
-
-
 def test_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     write(tmp_path, "a.png")
     (tmp_path / "broken.png").write_bytes(b"no image")

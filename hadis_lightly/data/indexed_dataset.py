@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,8 @@ def _as_target(target: Any) -> int:
 def _targets_of(dataset: Any) -> NDArray[np.int64] | None:
     if isinstance(dataset, Subset):
         targets = _targets_of(dataset.dataset)
-        return None if targets is None else targets[np.asarray(dataset.indices)]
+        indices = np.asarray(dataset.indices, dtype=np.int64)  # there may be none
+        return None if targets is None else targets[indices]
     if isinstance(dataset, ConcatDataset):
         parts = [_targets_of(part) for part in dataset.datasets]
         known = [part for part in parts if part is not None]
@@ -108,9 +109,9 @@ def _stored_targets(dataset: Any) -> Sequence[Any] | None:
     values: Any = getattr(dataset, "targets", getattr(dataset, "labels", None))
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) > 1:
         values = dataset.tensors[1]
-    if values is None:
-        return None
-    plain: Sequence[Any] = values.tolist() if hasattr(values, "tolist") else values
+    plain: Any = values.tolist() if hasattr(values, "tolist") else values
+    if not hasattr(plain, "__len__") or isinstance(plain, (Mapping, str, bytes)):
+        return None  # something else of that name: a method, one number for all ...
     # torchvision keeps its targets as they were before this.
     change = getattr(dataset, "target_transform", None)
-    return plain if change is None else [change(value) for value in plain]
+    return [value if change is None else change(value) for value in plain]

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
-import zipfile
-import zlib
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from hadis_lightly.data.device_memory import free_memory, in_words
 from hadis_lightly.data.errors import DataError
 from hadis_lightly.data.image_source import (
     ArraySource,
     count_of_classes,
     position_keys,
 )
+from hadis_lightly.data.printable import in_utf8, one_line, printable
 
-#: How a file that is damaged, or not an npz at all, shows itself to numpy.
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_MAX_LABEL = 2**31 - 1
 
 
 def load_npz(path: str | Path) -> ArraySource:
@@ -36,7 +31,8 @@ def load_npz(path: str | Path) -> ArraySource:
     It holds ``images``, uint8 of shape ``(n, h, w, 3)``, ``(n, h, w, 1)`` or
     ``(n, h, w)``; optionally ``labels``, integers of shape ``(n,)``, -1 where unknown;
     and optionally ``class_names``, strings by label. Other arrays are not read. Nothing
-    is ever unpickled: a file from a stranger cannot run code.
+    is ever unpickled: a file from a stranger cannot run code; nor can one that claims
+    to be huge take memory that is not there.
 
     Args:
         path: The file.
@@ -45,10 +41,10 @@ def load_npz(path: str | Path) -> ArraySource:
         The source; its keys are the positions in the file.
 
     Raises:
-        DataError: if the file is missing or no npz, or if an array is missing, has the
-            wrong dtype or shape, or does not fit the others.
+        DataError: if the file is missing or no npz, or if an array is missing, damaged,
+            too large, has the wrong dtype or shape, or does not fit the others.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     with _opened(path) as archive:
         images = _images(archive, path)
         targets = _targets(archive, path, len(images))
@@ -60,7 +56,7 @@ def load_npz(path: str | Path) -> ArraySource:
         targets=targets,
         keys=position_keys(n),
         protocol=(
-            f"{path.name}: {n:,} images, {height} x {width}, "
+            f"{printable(path.name)}: {n:,} images, {height} x {width}, "
             f"{count_of_classes(targets, class_names)}"
         ),
         num_channels=channels,
@@ -71,8 +67,10 @@ def load_npz(path: str | Path) -> ArraySource:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Opens the archive and closes it again, also when it turns out to be none."""
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):
+        problem = "is no file" if os.path.exists(path) else "does not exist"
+        if os.path.isdir(path):
+            problem = "is a folder"
         raise DataError(f"data file {str(path)!r} {problem}")
     try:
         file = path.open("rb")
@@ -82,10 +80,13 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
     with file:
         try:
-            archive = np.load(file, allow_pickle=False)
-        except (*_UNREADABLE, ValueError) as error:
+            # A single array would be read whole, an archive only where asked to.
+            is_array = file.read(6) == b"\x93NUMPY"
+            file.seek(0)
+            archive = None if is_array else np.load(file, allow_pickle=False)
+        except Exception as error:  # BadZipFile, EOFError, ValueError, struct.error ...
             raise DataError(f"data file {str(path)!r} is not an npz file") from error
-        if not isinstance(archive, np.lib.npyio.NpzFile):
+        if archive is None:
             raise DataError(f"data file {str(path)!r} is one array, not an npz file")
         with archive:
             yield archive
@@ -93,17 +94,48 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _read(archive: Any, path: Path, name: str) -> NDArray[Any]:
     try:
+        _check_header(archive, path, name)
         array = archive[name]
-    except ValueError as error:
-        raise DataError(
-            f"{name!r} in {str(path)!r} holds Python objects, which are not loaded: "
-            "save a plain array"
-        ) from error
-    except _UNREADABLE as error:
-        raise DataError(f"{name!r} in {str(path)!r} is damaged: {error}") from error
+    except DataError:
+        raise
+    except Exception as error:  # BadZipFile, zlib.error, RuntimeError, MemoryError ...
+        reason = one_line(str(error)) or type(error).__name__
+        raise DataError(f"{name!r} in {str(path)!r} is damaged: {reason}") from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{name!r} in {str(path)!r} is not an array")
     return array
+
+
+def _check_header(archive: Any, path: Path, name: str) -> None:
+    """Checks what an array claims to be before memory is taken for it."""
+    entry = f"{name}.npy"
+    if entry not in archive.zip.namelist():
+        raise DataError(f"{name!r} in {str(path)!r} is not an array")
+    with archive.zip.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_2_0
+        if version == (1, 0):
+            read_header = np.lib.format.read_array_header_1_0
+        shape, _, dtype = read_header(file)
+        num_header_bytes = file.tell()
+    if dtype.hasobject:
+        raise DataError(
+            f"{name!r} in {str(path)!r} holds Python objects, which are not loaded: "
+            "save a plain array"
+        )
+    num_bytes = math.prod(shape) * dtype.itemsize
+    num_stored = archive.zip.getinfo(entry).file_size - num_header_bytes
+    if num_bytes != num_stored:
+        raise DataError(
+            f"{name!r} in {str(path)!r} is damaged: {num_bytes:,} bytes of shape "
+            f"{shape}, but the file holds {num_stored:,}"
+        )
+    room = free_memory(torch.device("cpu"))
+    if num_bytes > room:
+        raise DataError(
+            f"{name!r} in {str(path)!r} takes {in_words(num_bytes)} of memory, but "
+            f"only {in_words(room)} are free"
+        )
 
 
 def _images(archive: Any, path: Path) -> NDArray[np.uint8]:
@@ -125,7 +157,7 @@ def _images(archive: Any, path: Path) -> NDArray[np.uint8]:
             f"'images' in {str(path)!r} must have shape (n, h, w, 3), (n, h, w, 1) or "
             f"(n, h, w), none of them 0, got {shape}"
         )
-    return images
+    return np.ascontiguousarray(images)
 
 
 def _targets(archive: Any, path: Path, n: int) -> NDArray[np.int64]:
@@ -141,6 +173,11 @@ def _targets(archive: Any, path: Path, n: int) -> NDArray[np.int64]:
         raise DataError(
             f"'labels' in {str(path)!r} must have shape ({n},), one for each image, "
             f"got {labels.shape}"
+        )
+    if labels.max() > _MAX_LABEL:
+        raise DataError(
+            f"'labels' in {str(path)!r} must be at most {_MAX_LABEL:,}, "
+            f"got {labels.max()}"
         )
     targets = labels.reshape(n).astype(np.int64)
     if targets.min() < -1:
@@ -168,5 +205,10 @@ def _class_names(
             f"{len(names)} 'class_names'"
         )
     if names.dtype.kind == "S":
-        names = np.char.decode(names, "utf-8")
-    return tuple(str(name) for name in names)
+        try:
+            names = np.char.decode(names, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"'class_names' in {str(path)!r} are bytes that are not UTF-8"
+            ) from error
+    return tuple(in_utf8(str(name)) for name in names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import socket
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits as load_sklearn_digits
 from torchvision.datasets import CIFAR10
+from torchvision.datasets.utils import check_integrity
 
 from hadis_lightly.data.errors import DataError
 from hadis_lightly.data.image_source import (
@@ -19,6 +21,7 @@ from hadis_lightly.data.image_source import (
     count_of_classes,
     position_keys,
 )
+from hadis_lightly.data.printable import one_line
 
 DEFAULT_CIFAR10_PATH = Path("data") / "cifar10"
 
@@ -72,7 +75,7 @@ def load_cifar10(
     Raises:
         DataError: if the data are not there and cannot be downloaded.
     """
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))
     if root.name == CIFAR10.base_folder and root.is_dir():
         root = root.parent
     try:
@@ -81,9 +84,9 @@ def load_cifar10(
             test = CIFAR10(root, train=False, download=False)
     except (OSError, RuntimeError, HTTPException, EOFError) as error:
         tried = "could not be downloaded" if download else "download is off"
-        reason = " ".join(str(error).split())
         raise DataError(
-            f"CIFAR-10 is not in {str(root)!r} and {tried} ({reason}); point to a "
+            f"CIFAR-10 is not in {str(root)!r} and {tried} "
+            f"({_damaged_file(root) or one_line(str(error))}); point to a "
             "local copy: data=cifar10 data.path=DIR, where DIR holds "
             f"{CIFAR10.base_folder}, or data=npz data.path=FILE, or data=folder "
             "data.path=DIR"
@@ -102,6 +105,20 @@ def load_cifar10(
         num_channels=3,
         images=np.concatenate([train.data, test.data]),
     )
+
+
+def _damaged_file(root: Path) -> str | None:
+    """Says which file of CIFAR-10 is there but not as it should be, if one is."""
+    batches = [*CIFAR10.train_list, *CIFAR10.test_list]
+    files = [(CIFAR10.base_folder, name, md5) for name, md5 in batches]
+    files.append((CIFAR10.base_folder, CIFAR10.meta["filename"], CIFAR10.meta["md5"]))
+    files.append(("", CIFAR10.filename, CIFAR10.tgz_md5))
+    for folder, name, md5 in files:
+        path = root / folder / name
+        with contextlib.suppress(OSError):  # of which the other error tells
+            if os.path.lexists(path) and not check_integrity(path, md5):
+                return f"{str(path)!r} is damaged"
+    return None
 
 
 @contextlib.contextmanager

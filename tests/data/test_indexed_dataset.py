@@ -93,7 +93,13 @@ def test_targets_without_reading_a_sample(targets: object) -> None:
     assert found.tolist() == [0, -1, 2]
 
 
-@pytest.mark.parametrize("targets", [None, [0, 1], ["a.png", "b.png", "c.png"]])
+@pytest.mark.parametrize(
+    "targets",
+    [
+        *(None, [0, 1], ["a.png", "b.png", "c.png"], "abc", 3, np.int64(3)),
+        *(torch.tensor(3), {0: 1, 1: 1, 2: 1}, lambda: [0, 1, 2], [0.5, 1.0, 2.0]),
+    ],
+)
 def test_no_targets_where_none_are_offered(targets: object) -> None:
     assert IndexedDataset(Labelled(targets)).targets is None
 
@@ -110,6 +116,12 @@ def test_targets_pass_through_torch_wrappers() -> None:
     assert IndexedDataset(tensors).targets.tolist() == [1, 0]
     assert IndexedDataset(TensorDataset(torch.zeros(2, 1))).targets is None
     assert IndexedDataset(ConcatDataset([base, Labelled(None)])).targets is None
+
+
+def test_empty_subset_has_no_targets_but_is_known() -> None:
+    found = IndexedDataset(Subset(Labelled([4, 5, 6]), [])).targets
+    assert found is not None
+    assert (found.dtype, found.shape) == (np.int64, (0,))
 
 
 def test_targets_are_those_the_samples_show() -> None:

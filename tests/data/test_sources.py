@@ -129,6 +129,35 @@ def test_cifar10_path_that_is_a_file(tmp_path: Path) -> None:
         load_source("cifar10", tmp_path / "file")
 
 
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("download", [True, False])
+@pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
+def test_damaged_file_of_cifar10_is_named(
+    small_cifar10: Path, name: str, download: bool
+) -> None:
+    file = small_cifar10 / CIFAR10.base_folder / name
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(DataError) as caught:
+        load_cifar10(small_cifar10, download=download)
+    message = str(caught.value)
+    assert f"({str(file)!r} is damaged)" in message
+    assert message.isprintable()
+
+
+def test_folder_in_the_place_of_a_batch_is_named(small_cifar10: Path) -> None:
+    file = small_cifar10 / CIFAR10.base_folder / "data_batch_1"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(DataError, match=r"data_batch_1' is damaged"):
+        load_cifar10(small_cifar10, download=False)
+
+
+def test_damaged_archive_of_cifar10_is_named(tmp_path: Path) -> None:
+    (tmp_path / CIFAR10.filename).write_bytes(b"half of it")
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz' is damaged"):
+        load_cifar10(tmp_path, download=False)
+
+
 def test_limit_draws_the_same_images_for_a_seed() -> None:
     first, second = (load_source("digits", limit=50, seed=4) for _ in range(2))
     assert first.keys == second.keys == sorted(first.keys)

@@ -7,6 +7,7 @@ A source is a small map-style dataset of ``(PIL image, target)``;
 from hadis_lightly.data.device_loader import DeviceLoader
 from hadis_lightly.data.device_memory import in_words, room_for_images
 from hadis_lightly.data.distinct_images import count_distinct
+from hadis_lightly.data.epoch_sampler import EpochSampler
 from hadis_lightly.data.errors import DataError, ImageReadError, ImageSizeError
 from hadis_lightly.data.image_folder import FolderSource, load_folder
 from hadis_lightly.data.image_problems import ImageProblem, describe_problems
@@ -16,6 +17,7 @@ from hadis_lightly.data.indexed_dataset import IndexedDataset
 from hadis_lightly.data.npz_source import load_npz
 from hadis_lightly.data.public_sets import load_cifar10, load_digits
 from hadis_lightly.data.readable_images import ReadableImages, readable_images
+from hadis_lightly.data.reproducible_dataset import ReproducibleDataset
 from hadis_lightly.data.sources import SOURCE_NAMES, load_source
 from hadis_lightly.data.stacked_images import common_size, stack_images
 
@@ -25,6 +27,7 @@ __all__ = [
     "ArraySource",
     "DataError",
     "DeviceLoader",
+    "EpochSampler",
     "FolderSource",
     "ImageProblem",
     "ImageReadError",
@@ -32,6 +35,7 @@ __all__ = [
     "ImageSource",
     "IndexedDataset",
     "ReadableImages",
+    "ReproducibleDataset",
     "common_size",
     "count_distinct",
     "describe_problems",

@@ -5,39 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
-from lightly.utils import dist as lightly_dist
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-
-class EpochSampler:
-    """The order of ``n`` images in every epoch; the same on all devices and processes.
-
-    Args:
-        n: Number of images.
-        shuffle: Whether each epoch has a random order of its own.
-        seed: Seed of the orders.
-    """
-
-    def __init__(self, n: int, shuffle: bool, seed: int) -> None:
-        self.n = n
-        self.shuffle = shuffle
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order comes next; Lightning calls this."""
-        self.epoch = epoch
-
-    def order(self) -> Tensor:
-        """Indices of the images in the order of the epoch, int64 ``(n,)``."""
-        if not self.shuffle:
-            return torch.arange(self.n)
-        entropy = np.random.SeedSequence([self.seed, self.epoch])
-        seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return torch.randperm(self.n, generator=torch.Generator().manual_seed(seed))
+from hadis_lightly.data.epoch_sampler import EpochSampler
 
 
 class DeviceLoader:
@@ -46,7 +18,8 @@ class DeviceLoader:
     An epoch is a permutation and a batch is an index: no worker processes, no copies
     from the host. Lightning takes it as it takes a ``DataLoader``. With several
     processes each has the whole set and goes over its own share of a common
-    permutation.
+    permutation: shares of one size with ``drop_last``, as training needs them; without
+    it every image is in exactly one share, and one process may have a batch more.
 
     Args:
         images: uint8 ``(n, c, h, w)``. They are moved to the device once, or used as
@@ -109,9 +82,8 @@ class DeviceLoader:
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.transform = transform
-        self.shared = shared
         #: Under this name Lightning looks for something to tell the epoch to.
-        self.sampler = EpochSampler(n, shuffle, seed)
+        self.sampler = EpochSampler(n, shuffle, seed, shared=shared, even=drop_last)
         #: And looks here for another; there is none.
         self.batch_sampler = None
 
@@ -120,27 +92,19 @@ class DeviceLoader:
         self.sampler.set_epoch(epoch)
 
     def __len__(self) -> int:
-        """Number of batches of this process."""
-        n = self._share_size()
+        """Number of batches of this process in a whole epoch."""
+        n = len(self.sampler)
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Any, Tensor, Tensor]]:
-        """Goes over one epoch."""
-        order = self.sampler.order()
-        if self.shared:
-            # The same number for every process, or some would wait for others.
-            order = order[lightly_dist.rank() :: lightly_dist.world_size()]
-            order = order[: self._share_size()]
-        order = order.to(self.device)
+        """Goes over one epoch, or over what is left of it."""
+        order = self.sampler.share().to(self.device)
+        first = self.sampler.num_done // self.batch_size
         self.sampler.epoch += 1
-        for number in range(len(self)):
+        for number in range(first, len(self)):
             start = number * self.batch_size
             rows = order[start : start + self.batch_size]
             images = self.images.index_select(0, rows)
             if self.transform is not None:
                 images = self.transform(images)
             yield images, self.targets.index_select(0, rows), rows
-
-    def _share_size(self) -> int:
-        n = len(self.images)
-        return n // lightly_dist.world_size() if self.shared else n

@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader
 from hadis_lightly.data import (
     ArraySource,
     DeviceLoader,
+    EpochSampler,
     ImageSizeError,
     ImageSource,
     IndexedDataset,
+    ReproducibleDataset,
     common_size,
     in_words,
     room_for_images,
@@ -58,16 +60,17 @@ def build_feed(
     settings: Settings,
     source: ImageSource,
     device: torch.device,
-    rank: int = 0,
     num_processes: int = 1,
 ) -> Feed:
     """Chooses the engine and makes its loaders.
+
+    What is drawn for an image depends on the seed and the epoch alone: not on the
+    number of processes, nor on whether the run was interrupted and resumed.
 
     Args:
         settings: All settings; ``data.engine`` is the choice.
         source: The images.
         device: Where training takes place.
-        rank: Number of this process, which its draws depend on.
         num_processes: How many there are; all of them choose alike.
 
     Raises:
@@ -78,12 +81,12 @@ def build_feed(
     if engine in ("auto", "device"):
         images, reason = _resident_images(settings, source, device, num_processes)
         if images is not None:
-            return _device_feed(settings, source, images, device, rank, reason)
+            return _device_feed(settings, source, images, device, reason)
         if engine == "device":
             raise SettingsError(f"data.engine is device, but {reason}.")
         engine = "workers" if device.type in ("cpu", "cuda") else "lightly"
     if engine == "workers":
-        return _workers_feed(settings, source, device, rank, reason)
+        return _workers_feed(settings, source, device, reason)
     return _lightly_feed(settings, source, device, reason)
 
 
@@ -148,7 +151,6 @@ def _device_feed(
     source: ImageSource,
     images: Tensor,
     device: torch.device,
-    rank: int,
     reason: str,
 ) -> Feed:
     train_loader = DeviceLoader(
@@ -166,9 +168,8 @@ def _device_feed(
         transform=BatchedTestTransform(
             settings.views.input_size, _view_settings(settings)["normalize"]
         ),
-        shared=False,
     )
-    views = build_views(settings, device, rank)
+    views = build_views(settings)
     return Feed(train_loader, clean_loader, views, 0, "device", reason)
 
 
@@ -176,13 +177,12 @@ def _workers_feed(
     settings: Settings,
     source: ImageSource,
     device: torch.device,
-    rank: int,
     reason: str,
 ) -> Feed:
     crops = HaDisCropTransform(settings.views.input_size, settings.views.min_scale)
     train_loader = _train_loader(settings, IndexedDataset(source, crops), device)
     clean_loader = _clean_loader(settings, source, device)
-    views = build_views(settings, device, rank)
+    views = build_views(settings)
     workers = train_loader.num_workers
     return Feed(train_loader, clean_loader, views, workers, "workers", reason)
 
@@ -197,15 +197,11 @@ def _lightly_feed(
     return Feed(train_loader, clean_loader, None, workers, "lightly", reason)
 
 
-def build_views(
-    settings: Settings, device: torch.device, rank: int = 0
-) -> BatchedViews:
-    """The views of whole batches, with draws that differ from process to process."""
+def build_views(settings: Settings) -> BatchedViews:
+    """The views of whole batches."""
     dtypes = {"bf16-mixed": torch.bfloat16, "64-true": torch.float64}
-    generator = torch.Generator(device).manual_seed((settings.seed << 16) + rank)
     return BatchedViews(
         **_view_settings(settings),
-        generator=generator,
         dtype=dtypes.get(settings.trainer.precision, torch.float32),
         memory_format=(
             torch.channels_last
@@ -241,9 +237,9 @@ def _train_loader(
 ) -> DataLoader[Any]:
     num_workers = _num_workers(settings, device)
     return DataLoader(
-        dataset,
+        ReproducibleDataset(dataset, settings.seed),
         batch_size=settings.loader.batch_size,
-        shuffle=True,
+        sampler=EpochSampler(len(dataset), shuffle=True, seed=settings.seed),
         drop_last=True,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
@@ -260,9 +256,11 @@ def _clean_loader(
     # NOTE: Without augmentation, images in memory come faster than from a worker.
     is_in_memory = isinstance(source, ArraySource)
     num_workers = 0 if is_in_memory else _num_workers(settings, device)
+    dataset = IndexedDataset(source, transform)
     return DataLoader(
-        IndexedDataset(source, transform),
+        ReproducibleDataset(dataset, settings.seed),
         batch_size=clean_batch_size(settings, device),
+        sampler=EpochSampler(len(source), shuffle=False, seed=0, even=False),
         num_workers=num_workers,
         pin_memory=device.type == "cuda",
         persistent_workers=num_workers > 0,

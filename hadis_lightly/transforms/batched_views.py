@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 
 from hadis_lightly.precision import full_precision
 from hadis_lightly.transforms.hadis_transform import HaDisTransform
+from hadis_lightly.transforms.keyed_uniforms import keyed_uniforms
 from hadis_lightly.transforms.view_parameters import (
     NUM_UNIFORMS,
     ViewParameters,
@@ -195,6 +196,32 @@ class BatchedViews:
             generator=self.generator,
         )
         return drawn.to(images.device, non_blocking=True)
+
+    def keyed_uniforms(
+        self, images: Tensor, keys: Tensor, *, seed: int, epoch: int
+    ) -> Tensor:
+        """As :meth:`uniforms`, but a function of seed, epoch and key: no generator.
+
+        An image then has the same views in an epoch whatever batch or process it is in,
+        and in a run that was interrupted and resumed.
+
+        Args:
+            images: The images, ``(n, c, h, w)``.
+            keys: An integer for each image, such as its index, ``(n,)``.
+            seed: Seed of the run.
+            epoch: Number of the epoch.
+
+        Raises:
+            ValueError: If there are not as many keys as images.
+        """
+        self._check(images)
+        if keys.shape != (len(images),):
+            raise ValueError(
+                f"keys must have shape ({len(images)},), got {tuple(keys.shape)}"
+            )
+        size = len(self.views) * NUM_UNIFORMS
+        drawn = keyed_uniforms(seed, epoch, keys.to(images.device), size)
+        return drawn.view(len(images), len(self.views), NUM_UNIFORMS).transpose(0, 1)
 
     def make(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
         """Makes the views of the images from given random numbers."""

@@ -111,11 +111,14 @@ from hadis_lightly.data import DeviceLoader
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method=sys.argv[2], rank=rank, world_size=2)
 images = torch.zeros(11, 1, 2, 2, dtype=torch.uint8)
-loader = DeviceLoader(images, batch_size=2, shuffle=True)
+loader = DeviceLoader(images, batch_size=2, shuffle=True, drop_last=True)
+once = DeviceLoader(images, batch_size=2)
 everything = DeviceLoader(images, batch_size=4, shared=False)
 mine = [rows.tolist() for _, _, rows in loader]
 every = [row for _, _, rows in everything for row in rows.tolist()]
-print(json.dumps([mine, len(loader), every]))
+share = [rows.tolist() for _, _, rows in once]
+assert len(share) == len(once)
+print(json.dumps([mine, len(loader), every, sum(share, [])]))
 """
 
 
@@ -128,14 +131,17 @@ def test_two_processes_share_an_epoch(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     outputs = [json.loads(p.communicate(timeout=120)[0]) for p in processes]
-    (mine, length, every), (theirs, their_length, _) = outputs
-    assert length == their_length == 3  # 11 images: 5 for each, the last batch of 1
-    assert (
-        [len(batch) for batch in mine] == [len(batch) for batch in theirs] == [2, 2, 1]
-    )
-    both = [row for batches in (mine, theirs) for batch in batches for row in batch]
-    assert len(set(both)) == 10
+    (mine, length, every, share), (theirs, their_length, _, their_share) = outputs
+    assert length == their_length == 2  # 11 images: 5 for each, two full batches
+    assert [len(batch) for batch in mine] == [len(batch) for batch in theirs] == [2, 2]
+    # Together they have the batches of 4 that one process has.
+    whole = DeviceLoader(numbered_images(11), batch_size=4, shuffle=True)
+    batches = [rows.tolist() for _, _, rows in whole][:2]
+    for ours, own, other in zip(batches, mine, theirs, strict=True):
+        assert [ours[0::2], ours[1::2]] == [own, other]
     assert every == list(range(11))
+    # Where no batch has to be full, every image is in exactly one share.
+    assert share == list(range(0, 11, 2)) and their_share == list(range(1, 11, 2))
 
 
 def test_room_for_images() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hadis_lightly.data import ArraySource, DeviceLoader, ImageSource, load_folder
 from hadis_lightly.data.image_source import position_keys
-from hadis_lightly.training import Settings, SettingsError
+from hadis_lightly.training import LoaderSettings, Settings, SettingsError
 from hadis_lightly.training.config import check_settings
 from hadis_lightly.training.engine import build_feed
 
@@ -126,14 +126,30 @@ def test_one_image_of_another_size_is_found_out_later(tmp_path: Path) -> None:
     assert "'0.png' is 9 x 9 pixels, '70.png' is 10 x 10" in feed.reason
 
 
-def test_processes_draw_different_views_of_the_same_images() -> None:
-    images = torch.from_numpy(make_source().images).permute(0, 3, 1, 2)
-    feeds = [
-        build_feed(make_settings(), make_source(), CPU, rank) for rank in (0, 0, 1)
-    ]
-    x = [feed.views(images)[0] for feed in feeds if feed.views]
-    assert torch.equal(x[0], x[1])
-    assert not torch.equal(x[0], x[2])
+@pytest.mark.parametrize("engine", ["device", "workers", "lightly"])
+def test_an_image_has_the_same_views_in_whatever_batch_it_comes(engine: str) -> None:
+    """So N processes have the views of one, and a resumed run those of a whole one."""
+
+    def views_by_image(batch_size: int, num_workers: int) -> dict[int, torch.Tensor]:
+        settings = make_settings(engine=engine)
+        settings.loader = LoaderSettings(batch_size, num_workers)
+        feed = build_feed(settings, make_source(), CPU)
+        found: dict[int, torch.Tensor] = {}
+        feed.train_loader.sampler.set_epoch(3)  # type: ignore[attr-defined]
+        for images, _, keys in feed.train_loader:
+            views = images
+            if feed.views is not None:
+                uniforms = feed.views.keyed_uniforms(images, keys, seed=0, epoch=3)
+                views = feed.views.make(images, uniforms)
+            for row, key in enumerate(keys.tolist()):
+                found[key] = torch.stack([view[row] for view in views])
+        return found
+
+    few, many = views_by_image(2, num_workers=0), views_by_image(5, num_workers=1)
+    assert few.keys() == many.keys() == set(range(10))
+    for key in few:
+        torch.testing.assert_close(few[key], many[key], rtol=0, atol=1e-5)
+        assert not torch.allclose(few[key][0], few[key][1], atol=0.1)
 
 
 def test_views_come_in_the_precision_of_the_run() -> None:

@@ -51,7 +51,7 @@ from hadis_lightly.training.build import build_model, build_module, build_protot
 from hadis_lightly.training.cores import available_cores, cores_left_by_workers
 from hadis_lightly.training.embedding import embed_dataset
 from hadis_lightly.training.engine import Feed, build_feed
-from hadis_lightly.training.hadis import symmetric_terms
+from hadis_lightly.training.symmetric_terms import symmetric_terms
 from hadis_lightly.training.switches import (
     describe_switches,
     resolve_precision,

@@ -1,5 +1,6 @@
 """Clusters of embeddings, and scores of a clustering; knows nothing of training."""
 
+from hadis_lightly.cluster.collapse import collapse_signs
 from hadis_lightly.cluster.kmeans import KMeans
 from hadis_lightly.cluster.partition import Partition, partition_embeddings
 from hadis_lightly.cluster.scores import (
@@ -14,6 +15,7 @@ __all__ = [
     "Partition",
     "Whitening",
     "clustering_scores",
+    "collapse_signs",
     "label_free_scores",
     "match_clusters",
     "partition_embeddings",

@@ -11,12 +11,17 @@ from hadis_lightly.models.backbones import (
 from hadis_lightly.models.hadis_model import HaDisModel
 from hadis_lightly.models.heads import HaDisPredictionHead, HaDisProjectionHead
 from hadis_lightly.models.momentum_teacher import MomentumTeacher, evaluating
+from hadis_lightly.models.synchronized_batchnorm import (
+    SynchronizedBatchNorm,
+    synchronize_batchnorm,
+)
 
 __all__ = [
     "HaDisModel",
     "HaDisPredictionHead",
     "HaDisProjectionHead",
     "MomentumTeacher",
+    "SynchronizedBatchNorm",
     "build_backbone",
     "evaluating",
     "feature_dim",
@@ -24,4 +29,5 @@ __all__ = [
     "small_resnet18",
     "small_resnet34",
     "small_resnet50",
+    "synchronize_batchnorm",
 ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
@@ -21,7 +21,9 @@ from hadis_lightly.models import (
     HaDisProjectionHead,
     build_backbone,
     feature_dim,
+    synchronize_batchnorm,
 )
+from hadis_lightly.training.checkpoint import CheckpointIO
 from hadis_lightly.training.config import Settings, SettingsError
 from hadis_lightly.training.hadis import HaDis
 from hadis_lightly.training.progress import RunProgressBar
@@ -133,6 +135,9 @@ def build_module(
     if settings.trainer.channels_last == "on":
         # Convolutions run up to twice as fast so, and compute the same.
         model = model.to(memory_format=torch.channels_last)
+    if settings.trainer.sync_batchnorm and world_size > 1:
+        # Not by Lightning: its layers do not run on a CPU.
+        synchronize_batchnorm(model)
     criterion = HaDisLoss(
         settings.n_clusters,
         hsd_weight=choice.hsd_weight,
@@ -155,6 +160,7 @@ def build_module(
         final_teacher_momentum=choice.final_teacher_momentum,
         concatenate_views=choice.concatenate_views,
         views=views,
+        seed=settings.seed,
         compile_mode=COMPILE_MODES[settings.trainer.compile],
         fused=optimizer.fused == "on",
         log_every_n_steps=settings.trainer.log_every_n_steps,
@@ -164,18 +170,19 @@ def build_module(
     return module
 
 
-def build_trainer(settings: Settings, folder: Path) -> pl.Trainer:
-    """Lightning's trainer, with loggers and checkpoints below the folder."""
+def build_trainer(
+    settings: Settings, folder: Path, callbacks: Sequence[Callback] = ()
+) -> pl.Trainer:
+    """Lightning's trainer, with loggers below the folder.
+
+    Args:
+        settings: All settings.
+        folder: Folder of the run.
+        callbacks: Callbacks beside those for the learning rate and the progress bar;
+            they come before these.
+    """
     options = settings.trainer
-    callbacks: list[Callback] = [
-        LearningRateMonitor(logging_interval="epoch"),
-        ModelCheckpoint(
-            dirpath=folder / "checkpoints",
-            filename="last",
-            every_n_epochs=options.checkpoint_every_n_epochs,
-            enable_version_counter=False,
-        ),
-    ]
+    callbacks = [*callbacks, LearningRateMonitor(logging_interval="epoch")]
     if options.progress_bar:
         callbacks.append(RunProgressBar())
     devices = options.devices
@@ -186,7 +193,6 @@ def build_trainer(settings: Settings, folder: Path) -> pl.Trainer:
         devices=int(devices) if devices.lstrip("-").isdigit() else devices,
         strategy=options.strategy,
         precision=options.precision,  # type: ignore[arg-type]
-        sync_batchnorm=options.sync_batchnorm,
         deterministic=options.deterministic,
         # The fastest convolution for shapes that never change.
         benchmark=not options.deterministic,
@@ -195,10 +201,13 @@ def build_trainer(settings: Settings, folder: Path) -> pl.Trainer:
             TensorBoardLogger(folder, name="tensorboard", version=""),
         ],
         callbacks=callbacks,
+        plugins=[CheckpointIO()],
         log_every_n_steps=1,
+        enable_checkpointing=False,  # RunCheckpoint does it
         enable_progress_bar=options.progress_bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # our loaders share the images themselves
     )
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         # Their processes would copy what is on the device, or could not.

@@ -28,6 +28,9 @@ class DataSettings:
     """Use only so many images, drawn at random."""
     download: bool = True
     """Whether cifar10 may be downloaded."""
+    on_error: str = "raise"
+    """What to do about files that are no images, or broken: raise, which names them all
+    and stops, or skip, which names them and goes on without."""
     num_channels: int | None = None
     """1 or 3 to read a folder as grey or colour; by default as the source has it."""
     engine: str = "auto"
@@ -165,7 +168,14 @@ class TrainerSettings:
     sync_batchnorm: bool = False
     gather_distributed: bool = False
     """Take the losses over the batches of all devices."""
-    checkpoint_every_n_epochs: int = 50
+    resume: str | None = None
+    """auto: go on with the newest run that was interrupted, if it has these settings,
+    else start a new one; or a checkpoint, or the folder of a run, to go on from."""
+    checkpoint_every_n_minutes: float | None = 5.0
+    """Write a checkpoint at the first step after so many minutes; 0 at every step. With
+    several processes only between epochs."""
+    checkpoint_every_n_epochs: int | None = None
+    """Also write one after every so many epochs."""
     log_every_n_steps: int | None = None
     """Also log the losses every so many steps; by default once per epoch."""
     progress_bar: bool = True
@@ -219,10 +229,12 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "trainer.max_steps": (-1, None),
     "trainer.log_every_n_steps": (1, None),
     "trainer.checkpoint_every_n_epochs": (1, None),
+    "trainer.checkpoint_every_n_minutes": (0, None),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
     "data.source": SOURCE_NAMES,
     "data.engine": ("auto", "device", "workers", "lightly"),
+    "data.on_error": ("raise", "skip"),
     "optimizer.fused": ("auto", "on", "off"),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "trainer.strategy": ("auto", "ddp", "ddp_find_unused_parameters_true"),

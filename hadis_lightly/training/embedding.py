@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from lightly.utils import dist as lightly_dist
 from torch import Tensor
+from torch import distributed as torch_dist
 
 from hadis_lightly.models import evaluating
 from hadis_lightly.training.key_index import KeyIndex, Keys
@@ -33,6 +35,9 @@ def embed_dataset(
     trainer: pl.Trainer | None = None,
 ) -> EmbeddedSet:
     """Embeds every image of a loader with ``module.embed``, in evaluation mode.
+
+    With several processes the loader may give each of them all images, or a share of
+    its own: what they embed is put together, and counts once.
 
     Args:
         module: Offers ``embed(x)``: images ``(n, c, h, w)`` to ``(n, d)``.
@@ -64,4 +69,42 @@ def embed_dataset(
             keys.append(batch_keys)
     if not embeddings:
         raise ValueError("dataloader is empty: there is nothing to embed.")
-    return EmbeddedSet(torch.cat(embeddings), torch.cat(targets).cpu(), KeyIndex(keys))
+    mine = EmbeddedSet(torch.cat(embeddings), torch.cat(targets).cpu(), KeyIndex(keys))
+    return gathered(mine) if lightly_dist.world_size() > 1 else mine
+
+
+def gathered(mine: EmbeddedSet) -> EmbeddedSet:
+    """What all processes have embedded, each image once, the same in all of them.
+
+    The first images of all processes come first, then the second ones, and so on: the
+    order of the set where each process has taken every N-th image of it.
+
+    Args:
+        mine: What this process has embedded.
+    """
+    world_size, rank = lightly_dist.world_size(), lightly_dist.rank()
+    shares: list[tuple[list[Any], list[int]]] = [([], [])] * world_size
+    torch_dist.all_gather_object(shares, (mine.keys.as_list(), mine.targets.tolist()))
+    places: list[tuple[int, int]] = []  # process, and row there
+    seen: set[Any] = set()
+    for row in range(max(len(keys) for keys, _ in shares)):
+        for process, (keys, _) in enumerate(shares):
+            if row < len(keys) and keys[row] not in seen:
+                seen.add(keys[row])
+                places.append((process, row))
+    rows_of: list[list[int]] = [[] for _ in range(world_size)]
+    for process, row in places:
+        rows_of[process].append(row)
+    most = max(map(len, rows_of))
+    sent = mine.embeddings.new_zeros(most, mine.embeddings.shape[1])
+    sent[: len(rows_of[rank])] = mine.embeddings[rows_of[rank]]
+    received = [torch.empty_like(sent) for _ in range(world_size)]
+    torch_dist.all_gather(received, sent)
+    # Of each process its rows come in their order, one after the other.
+    taken = [iter(range(most)) for _ in range(world_size)]
+    at = torch.tensor([process * most + next(taken[process]) for process, _ in places])
+    return EmbeddedSet(
+        torch.cat(received)[at.to(sent.device)],
+        torch.tensor([shares[process][1][row] for process, row in places]),
+        KeyIndex([[shares[process][0][row] for process, row in places]]),
+    )

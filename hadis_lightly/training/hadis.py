@@ -18,12 +18,11 @@ from hadis_lightly.loss import HaDisLoss, HaDisLossTerms
 from hadis_lightly.models import HaDisModel, evaluating
 from hadis_lightly.training.loss_log import LossLog
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+from hadis_lightly.training.symmetric_terms import symmetric_terms
 from hadis_lightly.transforms import BatchedViews
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_LOSS_NAMES = ("loss", "loss_dsa", "loss_hsd", "loss_pcl")
 
 
 class HaDis(pl.LightningModule):
@@ -60,6 +59,8 @@ class HaDis(pl.LightningModule):
             their BatchNorm statistics. Paper: False.
         views: If given, batches come with uint8 images in place of ``(x0, x1)``, and
             it makes the views of them on the device.
+        seed: If given, the views of an image depend on it, the epoch and the image's
+            index alone, and not on the state of a generator.
         compile_mode: If given, networks, losses and views run through
             ``torch.compile`` in this mode.
         fused: Whether one kernel of SGD updates all weights.
@@ -71,6 +72,9 @@ class HaDis(pl.LightningModule):
 
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
+
+    #: Names of what a step loses, in the order of ``last_losses``.
+    loss_names = ("loss", "loss_dsa", "loss_hsd", "loss_pcl")
 
     def __init__(
         self,
@@ -87,6 +91,7 @@ class HaDis(pl.LightningModule):
         final_teacher_momentum: float | None = None,
         concatenate_views: bool = False,
         views: BatchedViews | None = None,
+        seed: int | None = None,
         compile_mode: str | None = None,
         fused: bool = False,
         log_every_n_steps: int | None = None,
@@ -114,10 +119,11 @@ class HaDis(pl.LightningModule):
         self.final_teacher_momentum = final_teacher_momentum
         self.concatenate_views = concatenate_views
         self.views = views
+        self.seed = seed
         self.compile_mode = compile_mode
         self.fused = fused
         self.log_every_n_steps = log_every_n_steps
-        self._losses = LossLog([f"train/{name}" for name in _LOSS_NAMES])
+        self._losses = LossLog([f"train/{name}" for name in self.loss_names])
         self._terms = self._compiled(symmetric_terms)
         self._forward_teacher = self._compiled(model.forward_teacher)
         self._most_embedded = 0
@@ -171,7 +177,13 @@ class HaDis(pl.LightningModule):
                 f"(n, c, h, w), got a {type(images).__name__}: leave views=None for a "
                 "loader that brings views."
             )
-        return self._make_views(images, self.views.uniforms(images)), targets, keys
+        if self.seed is not None and isinstance(keys, Tensor):
+            uniforms = self.views.keyed_uniforms(
+                images, keys, seed=self.seed, epoch=self.current_epoch
+            )
+        else:
+            uniforms = self.views.uniforms(images)
+        return self._make_views(images, uniforms), targets, keys
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1), targets, keys)``."""
@@ -202,7 +214,8 @@ class HaDis(pl.LightningModule):
         """Sums up the losses; logs their means with the last step of an epoch."""
         trainer = self.trainer
         interval = self.log_every_n_steps
-        self._losses.add(torch.stack(terms), for_interval=interval is not None)
+        self.last_losses = torch.stack(terms).detach()
+        self._losses.add(self.last_losses, for_interval=interval is not None)
         step = trainer.global_step + 1
         is_new = step != self._last_logged_step  # a step may have several batches
         if interval is not None and step % interval == 0 and is_new:
@@ -227,6 +240,15 @@ class HaDis(pl.LightningModule):
         metrics["epoch"] = self.current_epoch
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=step)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the sums of the losses, for the means of an epoch that is resumed."""
+        checkpoint["losses"] = self._losses.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the sums of the losses, if there are any."""
+        if "losses" in checkpoint:
+            self._losses.load_state_dict(checkpoint["losses"])
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Moves the teacher towards the student, once per step of the optimiser."""
@@ -278,40 +300,3 @@ class HaDis(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
-
-
-def symmetric_terms(
-    model: HaDisModel,
-    criterion: HaDisLoss,
-    x0: Tensor,
-    x1: Tensor,
-    labels: Tensor | None,
-    *,
-    diffuse: bool,
-    concatenate_views: bool = False,
-) -> HaDisLossTerms:
-    """The terms of the loss of two views, averaged over both directions.
-
-    Args:
-        model: Student, predictor and teacher.
-        criterion: The loss.
-        x0: One view of each image, ``(n, c, h, w)``.
-        x1: The other view.
-        labels: Pseudo-labels ``(n,)``; None leaves PCL out.
-        diffuse: Whether projections are diffused before they are predicted.
-        concatenate_views: Whether both views pass the networks as one batch.
-    """
-    if concatenate_views:
-        x = torch.cat([x0, x1])
-        z, p = model.forward_student(x, diffuse=diffuse)
-        (z0, z1), (p0, p1) = z.chunk(2), p.chunk(2)
-        t0, t1 = model.forward_teacher(x).chunk(2)
-    else:
-        z0, p0 = model.forward_student(x0, diffuse=diffuse)
-        z1, p1 = model.forward_student(x1, diffuse=diffuse)
-        t0, t1 = model.forward_teacher(x0), model.forward_teacher(x1)
-    terms_01 = criterion(student=z0, prediction=p0, teacher=t1, labels=labels)
-    terms_10 = criterion(student=z1, prediction=p1, teacher=t0, labels=labels)
-    return HaDisLossTerms(
-        *(0.5 * (a + b) for a, b in zip(terms_01, terms_10, strict=True))
-    )

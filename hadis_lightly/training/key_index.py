@@ -50,10 +50,13 @@ class KeyIndex:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def as_list(self) -> list[int] | list[str]:
+        """The keys, in the order of the rows."""
+        return self.keys.tolist() if isinstance(self.keys, Tensor) else self.keys
+
     def names(self) -> list[str]:
         """The keys as text, in the order of the rows."""
-        keys = self.keys.tolist() if isinstance(self.keys, Tensor) else self.keys
-        return [str(key) for key in keys]
+        return [str(key) for key in self.as_list()]
 
     def rows(self, keys: Keys, device: torch.device | str = "cpu") -> Tensor:
         """Rows of the given keys, ``(n,)``, on the device.

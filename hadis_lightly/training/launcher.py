@@ -23,6 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.training.command_line import CommandLineError, check_jobs
 from hadis_lightly.training.config import DataSettings, Settings, check_settings
+from hadis_lightly.training.interruption import RunInterrupted
+from hadis_lightly.training.run_folder import interrupted_run
 from hadis_lightly.training.runner import run
 
 _HELP = """{description}
@@ -91,7 +93,7 @@ def launch(
             with _errors_in_one_line(settings, wants_traceback):
                 chosen = _to_settings(config)
                 if chosen.output_dir is None:
-                    chosen.output_dir = str(folder)
+                    chosen.output_dir = str(_own_folder(chosen, folder))
                 os.environ["HYDRA_FULL_ERROR"] = (
                     asked  # as other processes should see it
                 )
@@ -110,6 +112,19 @@ def launch(
         hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
 
 
+def _own_folder(settings: Settings, folder: Path) -> Path:
+    """The folder of this run, or the one of a run beside it that is to be resumed."""
+    if settings.trainer.resume == "auto":
+        is_of_many = folder.parent.name.startswith("multirun_")
+        above = folder.parent.parent if is_of_many else folder.parent
+        beside = [*above.glob("*"), *above.glob("multirun_*/*")]
+        found = interrupted_run(settings, beside)
+        if found is not None:
+            found.release()
+            return found.path
+    return folder
+
+
 @contextmanager
 def _errors_in_one_line(settings: Settings, wants_traceback: bool) -> Iterator[None]:
     """Ends the process after an error that is not ours, in one line."""
@@ -120,6 +135,9 @@ def _errors_in_one_line(settings: Settings, wants_traceback: bool) -> Iterator[N
             raise
         print(f"error: {one_line(error, settings)}", file=sys.stderr)
         sys.exit(2)
+    except RunInterrupted as interruption:
+        print(interruption, file=sys.stderr)
+        sys.exit(interruption.exit_status)
     except (MemoryError, RuntimeError) as error:
         if wants_traceback or not is_out_of_memory(error):
             raise

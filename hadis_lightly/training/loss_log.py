@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,16 +60,34 @@ class LossLog:
         """
         losses = losses.detach()
         self._steps_of_epoch += 1
-        if self._of_epoch is None:
-            self._of_epoch = losses.float().clone()
-        else:
-            self._of_epoch.add_(losses)
+        self._of_epoch = _sum(self._of_epoch, losses)
         if for_interval:
             self._steps_of_interval += 1
-            if self._of_interval is None:
-                self._of_interval = losses.float().clone()
-            else:
-                self._of_interval.add_(losses)
+            self._of_interval = _sum(self._of_interval, losses)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far, as they go into a checkpoint."""
+        if self._underway is not None and self._underway.event is not None:
+            self._underway.event.synchronize()
+        return {
+            "of_epoch": self._of_epoch,
+            "steps_of_epoch": self._steps_of_epoch,
+            "of_interval": self._of_interval,
+            "steps_of_interval": self._steps_of_interval,
+            "underway": self._underway and self._underway[:2],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up sums out of a checkpoint."""
+        self._of_epoch = state["of_epoch"]
+        self._steps_of_epoch = state["steps_of_epoch"]
+        self._of_interval = state["of_interval"]
+        self._steps_of_interval = state["steps_of_interval"]
+        underway = state["underway"]
+        self._underway = None
+        if underway is not None:
+            step, means = underway
+            self._underway = _Underway(step, means, event=None)
 
     def means_of_epoch(self) -> dict[str, Tensor]:
         """Means over the steps of the epoch so far, each a scalar on the device."""
@@ -110,3 +128,9 @@ class LossLog:
             event.synchronize()
         values = (float(mean) for mean in means.numpy())
         return step, dict(zip(self.names, values, strict=True))
+
+
+def _sum(total: Tensor | None, losses: Tensor) -> Tensor:
+    if total is None:
+        return losses.float().clone()
+    return total.to(losses.device).add_(losses)  # from a checkpoint it comes on the CPU

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -15,11 +16,23 @@ from torch import distributed as torch_dist
 from hadis_lightly.cluster import (
     Partition,
     clustering_scores,
+    collapse_signs,
     label_free_scores,
     partition_embeddings,
 )
 from hadis_lightly.training.embedding import embed_dataset
 from hadis_lightly.training.key_index import KeyIndex, Keys
+
+log = logging.getLogger(__name__)
+
+_REMEDIES = {
+    "spread": "a higher teacher_momentum or a lower learning rate may help, and "
+    "batches of 64 images or more",
+    "share": "k-means on whitened embeddings (whiten=True) or a lower pcl_weight may "
+    "help, if the classes are not that uneven",
+    "empty": "there may be fewer kinds of images than n_clusters",
+    "prototypes": "n_clusters may be too high, or training too short",
+}
 
 
 class PrototypeKMeans(pl.Callback):
@@ -29,6 +42,13 @@ class PrototypeKMeans(pl.Callback):
     and clustered by cosine k-means. The labels serve as pseudo-labels of the next
     epoch, and are what NMI, ACC and ARI are computed from, as in ProPos [0] and
     HaDis [1]. Clusters keep their ids from one epoch to the next.
+
+    With several processes each image is embedded by one of them, if the loader gives
+    each its share (:class:`~hadis_lightly.data.EpochSampler`,
+    ``DistributedSampler``), the restarts of k-means are shared as well, and all have
+    the same labels.
+
+    Signs of a collapse are logged as warnings, once each, from the end of warm-up on.
 
     Works with any ``LightningModule`` that offers ``embed(x)``: images
     ``(n, c, h, w)`` in, embeddings ``(n, d)`` out.
@@ -61,6 +81,7 @@ class PrototypeKMeans(pl.Callback):
         scores_: ``{"nmi", "acc", "ari"}`` where targets are known, else the label-free
             scores of :func:`~hadis_lightly.cluster.label_free_scores`.
         history_: One dictionary per clustering: epoch, seconds and scores.
+        warnings_: Signs of collapse in the last clustering, and what may help.
 
     Raises:
         ValueError: If a number is out of range, or the loader has fewer images than
@@ -101,8 +122,13 @@ class PrototypeKMeans(pl.Callback):
         self.warm_start = warm_start
         self.history_: list[dict[str, float]] = []
         self.partition_: Partition | None = None
+        self.warnings_: list[str] = []
+        #: Whether to embed the set once more when clusters come from a checkpoint:
+        #: for a run that is complete but for what is made of the embeddings.
+        self.embeds_at_start = False
         self._keys: KeyIndex | None = None
         self._is_restored = False
+        self._signs: set[str] = set()
         self._epoch = 0
 
     def labels(self, keys: Keys) -> Tensor | None:
@@ -163,6 +189,12 @@ class PrototypeKMeans(pl.Callback):
                 f"{type(pl_module).__name__} has none."
             )
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Embeds the set once more, if that is all there is left to do."""
+        if self.embeds_at_start and self.partition_ is not None:
+            self.partition_ = self.partition_.to(pl_module.device)
+            self._embed(trainer, pl_module)
+
     def on_train_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
@@ -208,16 +240,7 @@ class PrototypeKMeans(pl.Callback):
                 not finite.
         """
         start = time.perf_counter()
-        embedded = embed_dataset(pl_module, self.dataloader, trainer)
-        if self._keys is None:
-            self._keys = embedded.keys
-        # A loader that shuffles comes back into the order of its first pass.
-        rows = embedded.keys.rows(self._keys.keys)
-        rows_there = rows.to(embedded.embeddings.device)
-        # BatchNorm statistics, and so embeddings, may differ among processes.
-        embeddings = embedded.embeddings[rows_there]
-        self.embeddings_ = _take_from_first_process(embeddings)
-        self.targets_ = embedded.targets[rows]
+        self._embed(trainer, pl_module)
         if not torch.isfinite(self.embeddings_).all():
             reason = "training has diverged; a lower learning rate may help"
             if epoch == 0:
@@ -229,6 +252,7 @@ class PrototypeKMeans(pl.Callback):
         self.partition_ = self._partition(self.embeddings_)
         seconds = time.perf_counter() - start
         self.scores_ = self._score()
+        self._look_for_collapse(epoch)
         self.history_.append({"epoch": epoch, "seconds": seconds} | self.scores_)
         metrics = {f"cluster/{name}": value for name, value in self.scores_.items()}
         trainer.callback_metrics.update(
@@ -237,8 +261,21 @@ class PrototypeKMeans(pl.Callback):
         for logger in trainer.loggers:
             logger.log_metrics(metrics | {"epoch": epoch}, step=trainer.global_step)
 
+    def _embed(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Embeds the set; the rows are those of the first time."""
+        if lightly_dist.world_size() > 1:
+            for buffer in pl_module.buffers():  # of BatchNorm, which may differ
+                torch_dist.broadcast(buffer, src=0)
+        embedded = embed_dataset(pl_module, self.dataloader, trainer)
+        if self._keys is None:
+            self._keys = embedded.keys
+        # A loader that shuffles comes back into the order of its first pass.
+        rows = embedded.keys.rows(self._keys.keys)
+        self.embeddings_ = embedded.embeddings[rows.to(embedded.embeddings.device)]
+        self.targets_ = embedded.targets[rows]
+
     def _partition(self, embeddings: Tensor) -> Partition:
-        """Clusters the embeddings; all processes take what the first one found."""
+        """Clusters the embeddings, alike in all processes."""
         last = self.partition_
         partition = partition_embeddings(
             embeddings,
@@ -249,15 +286,19 @@ class PrototypeKMeans(pl.Callback):
             ),
             whiten=self.whiten,
             start=last.labels if last is not None and self.warm_start else None,
+            distributed=True,
         )
-        if last is not None:
-            partition = partition.renumbered(last.labels)
-        if lightly_dist.world_size() > 1:
-            # Components may come with another sign or order: all from one process.
-            shared = [partition.to("cpu")]
-            torch_dist.broadcast_object_list(shared, src=0)
-            partition = shared[0].to(embeddings.device)
-        return partition
+        return partition if last is None else partition.renumbered(last.labels)
+
+    def _look_for_collapse(self, epoch: int) -> None:
+        signs = collapse_signs(self.embeddings_, self.labels_, self.prototypes_)
+        if self.is_warming_up:
+            signs = {}  # an untrained network shows them, too
+        self.warnings_ = [f"{seen}: {_REMEDIES[sign]}" for sign, seen in signs.items()]
+        for sign, warning in zip(signs, self.warnings_, strict=True):
+            if sign not in self._signs and lightly_dist.rank() == 0:
+                log.warning("after %d epochs %s.", epoch, warning)
+        self._signs = set(signs)
 
     def _score(self) -> dict[str, float]:
         if (self.targets_ >= 0).any():
@@ -283,9 +324,3 @@ class PrototypeKMeans(pl.Callback):
             self.scores_ = state_dict["scores"]
             self.history_ = state_dict["history"]
             self._is_restored = True
-
-
-def _take_from_first_process(tensor: Tensor) -> Tensor:
-    if lightly_dist.world_size() > 1:
-        torch_dist.broadcast(tensor, src=0)
-    return tensor

@@ -18,6 +18,7 @@ from hadis_lightly import __version__
 from hadis_lightly.cluster import match_clusters
 from hadis_lightly.data import ImageSource
 from hadis_lightly.training import figures
+from hadis_lightly.training.atomic import atomic_write
 from hadis_lightly.training.config import Settings
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 
@@ -43,26 +44,30 @@ class RunResult:
     protocol: str
     """Which images were clustered."""
     method: str
+    device: str = ""
     switches: str = ""
     """Engine, precision and the like, in words."""
+    num_resumed: int = 0
+    """How often the run was interrupted and resumed."""
+    warnings: list[str] = field(default_factory=list)
+    """Signs of collapse that were seen in the last clustering."""
     pixel_scores: dict[str, float] | None = None
     """Scores of k-means on the raw pixels, if asked for."""
     figures: list[Path] = field(default_factory=list)
 
 
-def write_results(result: RunResult, settings: Settings, device: str) -> None:
+def write_results(result: RunResult, settings: Settings) -> None:
     """Writes ``results.json``: scores, protocol, settings, versions, device, time."""
     content = asdict(result) | {
         "output_dir": str(result.output_dir),
         "figures": [path.name for path in result.figures],
         "seed": settings.seed,
-        "device": device,
         "commit": _commit(),
         "versions": _versions(),
         "settings": asdict(settings),
     }
-    path = result.output_dir / "results.json"
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with atomic_write(result.output_dir / "results.json") as file:
+        file.write(json.dumps(content, indent=2) + "\n")
 
 
 def write_assignments(
@@ -78,8 +83,7 @@ def write_assignments(
     labels = partition.labels.tolist()
     confidences = partition.confidence(prototypes.embeddings_).tolist()
     has_targets = bool((prototypes.targets_ >= 0).any())
-    path = folder / "assignments.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(folder / "assignments.csv") as file:
         writer = csv.writer(file)
         columns = ["key", "cluster", "confidence"]
         writer.writerow([*columns, "target"] if has_targets else columns)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from omegaconf import OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.cluster import KMeans, clustering_scores
 from hadis_lightly.data import ArraySource, ImageSource
+from hadis_lightly.models import HaDisModel
 from hadis_lightly.training.build import (
     build_model,
     build_module,
@@ -28,15 +25,26 @@ from hadis_lightly.training.build import (
     build_trainer,
     check_batches,
 )
+from hadis_lightly.training.checkpoint import stamp
 from hadis_lightly.training.config import Settings, check_settings
 from hadis_lightly.training.cores import cores_left_by_workers
 from hadis_lightly.training.engine import build_feed
+from hadis_lightly.training.health import HealthMonitor
+from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 from hadis_lightly.training.results import (
     RunResult,
     draw_figures,
     write_assignments,
     write_results,
 )
+from hadis_lightly.training.resume import resume
+from hadis_lightly.training.run_checkpoint import RunCheckpoint
+from hadis_lightly.training.run_folder import (
+    RunFolder,
+    choose_folder,
+    told_to_others,
+)
+from hadis_lightly.training.step_seeds import StepSeeds
 from hadis_lightly.training.switches import (
     describe_switches,
     resolve_precision,
@@ -51,6 +59,10 @@ def run(settings: Settings) -> RunResult:
     ``metrics.csv``, figures, TensorBoard's files and ``checkpoints/last.ckpt``. What
     an earlier run left is never overwritten: a number is added to the folder's name.
 
+    A run that was interrupted, in whatever way, can be resumed: with
+    ``trainer.resume="auto"`` it goes on in its own folder, and on a CPU ends with the
+    same bits as if nothing had happened.
+
     Args:
         settings: All settings. ``output_dir=None`` makes a folder below ``runs/``.
 
@@ -60,59 +72,94 @@ def run(settings: Settings) -> RunResult:
     Raises:
         SettingsError: If a setting is out of range or does not fit the data.
         DataError: If the data cannot be read.
+        CheckpointError: If there is nothing to resume from, or it does not fit.
+        DivergedError: If a loss or a gradient is not finite.
+        RunInterrupted: After Ctrl-C or SIGTERM, once a checkpoint is written.
     """
     settings = copy.deepcopy(settings)
     check_settings(settings)
     source = build_source(settings)
-    with _quiet_lightning():
-        pl.seed_everything(settings.seed, workers=True, verbose=False)
-        model = build_model(settings, source)
-        folder = _new_folder(settings)
-        resolved = copy.deepcopy(settings)
-        resolved.trainer.precision = resolve_precision(settings)
-        trainer = build_trainer(resolved, folder)
-        check_batches(settings, len(source), trainer.world_size)
-        root_device = trainer.strategy.root_device
-        resolved = resolve_switches(resolved, root_device, len(source))
-        feed = build_feed(
-            resolved, source, root_device, trainer.global_rank, trainer.world_size
-        )
-        prototypes = build_prototypes(resolved, feed.clean_loader)
-        # First, so that the bar shows its scores at once.
-        trainer.callbacks.insert(0, prototypes)  # type: ignore[attr-defined]
-        module = build_module(
-            resolved, model, prototypes, feed.views, trainer.world_size
-        )
-        with cores_left_by_workers(root_device, feed.num_workers):
-            device = _device_name(root_device)
-            _say(trainer, _announcement(settings, source, trainer, folder))
-            switches = describe_switches(resolved, feed.engine, feed.reason)
-            _say(trainer, switches)
-            start = time.perf_counter()
-            trainer.fit(module, feed.train_loader)
-            seconds = time.perf_counter() - start
-        trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
+    # Before there is a folder: networks that cannot be built leave nothing behind.
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    model = build_model(settings, source)
+    folder = choose_folder(settings)
+    try:
+        with _quiet_lightning():
+            result, prototypes = _train(settings, source, model, folder)
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            _write(result, settings, source, prototypes)
+    finally:
+        folder.release()
+    return result
 
+
+def _train(
+    settings: Settings, source: ImageSource, model: HaDisModel, folder: RunFolder
+) -> tuple[RunResult, PrototypeKMeans]:
+    """Puts the parts together, trains, and saves."""
+    resolved = copy.deepcopy(settings)
+    resolved.trainer.precision = resolve_precision(settings)
+    health = HealthMonitor()
+    saving = RunCheckpoint(
+        stamp(asdict(settings), source),
+        every_n_minutes=settings.trainer.checkpoint_every_n_minutes,
+        every_n_epochs=settings.trainer.checkpoint_every_n_epochs,
+        health=health,
+    )
+    trainer = build_trainer(
+        resolved, folder.path, [saving, health, StepSeeds(settings.seed)]
+    )
+    check_batches(settings, len(source), trainer.world_size)
+    device = trainer.strategy.root_device
+    resolved = resolve_switches(resolved, device, len(source))
+    feed = build_feed(resolved, source, device, trainer.world_size)
+    prototypes = build_prototypes(resolved, feed.clean_loader)
+    # First, so that the bar shows its scores at once.
+    trainer.callbacks.insert(0, prototypes)  # type: ignore[attr-defined]
+    module = build_module(resolved, model, prototypes, feed.views, trainer.world_size)
+    switches = describe_switches(resolved, feed.engine, feed.reason)
+    with (
+        cores_left_by_workers(device, feed.num_workers),
+        told_to_others(trainer, folder),
+    ):
+        device_name = _device_name(device)
+        _say(_announcement(settings, source, trainer.world_size, device_name, folder))
+        _say(switches)
+        _say(resume(folder, settings, source, module, prototypes, feed))
+        saving.start(trainer, folder.path)
+        trainer.fit(module, feed.train_loader, ckpt_path=folder.checkpoint)
+    saving.save(trainer)
     result = RunResult(
         scores=prototypes.scores_,
-        output_dir=folder,
-        seconds=seconds,
+        output_dir=folder.path,
+        seconds=saving.seconds,
         epochs=int(prototypes.history_[-1]["epoch"]),
         protocol=source.protocol,
         method=method_name(settings),
+        device=device_name,
         switches=switches,
+        num_resumed=saving.num_resumed,
+        warnings=prototypes.warnings_,
     )
-    if not trainer.is_global_zero:
-        return result
+    return result, prototypes
+
+
+def _write(
+    result: RunResult,
+    settings: Settings,
+    source: ImageSource,
+    prototypes: PrototypeKMeans,
+) -> None:
+    """Writes what a run leaves behind; the pictures last, lest one costs a long run."""
+    folder = result.output_dir
     write_assignments(folder, source, prototypes)
-    write_results(result, settings, device)  # first, lest a picture cost a long run
+    write_results(result, settings)
     if settings.clustering.pixel_baseline:
         result.pixel_scores = pixel_scores(source, settings)
     title = f"{result.method}, {_scores_line(result.scores)}"
     result.figures = draw_figures(folder, source, prototypes, title, settings.seed)
-    write_results(result, settings, device)
-    _say(trainer, summary(result))
-    return result
+    write_results(result, settings)
+    _say(summary(result))
 
 
 def method_name(settings: Settings) -> str:
@@ -146,14 +193,16 @@ def summary(result: RunResult) -> str:
     """How it went and where everything lies, in a few lines; the scores come last."""
     minutes, seconds = divmod(round(result.seconds), 60)
     figures = "  ".join(path.name for path in result.figures)
+    times = f", resumed {result.num_resumed} x" if result.num_resumed else ""
     lines = [
         "",
-        f"epochs: {result.epochs}, time: {minutes} min {seconds:02} s",
+        f"epochs: {result.epochs}, time: {minutes} min {seconds:02} s{times}",
         f"{result.output_dir}/",
         "  results.json  assignments.csv  metrics.csv  settings.yaml",
         "  checkpoints/last.ckpt  tensorboard/",
         f"  {figures}",
         "",
+        *(f"WARNING: {warning}." for warning in result.warnings),
     ]
     width = max(len(result.method), len("k-means on pixels"))
     if result.pixel_scores is not None:
@@ -173,17 +222,20 @@ def _scores_line(scores: dict[str, float]) -> str:
 
 
 def _announcement(
-    settings: Settings, source: ImageSource, trainer: pl.Trainer, folder: Path
+    settings: Settings,
+    source: ImageSource,
+    world_size: int,
+    device_name: str,
+    folder: RunFolder,
 ) -> str:
     options = settings.trainer
     length = f"{options.max_epochs} epochs"
     if options.max_steps > 0:
         length = f"{options.max_steps} steps"
-    device = f"{trainer.world_size} x {_device_name(trainer.strategy.root_device)}"
     return (
         f"{method_name(settings)}: {settings.n_clusters} clusters, {length} of batches "
-        f"of {settings.loader.batch_size} on {device}\n"
-        f"{source.protocol}\nresults in {folder}/"
+        f"of {settings.loader.batch_size} on {world_size} x {device_name}\n"
+        f"{source.protocol}\nresults in {folder.path}/"
     )
 
 
@@ -193,31 +245,9 @@ def _device_name(device: torch.device) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
-def _say(trainer: pl.Trainer, text: str) -> None:
-    if trainer.is_global_zero:
+def _say(text: str) -> None:
+    if text and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         print(text, flush=True)
-
-
-def _new_folder(settings: Settings) -> Path:
-    """Makes a folder of its own for this run, and writes the settings into it."""
-    if settings.output_dir is None:
-        now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        settings.output_dir = str(Path("runs") / now)
-    wanted = Path(os.path.relpath(settings.output_dir))
-    if rank_zero_only.rank:  # type: ignore[attr-defined]
-        return wanted  # the first process makes it
-    for attempt in range(1, 10_000):
-        folder = wanted if attempt == 1 else Path(f"{wanted}-{attempt}")
-        folder.mkdir(parents=True, exist_ok=True)
-        settings.output_dir = str(folder)
-        try:
-            # Exclusive, so that two runs that start at once do not share a folder.
-            with (folder / "settings.yaml").open("x", encoding="utf-8") as file:
-                file.write(OmegaConf.to_yaml(OmegaConf.structured(settings)))
-        except FileExistsError:
-            continue
-        return folder
-    raise FileExistsError(f"there are 9,999 folders {wanted}-* already")
 
 
 @contextmanager
@@ -233,6 +263,7 @@ def _quiet_lightning() -> Iterator[None]:
                 ".*GPU available but not used.*",
                 ".*exists and is not empty.*",
                 ".*LeafSpec.*",
+                ".*dataloader is not resumable.*",  # Lightning does not see that it is
                 ".*torch._prims_common.check.*",
             ):
                 warnings.filterwarnings("ignore", message)

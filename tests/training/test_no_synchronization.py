@@ -32,8 +32,8 @@ from hadis_lightly.models import (
     build_backbone,
 )
 from hadis_lightly.training import HaDis, PrototypeKMeans
-from hadis_lightly.training.hadis import symmetric_terms
 from hadis_lightly.training.progress import RunProgressBar
+from hadis_lightly.training.symmetric_terms import symmetric_terms
 from hadis_lightly.transforms import BatchedTestTransform, BatchedViews
 
 needs_pretence = pytest.mark.skipif(

@@ -1,0 +1,70 @@
+"""Signs that embeddings or clusters have collapsed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hadis_lightly.precision import full_precision
+
+#: Below this spread all embeddings are one point, for practical purposes.
+MIN_SPREAD = 0.02
+#: Above this cosine two prototypes are one.
+MAX_COSINE = 0.99
+#: A cluster with more than this share of the images, and twice a fair share ...
+MAX_SHARE = 0.5
+
+
+@full_precision()
+def collapse_signs(
+    embeddings: Tensor, labels: Tensor, prototypes: Tensor
+) -> dict[str, str]:
+    r"""What is wrong with a clustering, whatever the classes may be.
+
+    - ``spread``: the mean squared distance of the embeddings to their mean, which is
+      :math:`1 - |\bar{x}|^2` and lies in [0, 1]. 0 where all are equal.
+    - ``share``: one cluster has swallowed most of the set.
+    - ``prototypes``: two prototypes coincide, so that their clusters are split at
+      random.
+    - ``empty``: clusters without an image.
+
+    Args:
+        embeddings: L2-normalised, ``(n, d)``.
+        labels: Cluster of each, ``(n,)``.
+        prototypes: L2-normalised, ``(k, d)``.
+
+    Returns:
+        What was seen, in words, by the name of the sign; empty if all is well.
+
+    Example:
+        >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> labels = torch.tensor([0, 0, 1])
+        >>> collapse_signs(embeddings, labels, torch.eye(2))
+        {}
+        >>> collapse_signs(embeddings[:2], labels[:2], torch.eye(2))["spread"]
+        'the embeddings have collapsed to a point (spread 0.000)'
+    """
+    n, k = len(embeddings), len(prototypes)
+    signs: dict[str, str] = {}
+    spread = 1 - float(embeddings.mean(dim=0).square().sum())
+    if spread < MIN_SPREAD:
+        signs["spread"] = (
+            f"the embeddings have collapsed to a point (spread {max(spread, 0):.3f})"
+        )
+    counts = torch.bincount(labels, minlength=k)
+    largest = int(counts.argmax())
+    share = int(counts[largest]) / n
+    if share > max(MAX_SHARE, min(2 / k, 0.9)):
+        signs["share"] = f"cluster {largest} holds {share:.0%} of the images"
+    empty = int((counts == 0).sum())
+    if empty:
+        signs["empty"] = f"{empty} of {k} clusters are empty"
+    cosines = prototypes @ prototypes.T
+    cosines.fill_diagonal_(-1)
+    highest = float(cosines.max())
+    if highest > MAX_COSINE and "spread" not in signs:
+        first, second = divmod(int(cosines.argmax()), k)
+        signs["prototypes"] = (
+            f"prototypes {first} and {second} coincide (cosine {highest:.3f})"
+        )
+    return signs

@@ -1,0 +1,67 @@
+"""Puts the parts of a run where an interrupted one was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hadis_lightly.data import ImageSource
+from hadis_lightly.training.checkpoint import (
+    KEY,
+    changes_since,
+    check_fits,
+    read_checkpoint,
+)
+from hadis_lightly.training.config import Settings
+from hadis_lightly.training.engine import Feed
+from hadis_lightly.training.hadis import HaDis
+from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+from hadis_lightly.training.run_folder import RunFolder
+
+
+def resume(
+    folder: RunFolder,
+    settings: Settings,
+    source: ImageSource,
+    module: HaDis,
+    prototypes: PrototypeKMeans,
+    feed: Feed,
+) -> str:
+    """Checks the checkpoint to go on from, and tells the loader where that is.
+
+    Weights and the rest of the state are Lightning's to restore, when it fits.
+
+    Args:
+        folder: Says from which checkpoint; None starts at the beginning.
+        settings: All settings.
+        source: The images.
+        module: What will be trained.
+        prototypes: What will cluster.
+        feed: The loaders.
+
+    Returns:
+        What to say about it; nothing for a new run.
+
+    Raises:
+        CheckpointError: If the checkpoint does not fit.
+    """
+    path = folder.checkpoint
+    if path is None:
+        return ""
+    checkpoint = read_checkpoint(path)
+    check_fits(checkpoint, path, module.model, source)
+    made: dict[str, Any] = checkpoint[KEY]
+    epoch, batches = made["epoch"], made["batches_done"]
+    sampler: Any = feed.train_loader.sampler  # type: ignore[attr-defined]
+    sampler.start_at(epoch, batches * settings.loader.batch_size)
+    trainer = settings.trainer
+    is_complete = epoch >= trainer.max_epochs or (
+        0 < trainer.max_steps <= checkpoint["global_step"]
+    )
+    # Nothing will be clustered any more, but results need the embeddings.
+    prototypes.embeds_at_start = is_complete
+    within = f", batch {batches}" if batches else ""
+    said = f"resumed from {path}, epoch {epoch}{within}"
+    changes = changes_since(checkpoint, settings)
+    if changes:
+        said += f"\nNOTE: its settings were others: {'; '.join(changes)}"
+    return said

@@ -1,0 +1,49 @@
+"""In what the settings of two runs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from hadis_lightly.training.config import Settings
+
+# Settings that change how a run goes along, but not what comes out of it.
+_WITHOUT_EFFECT = {
+    "output_dir",
+    "loader.num_workers",
+    "data.download",
+    "trainer.resume",
+    "trainer.checkpoint_every_n_minutes",
+    "trainer.checkpoint_every_n_epochs",
+    "trainer.log_every_n_steps",
+    "trainer.progress_bar",
+}
+
+
+def different_settings(before: Mapping[str, Any], settings: Settings) -> list[str]:
+    """What two runs differ in that matters for their results.
+
+    Args:
+        before: Settings of the one, as plain data.
+        settings: Settings of the other.
+
+    Returns:
+        ``name: value before -> value now``, for each.
+    """
+    theirs, ours = _flat(before), _flat(asdict(settings))
+    return [
+        f"{name}: {theirs.get(name)} -> {ours.get(name)}"
+        for name in sorted(theirs.keys() | ours.keys())
+        if name not in _WITHOUT_EFFECT and theirs.get(name) != ours.get(name)
+    ]
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{k}": v for k, v in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat

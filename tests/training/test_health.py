@@ -1,0 +1,166 @@
+"""Losses and gradients that are not finite: which, and where it began."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from hadis_lightly.training.health import (
+    DivergedError,
+    FiniteRecord,
+    FirstFailure,
+    HealthMonitor,
+    gradient_norms,
+)
+
+NAN, INF = float("nan"), float("inf")
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    return torch.device(request.param)
+
+
+def record_of(
+    steps: list[tuple[list[float], list[float]]], device: torch.device, **options: int
+) -> FiniteRecord:
+    """A record of steps, each with its losses and the norms of its gradients."""
+    record = FiniteRecord(2, **options)
+    for batch, (losses, norms) in enumerate(steps):
+        tensors = (torch.tensor(values, device=device) for values in (losses, norms))
+        record.add(7, batch, *tensors)
+    return record
+
+
+GOOD = ([1.0, 2.0], [3.0, 0.0])
+
+
+def test_good_steps(device: torch.device) -> None:
+    assert FiniteRecord(2).look_now() is None
+    assert record_of([GOOD] * 5, device).look_now() is None
+
+
+def test_the_first_bad_step_is_kept(device: torch.device) -> None:
+    steps = [GOOD, ([1.0, NAN], [1.0, 1.0]), GOOD, ([INF, 1.0], [NAN, 1.0]), GOOD]
+    failure = record_of(steps, device).look_now()
+    assert failure is not None
+    assert (failure.epoch, failure.batch, failure.parameter) == (7, 1, None)
+    assert str(failure.losses) == "(1.0, nan)"
+
+
+def test_gradients_count_as_well(device: torch.device) -> None:
+    steps = [GOOD, ([1.0, 2.0], [1.0, INF]), ([1.0, 2.0], [NAN, 1.0])]
+    failure = record_of(steps, device).look_now()
+    assert failure == FirstFailure(7, 1, (1.0, 2.0), parameter=1)
+
+
+def test_steps_that_mixed_precision_skips_are_no_failure(device: torch.device) -> None:
+    bad = ([1.0, 2.0], [INF, 1.0])
+    assert record_of([bad] * 3, device, max_skipped=3).look_now() is None
+    steps = [bad] * 3 + [GOOD] + [bad] * 3
+    assert record_of(steps, device, max_skipped=3).look_now() is None
+    # More in a row are one, also when good ones come before anybody looks.
+    steps = [GOOD] + [bad] * 4 + [GOOD] * 2
+    failure = record_of(steps, device, max_skipped=3).look_now()
+    assert failure is not None and failure.batch == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_not_waited_for() -> None:
+    record = FiniteRecord(1)
+    torch.cuda.set_sync_debug_mode("error")
+    found = []
+    try:
+        for step in range(1, 61):
+            record.add(0, step, torch.zeros(1, device="cuda") / 0, torch.ones(1).cuda())
+            found.append(record.look(step))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert found[18] is None and found[39] is not None
+
+
+def test_norms_of_gradients() -> None:
+    module = nn.Linear(2, 1)
+    module.weight.grad = torch.tensor([[3.0, 4.0]])
+    assert gradient_norms(module.parameters()).tolist() == [5.0, 0.0]
+
+
+class Module(pl.LightningModule):
+    """Loses what it is told to lose, batch by batch."""
+
+    loss_names = ("loss", "loss_first", "loss_second")
+
+    def __init__(self, losses: list[float], gradients: list[float]) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1, bias=False)
+        self.losses, self.gradients = losses, gradients
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        term = torch.tensor(self.losses[batch_idx])
+        self.last_losses = torch.stack([1 + term, torch.ones(()), term])
+        return self.layer.weight.sum() * self.gradients[batch_idx]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(module: Module) -> pl.Trainer:
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        callbacks=[HealthMonitor()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    loader = torch.utils.data.DataLoader(torch.zeros(4, 1), batch_size=1)
+    trainer.fit(module, loader)
+    return trainer
+
+
+def message(**options: Any) -> str:
+    good = {"losses": [1.0] * 4, "gradients": [1.0] * 4}
+    with pytest.raises(DivergedError) as error:
+        fit(Module(**(good | options)))
+    return str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_which_loss_which_epoch_which_batch() -> None:
+    fit(Module([1.0] * 4, [1.0] * 4))
+    said = message(losses=[1.0, 2.0, NAN, 1.0])
+    assert "epoch 0, batch 2: loss_second is nan. " in said
+    assert "loss_first" not in said
+    assert "loss_second is -inf" in message(losses=[-INF, 1.0, 1.0, 1.0])
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_which_gradient() -> None:
+    said = message(gradients=[1.0, INF, 1.0, 1.0])
+    assert "batch 1: the gradient of layer.weight is not finite" in said
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
+    from hadis_lightly.training import run
+    from hadis_lightly.training.checkpoint import read_checkpoint
+    from tests.training.test_run import small_settings
+
+    settings = small_settings(tmp_path / "run")
+    settings.trainer.checkpoint_every_n_minutes = 0
+    settings.optimizer.learning_rate = 1e12
+    with pytest.raises(DivergedError, match=r"diverged in epoch \d, batch \d: .*nan"):
+        run(settings)
+    checkpoint = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from hadis_lightly.transforms.batched_color import normalize_channels
-from hadis_lightly.transforms.validation import check_normalize, check_size
+from hadis_lightly.transforms.validation import check_bytes, check_normalize, check_size
 
 
 class BatchedTestTransform:
@@ -27,6 +26,7 @@ class BatchedTestTransform:
         ValueError: if ``input_size < 1`` or ``normalize`` is malformed.
 
     Example:
+        >>> import torch
         >>> images = torch.zeros(4, 3, 48, 64, dtype=torch.uint8)
         >>> BatchedTestTransform(input_size=32)(images).shape
         torch.Size([4, 3, 32, 32])
@@ -48,10 +48,16 @@ class BatchedTestTransform:
 
         Raises:
             TypeError: if the images are not uint8.
-            ValueError: if they have another number of channels than ``normalize``.
+            ValueError: if their shape does not fit, or they have another number of
+                channels than ``normalize``.
         """
-        if images.dtype != torch.uint8:
-            raise TypeError(f"images must be uint8 (0 to 255), got {images.dtype}")
+        check_bytes(images)
+        shape = tuple(images.shape)
+        if images.ndim != 4 or shape[1] not in (1, 3) or 0 in shape[2:]:
+            raise ValueError(
+                "images must have shape (n, c, h, w) with c 1 or 3, and pixels, got "
+                f"{shape}"
+            )
         size = self.input_size
         if tuple(images.shape[2:]) != (size, size):
             images = F.center_crop(F.resize(images, [size], antialias=True), [size])

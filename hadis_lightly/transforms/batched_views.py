@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from hadis_lightly.precision import full_precision
 from hadis_lightly.transforms.hadis_transform import HaDisTransform
 from hadis_lightly.transforms.keyed_uniforms import keyed_uniforms
+from hadis_lightly.transforms.validation import check_batch, check_keys
 from hadis_lightly.transforms.view_parameters import (
     NUM_UNIFORMS,
     ViewParameters,
@@ -160,8 +161,15 @@ class BatchedViews:
         dtype: torch.dtype,
         memory_format: torch.memory_format,
     ) -> None:
-        if not dtype.is_floating_point:
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(f"generator must be a torch.Generator, got {generator!r}")
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise ValueError(f"dtype must be floating point, got {dtype}")
+        if memory_format not in (torch.contiguous_format, torch.channels_last):
+            raise ValueError(
+                "memory_format must be torch.contiguous_format or torch.channels_last, "
+                f"got {memory_format}"
+            )
         self.views = tuple(view_settings(transform) for transform in transforms)
         self._pipeline = ViewPipeline(self.views)
         self.input_size = self._pipeline.size
@@ -188,7 +196,7 @@ class BatchedViews:
         The only draw there is: what follows from them can be compiled.
         """
         self._check(images)
-        source = self.generator.device if self.generator else images.device
+        source = images.device if self.generator is None else self.generator.device
         drawn = torch.rand(
             (len(self.views), len(images), NUM_UNIFORMS),
             dtype=torch.float32,
@@ -215,16 +223,23 @@ class BatchedViews:
             ValueError: If there are not as many keys as images.
         """
         self._check(images)
-        if keys.shape != (len(images),):
-            raise ValueError(
-                f"keys must have shape ({len(images)},), got {tuple(keys.shape)}"
-            )
+        check_keys(keys, len(images))
         size = len(self.views) * NUM_UNIFORMS
         drawn = keyed_uniforms(seed, epoch, keys.to(images.device), size)
         return drawn.view(len(images), len(self.views), NUM_UNIFORMS).transpose(0, 1)
 
     def make(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
-        """Makes the views of the images from given random numbers."""
+        """Makes the views of the images from given random numbers.
+
+        Raises:
+            ValueError: If they are not those of so many images.
+        """
+        self._check(images)
+        shape = (len(self.views), len(images), NUM_UNIFORMS)
+        if uniforms.shape != shape:
+            raise ValueError(
+                f"uniforms must have shape {shape}, got {tuple(uniforms.shape)}"
+            )
         return self.apply(images, self._parameters(images, uniforms))
 
     @torch.no_grad()
@@ -280,19 +295,4 @@ class BatchedViews:
         return list(views.chunk(len(self.views)))
 
     def _check(self, images: Tensor) -> None:
-        if images.dtype != torch.uint8:
-            raise TypeError(f"images must be uint8 (0 to 255), got {images.dtype}")
-        shape = tuple(images.shape)
-        are_crops = images.ndim == 5 and shape[1] == len(self.views)
-        if not (images.ndim == 4 or are_crops) or shape[-3] not in (1, 3):
-            raise ValueError(
-                f"images must have shape (n, c, h, w) or (n, {len(self.views)}, c, h, "
-                f"w) with c 1 or 3, got {shape}"
-            )
-        if 0 in shape[-2:]:
-            raise ValueError(f"images must have pixels, got shape {shape}")
-        mean = self._pipeline.mean
-        if mean is not None and len(mean) != shape[-3]:
-            raise ValueError(
-                f"normalize has {len(mean)} channel(s) but the images have {shape[-3]}"
-            )
+        check_batch(images, len(self.views), self._pipeline.mean)

@@ -8,7 +8,11 @@ from lightly.transforms.torchvision_v2_compatibility import torchvision_transfor
 from PIL import Image
 from torch import Tensor
 
-from hadis_lightly.transforms.validation import check_min_scale, check_size
+from hadis_lightly.transforms.validation import (
+    check_image,
+    check_min_scale,
+    check_size,
+)
 
 
 class HaDisCropTransform:
@@ -46,6 +50,7 @@ class HaDisCropTransform:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Returns random crops of the image, each with draws of its own."""
+        check_image(image)
         crops = [np.asarray(self._crop(image)) for _ in range(self.num_views)]
         pixels = torch.from_numpy(np.stack(crops))  # (v, s, s) or (v, s, s, c)
         if pixels.ndim == 3:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from hadis_lightly.transforms.normalize import ToNormalizedTensor
-from hadis_lightly.transforms.validation import check_size
+from hadis_lightly.transforms.validation import check_image, check_size
 
 
 class HaDisTestTransform:
@@ -48,6 +48,7 @@ class HaDisTestTransform:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Returns the normalised central square of ``image``."""
-        if getattr(image, "size", None) != (self.input_size, self.input_size):
+        check_image(image)
+        if image.size != (self.input_size, self.input_size):
             image = self._resize_and_crop(image)
         return self._to_normalized_tensor(image)

@@ -18,6 +18,7 @@ from torch import Tensor
 from hadis_lightly.transforms.normalize import ToNormalizedTensor
 from hadis_lightly.transforms.validation import (
     check_between,
+    check_image,
     check_min_scale,
     check_range,
     check_size,
@@ -175,6 +176,10 @@ class HaDisViewTransform:
         check_between(0, 1, gaussian_blur=gaussian_blur)
         check_between(0, 1, solarization_prob=solarization_prob)
         check_range("sigmas", sigmas, lower=0.0)
+        if isinstance(rr_degrees, Sequence):
+            check_range("rr_degrees", rr_degrees)
+        elif rr_degrees is not None:
+            check_between(0, math.inf, rr_degrees=rr_degrees)
 
         steps = [
             T.RandomResizedCrop(size=input_size, scale=(min_scale, 1.0)),
@@ -194,6 +199,7 @@ class HaDisViewTransform:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Returns one random view of ``image``."""
+        check_image(image)
         view: Tensor = self.transform(image)
         return view
 

@@ -10,7 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hadis_lightly.transforms.validation import check_normalize
+from hadis_lightly.transforms.validation import (
+    CHANNELS,
+    check_image,
+    check_normalize,
+)
 
 # NOTE: the authors' numbers. The CIFAR-10 deviations are smaller than those over all
 # pixels (0.247, 0.243, 0.262); they stay, because the paper's runs used them.
@@ -24,9 +28,6 @@ CIFAR100_NORMALIZE = {
 }
 # Mean and standard deviation of all pixels of scikit-learn's digits, scaled to 0..1.
 DIGITS_NORMALIZE = {"mean": [0.3053], "std": [0.3760]}
-
-#: Number of channels of the PIL modes that the transforms take.
-_CHANNELS = {"L": 1, "RGB": 3}
 
 
 class ToNormalizedTensor:
@@ -84,13 +85,8 @@ class ToNormalizedTensor:
         return torch.from_numpy(output)
 
     def _check(self, image: Any) -> None:
-        if not isinstance(image, Image.Image):
-            raise TypeError(f"image must be a PIL image, got {type(image).__name__}")
-        channels = _CHANNELS.get(image.mode)
-        if channels is None:
-            raise ValueError(
-                f"image must have mode L or RGB, got {image.mode}: convert it first"
-            )
+        check_image(image)
+        channels = CHANNELS[image.mode]
         if self.num_channels not in (None, channels):
             raise ValueError(
                 f"normalize has {self.num_channels} channel(s) but the image has "

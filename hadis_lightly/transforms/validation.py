@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import torch
+from PIL import Image
+
 from hadis_lightly.checks import is_number
+
+#: Number of channels of the PIL modes that the transforms take.
+CHANNELS = {"L": 1, "RGB": 3}
 
 
 def check_size(name: str, value: int) -> None:
@@ -96,3 +102,77 @@ def check_normalize(normalize: Mapping[str, Sequence[float]]) -> None:
             "normalize must have means within +-1e6 and deviations of at least 1e-6, "
             f"got {mean} and {std}"
         )
+
+
+def check_image(image: object) -> None:
+    """Raises unless ``image`` is a PIL image of mode ``L`` or ``RGB``, with pixels.
+
+    Example:
+        >>> check_image(Image.new("CMYK", (2, 2)))
+        Traceback (most recent call last):
+        ValueError: image must have mode L or RGB, got CMYK: convert it first
+    """
+    if not isinstance(image, Image.Image):
+        raise TypeError(f"image must be a PIL image, got {type(image).__name__}")
+    if image.mode not in CHANNELS:
+        raise ValueError(
+            f"image must have mode L or RGB, got {image.mode}: convert it first"
+        )
+    if 0 in image.size:
+        raise ValueError(f"image must have pixels, got size {image.size}")
+
+
+def check_bytes(images: object) -> None:
+    """Raises unless ``images`` are a uint8 tensor that has values.
+
+    Example:
+        >>> check_bytes(torch.zeros(1, 3, 2, 2))
+        Traceback (most recent call last):
+        TypeError: images must be uint8 (0 to 255), got torch.float32
+    """
+    if not isinstance(images, torch.Tensor):
+        raise TypeError(f"images must be a tensor, got {type(images).__name__}")
+    if images.dtype != torch.uint8:
+        raise TypeError(f"images must be uint8 (0 to 255), got {images.dtype}")
+    if images.is_meta:
+        raise ValueError("images must have values, got a tensor on the meta device")
+
+
+def check_batch(images: object, num_views: int, mean: Sequence[float] | None) -> None:
+    """Raises unless ``images`` are a batch, or crops for each of the views.
+
+    Args:
+        images: uint8 ``(n, c, h, w)`` or ``(n, num_views, c, h, w)``.
+        num_views: Number of views.
+        mean: That of the normalisation; one for each channel.
+    """
+    check_bytes(images)
+    assert isinstance(images, torch.Tensor)
+    shape = tuple(images.shape)
+    are_crops = images.ndim == 5 and shape[1] == num_views
+    if not (images.ndim == 4 or are_crops) or shape[-3] not in (1, 3):
+        raise ValueError(
+            f"images must have shape (n, c, h, w) or (n, {num_views}, c, h, w) with c "
+            f"1 or 3, got {shape}"
+        )
+    if 0 in shape[-2:]:
+        raise ValueError(f"images must have pixels, got shape {shape}")
+    if mean is not None and len(mean) != shape[-3]:
+        raise ValueError(
+            f"normalize has {len(mean)} channel(s) but the images have {shape[-3]}"
+        )
+
+
+def check_keys(keys: object, n: int) -> None:
+    """Raises unless ``keys`` are ``n`` integers in a tensor.
+
+    Example:
+        >>> check_keys(torch.zeros(2), 2)
+        Traceback (most recent call last):
+        TypeError: keys must be an integer tensor, got torch.float32
+    """
+    kind = getattr(keys, "dtype", type(keys).__name__)
+    if not isinstance(keys, torch.Tensor) or keys.is_floating_point():
+        raise TypeError(f"keys must be an integer tensor, got {kind}")
+    if keys.shape != (n,):
+        raise ValueError(f"keys must have shape ({n},), got {tuple(keys.shape)}")

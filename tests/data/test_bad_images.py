@@ -98,8 +98,12 @@ def test_bombs_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
     process = context.Process(target=read_with_little_memory, args=(theirs,))
     process.start()
     theirs.close()
-    *reasons, control = ours.recv()
-    process.join()
+    try:
+        assert ours.poll(120)
+        *reasons, control = ours.recv()
+    finally:
+        process.kill()
+        process.join()
     ours.close()
     assert len(reasons) == len(BOMBS)
     assert all("pixels" in reason for reason in reasons), reasons

@@ -8,7 +8,7 @@ from torch import Tensor
 from hadis_lightly.precision import full_precision
 
 #: Below this spread all embeddings are one point, for practical purposes.
-MIN_SPREAD = 0.02
+MIN_SPREAD = 0.05
 #: Above this cosine two prototypes are one.
 MAX_COSINE = 0.99
 #: A cluster with more than this share of the images, and twice a fair share ...

@@ -1,4 +1,4 @@
-"""BatchNorm over the batches of all processes, on any device."""
+"""BatchNorm over the batches of all processes, on a CPU as well as on GPUs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch.distributed.nn import functional as torch_dist_nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class SynchronizedBatchNorm(nn.SyncBatchNorm):
-    """PyTorch's ``SyncBatchNorm``, which runs on GPUs only, for the CPU as well.
+class SynchronizedBatchNorm(_BatchNorm):
+    """What PyTorch's ``SyncBatchNorm`` is on GPUs, for any device.
 
     N processes with batches of B normalise as one would with a batch of N * B, and so
     do their running statistics. Arguments and state are those of ``nn.BatchNorm2d``.
@@ -22,15 +22,10 @@ class SynchronizedBatchNorm(nn.SyncBatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalises over the batches of all processes."""
         is_shared = torch_dist.is_available() and torch_dist.is_initialized()
-        is_shared = is_shared and torch_dist.get_world_size() > 1
-        if is_shared and input.is_cuda:
-            normalized: Tensor = super().forward(input)
-            return normalized
-        if is_shared and self.training:
+        if is_shared and self.training and torch_dist.get_world_size() > 1:
             return self._forward_shared(input)
-        # What SyncBatchNorm does then, for which it asks for a GPU nevertheless.
-        plain: Tensor = _BatchNorm.forward(self, input)
-        return plain
+        normalized: Tensor = super().forward(input)
+        return normalized
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
@@ -75,13 +70,18 @@ class SynchronizedBatchNorm(nn.SyncBatchNorm):
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
 
 
-def synchronize_batchnorm(module: nn.Module) -> nn.Module:
-    """Replaces every BatchNorm layer in a module by a :class:`SynchronizedBatchNorm`.
+def synchronize_batchnorm(
+    module: nn.Module, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """Replaces every BatchNorm layer in a module by one over all processes.
 
-    Parameters and buffers stay the same tensors, under the same names.
+    By PyTorch's own ``SyncBatchNorm``, which is fast, where it runs: on GPUs. Elsewhere
+    by a :class:`SynchronizedBatchNorm`. Parameters and buffers stay the same tensors,
+    under the same names.
 
     Args:
         module: The module; it is changed, or replaced if it is a BatchNorm layer.
+        device: Where the module is going to be trained.
 
     Returns:
         The module.
@@ -92,6 +92,11 @@ def synchronize_batchnorm(module: nn.Module) -> nn.Module:
         >>> network[1]
         SynchronizedBatchNorm(3, eps=1e-05, momentum=0.1, affine=True, ...)
     """
+    if torch.device(device).type == "cuda":
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(  # type: ignore[no-untyped-call]
+            module
+        )
+        return converted
     if isinstance(module, _BatchNorm) and not isinstance(module, SynchronizedBatchNorm):
         made = SynchronizedBatchNorm(
             module.num_features,

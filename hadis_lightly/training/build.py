@@ -13,7 +13,12 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
-from hadis_lightly.data import ImageSource, load_source
+from hadis_lightly.data import (
+    ImageSource,
+    count_distinct,
+    load_source,
+    readable_images,
+)
 from hadis_lightly.loss import HaDisLoss
 from hadis_lightly.models import (
     HaDisModel,
@@ -21,23 +26,25 @@ from hadis_lightly.models import (
     HaDisProjectionHead,
     build_backbone,
     feature_dim,
-    synchronize_batchnorm,
 )
 from hadis_lightly.training.checkpoint import CheckpointIO
 from hadis_lightly.training.config import Settings, SettingsError
+from hadis_lightly.training.cores import available_cores
 from hadis_lightly.training.hadis import HaDis
-from hadis_lightly.training.progress import RunProgressBar
+from hadis_lightly.training.progress import RunProgressBar, StepProgress
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 from hadis_lightly.training.switches import COMPILE_MODES
 from hadis_lightly.transforms import BatchedViews
 
 
 def build_source(settings: Settings) -> ImageSource:
-    """Loads the images, and checks that the settings fit them.
+    """Loads the images, and checks that they can be read and that the settings fit.
 
     Raises:
-        SettingsError: If there are too few images, or channels do not match.
-        DataError: If the data cannot be read.
+        SettingsError: If there are too few images, or too few that differ, or channels
+            do not match.
+        DataError: If the data cannot be read; of files all that cannot are named,
+            unless ``data.on_error`` is ``skip``.
     """
     data = settings.data
     source = load_source(
@@ -48,13 +55,6 @@ def build_source(settings: Settings) -> ImageSource:
         limit=data.limit,
         seed=settings.seed,
     )
-    n = len(source)
-    if settings.n_clusters > n:
-        raise SettingsError(
-            f"n_clusters is {settings.n_clusters}, but there are only {n} images."
-        )
-    devices = settings.trainer.devices
-    check_batches(settings, n, int(devices) if devices.isdecimal() else 1)
     for name in ("mean", "std"):
         given = len(getattr(settings.views, name))
         if given != source.num_channels:
@@ -62,7 +62,30 @@ def build_source(settings: Settings) -> ImageSource:
                 f"views.{name} has {given} values, but the images have "
                 f"{source.num_channels} channels."
             )
+    _check_number(settings, len(source))
+    with StepProgress("checking images", settings.trainer.progress_bar) as progress:
+        source = readable_images(
+            source,
+            on_error=data.on_error,
+            num_threads=available_cores(),
+            progress=progress,
+        ).source
+    _check_number(settings, len(source))
+    num_distinct = count_distinct(source, settings.n_clusters, available_cores())
+    if num_distinct < settings.n_clusters:
+        seen = f"there are only {num_distinct} different images"
+        if num_distinct == 1:
+            seen = f"all {len(source):,} images are equal"
+        raise SettingsError(f"n_clusters is {settings.n_clusters}, but {seen}.")
     return source
+
+
+def _check_number(settings: Settings, n: int) -> None:
+    if settings.n_clusters > n:
+        images = "there is only 1 image" if n == 1 else f"there are only {n} images"
+        raise SettingsError(f"n_clusters is {settings.n_clusters}, but {images}.")
+    devices = settings.trainer.devices
+    check_batches(settings, n, int(devices) if devices.isdecimal() else 1)
 
 
 def check_batches(settings: Settings, n: int, world_size: int = 1) -> None:
@@ -135,9 +158,6 @@ def build_module(
     if settings.trainer.channels_last == "on":
         # Convolutions run up to twice as fast so, and compute the same.
         model = model.to(memory_format=torch.channels_last)
-    if settings.trainer.sync_batchnorm and world_size > 1:
-        # Not by Lightning: its layers do not run on a CPU.
-        synchronize_batchnorm(model)
     criterion = HaDisLoss(
         settings.n_clusters,
         hsd_weight=choice.hsd_weight,

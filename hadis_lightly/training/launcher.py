@@ -243,6 +243,8 @@ def one_line(error: BaseException, settings: Settings) -> str:
         return f"there is no setting {key!r}{_suggestion(key, settings)}"
     kept = [line for line in dict.fromkeys(lines) if not line.startswith(_NOISE)]
     message = re.sub("^In '.*': ", "", "; ".join(kept)).replace(":; ", ": ")
+    if message.startswith("Config group override"):
+        return f"data must be one of {', '.join(SOURCE_NAMES)}, without quotes"
     return f"{key}: {message}" if key else message
 
 
@@ -258,7 +260,7 @@ def _lines(error: BaseException) -> list[str]:
 
 def _suggestion(key: str, settings: Settings) -> str:
     config = OmegaConf.to_container(OmegaConf.structured(settings))
-    near = difflib.get_close_matches(key.strip(), _names(config), n=1)
+    near = difflib.get_close_matches(key.strip().lower(), _names(config), n=1)
     return f"; did you mean {near[0]}?" if near and near[0] != key.strip() else ""
 
 

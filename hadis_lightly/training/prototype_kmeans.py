@@ -25,13 +25,16 @@ from hadis_lightly.training.key_index import KeyIndex, Keys
 
 log = logging.getLogger(__name__)
 
+# An untrained network shows all signs of a collapse.
+_MIN_EPOCHS = 5
+
 _REMEDIES = {
     "spread": "a higher teacher_momentum or a lower learning rate may help, and "
     "batches of 64 images or more",
     "share": "k-means on whitened embeddings (whiten=True) or a lower pcl_weight may "
     "help, if the classes are not that uneven",
     "empty": "there may be fewer kinds of images than n_clusters",
-    "prototypes": "n_clusters may be too high, or training too short",
+    "prototypes": "n_clusters may be too high, or the embeddings are collapsing",
 }
 
 
@@ -292,8 +295,8 @@ class PrototypeKMeans(pl.Callback):
 
     def _look_for_collapse(self, epoch: int) -> None:
         signs = collapse_signs(self.embeddings_, self.labels_, self.prototypes_)
-        if self.is_warming_up:
-            signs = {}  # an untrained network shows them, too
+        if self.is_warming_up or epoch < _MIN_EPOCHS:
+            signs = {}
         self.warnings_ = [f"{seen}: {_REMEDIES[sign]}" for sign, seen in signs.items()]
         for sign, warning in zip(signs, self.warnings_, strict=True):
             if sign not in self._signs and lightly_dist.rank() == 0:

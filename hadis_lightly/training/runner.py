@@ -15,8 +15,14 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.cluster import KMeans, clustering_scores
-from hadis_lightly.data import ArraySource, ImageSource
-from hadis_lightly.models import HaDisModel
+from hadis_lightly.data import (
+    ArraySource,
+    FolderSource,
+    ImageSource,
+    describe_problems,
+)
+from hadis_lightly.models import HaDisModel, synchronize_batchnorm
+from hadis_lightly.training.atomic import atomic_write
 from hadis_lightly.training.build import (
     build_model,
     build_module,
@@ -84,6 +90,7 @@ def run(settings: Settings) -> RunResult:
     model = build_model(settings, source)
     folder = choose_folder(settings)
     try:
+        _tell_what_is_left_out(source, folder)
         with _quiet_lightning():
             result, prototypes = _train(settings, source, model, folder)
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
@@ -116,6 +123,8 @@ def _train(
     prototypes = build_prototypes(resolved, feed.clean_loader)
     # First, so that the bar shows its scores at once.
     trainer.callbacks.insert(0, prototypes)  # type: ignore[attr-defined]
+    if settings.trainer.sync_batchnorm and trainer.world_size > 1:
+        synchronize_batchnorm(model, device)  # Lightning's does not run on a CPU
     module = build_module(resolved, model, prototypes, feed.views, trainer.world_size)
     switches = describe_switches(resolved, feed.engine, feed.reason)
     with (
@@ -142,6 +151,17 @@ def _train(
         warnings=prototypes.warnings_,
     )
     return result, prototypes
+
+
+def _tell_what_is_left_out(source: ImageSource, folder: RunFolder) -> None:
+    """On the screen the first files, in ``left_out.txt`` all of them."""
+    problems = source.left_out if isinstance(source, FolderSource) else ()
+    if not problems or rank_zero_only.rank:  # type: ignore[attr-defined]
+        return
+    path = folder.path / "left_out.txt"
+    with atomic_write(path) as file:
+        file.write(describe_problems(problems, limit=None) + "\n")
+    _say(f"{describe_problems(problems)}\n(see {path})")
 
 
 def _write(

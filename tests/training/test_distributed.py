@@ -1,0 +1,150 @@
+"""N processes do what one does: losses, gradients, teacher, clusters, whole runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch import distributed as torch_dist
+
+from hadis_lightly.models import SynchronizedBatchNorm, synchronize_batchnorm
+from tests.training.distributed_steps import NUM_IMAGES, STEPS, train
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+pytestmark = pytest.mark.skipif(
+    not torch_dist.is_available(), reason="needs torch.distributed"
+)
+
+
+def torchrun(
+    num_processes: int, *arguments: str, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*command, f"--nproc-per-node={num_processes}", *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def processes(
+    folder: Path, num_processes: int, batch_size: int, gather: bool
+) -> list[dict[str, Tensor]]:
+    """What each of N real processes saw in its three steps."""
+    torchrun(
+        num_processes,
+        *("-m", "tests.training.distributed_steps"),
+        *(str(folder), str(batch_size), str(gather)),
+    )
+    return [torch.load(folder / f"{rank}.pt") for rank in range(num_processes)]
+
+
+def largest_deviation(ours: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    assert ours.keys() == expected.keys()
+    return max(
+        float((ours[name].double() - value.double()).abs().max())
+        for name, value in expected.items()
+    )
+
+
+@pytest.mark.parametrize("num_processes", [2, 3])
+def test_n_processes_are_one_with_a_batch_n_times_as_large(
+    num_processes: int, tmp_path: Path
+) -> None:
+    expected = train(num_processes * 5, gather=True, world_size=1)
+    found = processes(tmp_path, num_processes, batch_size=5, gather=True)
+    for name in ("loss", "loss_dsa", "loss_hsd", "loss_pcl"):
+        assert all(f"{step} {name}" in expected for step in range(STEPS))
+    assert any(name.startswith("0 gradient student") for name in expected)
+    assert any(name.startswith("3 after teacher") for name in expected)
+    assert float(expected["2 loss_pcl"]) > 0
+    for rank, ours in enumerate(found):
+        deviation = largest_deviation(ours, expected)
+        print(f"{num_processes} processes, rank {rank}: {deviation:.1e}")
+        assert deviation < 1e-9
+        assert torch.equal(ours["labels"], expected["labels"])
+        assert len(ours["labels"]) == len(ours["embeddings"]) == NUM_IMAGES
+        # Among each other they do not differ at all in what they cluster.
+        for name in ("labels", "embeddings", "prototypes", "targets"):
+            assert torch.equal(ours[name], found[0][name])
+
+
+def test_without_gathering_each_process_mines_in_its_own_batch(tmp_path: Path) -> None:
+    expected = train(10, gather=True, world_size=1)
+    ours, theirs = processes(tmp_path, 2, batch_size=5, gather=False)
+    assert float(ours["0 loss_hsd"]) != float(theirs["0 loss_hsd"])
+    assert float(ours["0 loss_hsd"]) != float(expected["0 loss_hsd"])
+    # DSA has no pairs: its mean over the processes is that of the whole batch.
+    mean = (ours["0 loss_dsa"] + theirs["0 loss_dsa"]) / 2
+    assert abs(float(mean - expected["0 loss_dsa"])) < 1e-9
+    for name in ours:
+        if "after" in name or name == "labels":
+            assert torch.equal(ours[name], theirs[name]), name
+
+
+DIGITS = (
+    "trainer.max_epochs=2",
+    "data.limit=301",
+    "loader.batch_size=30",
+    "trainer.devices=2",
+    "trainer.strategy=ddp",
+    "trainer.progress_bar=false",
+    "clustering.pixel_baseline=false",
+    "trainer.sync_batchnorm=true",
+    "trainer.gather_distributed=true",
+)
+
+
+@pytest.mark.parametrize("launcher", ["lightning", "torchrun"])
+def test_a_recipe_with_two_processes(launcher: str, tmp_path: Path) -> None:
+    recipe = str(ROOT / "recipes" / "digits.py")
+    if launcher == "torchrun":
+        done = torchrun(2, recipe, *DIGITS, cwd=tmp_path)
+    else:
+        done = subprocess.run(
+            [sys.executable, recipe, *DIGITS],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("on 2 x cpu") == 1
+    assert "HaDis" in done.stdout.splitlines()[-1]
+    (folder,) = (tmp_path / "runs" / "digits").iterdir()
+    results = json.loads((folder / "results.json").read_text())
+    assert results["scores"]["acc"] > 0.3
+    lines = (folder / "assignments.csv").read_text().splitlines()
+    assert len(lines) == 302 and len(set(lines)) == 302
+    losses = (folder / "metrics.csv").read_text()
+    assert "train/loss_hsd" in losses
+
+
+def test_synchronized_batchnorm_in_one_process_is_batchnorm() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3, momentum=None))
+    made = synchronize_batchnorm(nn.Sequential(plain[0], nn.BatchNorm2d(3)))
+    assert isinstance(made, nn.Sequential)
+    made[1].momentum = None
+    assert isinstance(made[1], SynchronizedBatchNorm)
+    assert made.state_dict().keys() == plain.state_dict().keys()
+    x = torch.randn(4, 2, 5, 5)
+    for training in (True, False):
+        assert torch.equal(made.train(training)(x), plain.train(training)(x))
+    assert torch.equal(made[1].running_var, plain[1].running_var)
+    with pytest.raises(ValueError, match=r"input must be \(n, c, ...\), got \(3,\)"):
+        made[1](torch.zeros(3))

@@ -60,7 +60,10 @@ class BatchedTestTransform:
             )
         size = self.input_size
         if tuple(images.shape[2:]) != (size, size):
-            images = F.center_crop(F.resize(images, [size], antialias=True), [size])
+            # PyTorch 2.14 fails at single pixels of three channels: one at a time.
+            planes = images.flatten(0, 1).unsqueeze(1) if size == 1 else images
+            planes = F.center_crop(F.resize(planes, [size], antialias=True), [size])
+            images = planes.reshape(*shape[:2], size, size)
         x = images.float().div_(255)
         if self.normalize is None:
             return x

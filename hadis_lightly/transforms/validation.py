@@ -24,6 +24,8 @@ def check_size(name: str, value: int) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+    if value >= 2**31:
+        raise ValueError(f"{name} must be below 2**31, got {value!r}")
 
 
 def check_between(lower: float, upper: float, **values: float) -> None:

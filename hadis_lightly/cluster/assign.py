@@ -40,17 +40,25 @@ def half_squared_norms(centers: Tensor, *, metric: str) -> Tensor:
     return torch.full_like(half, 0.5) if metric == "cosine" else half
 
 
-def own_distance(rows: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
-    """Squared distance ``(n,)`` of each row from the centre it belongs to."""
+def own_distance(
+    rows: Tensor, centers: Tensor, labels: Tensor, *, scale: float = 1.0
+) -> Tensor:
+    """Squared distance ``(n,)`` of each row from the centre it belongs to.
+
+    Differences are multiplied by ``scale`` before they are squared.
+    """
     parts = chunks(len(rows), rows.shape[1], None)
+    apart = (rows[part] - centers[labels[part]] for part in parts)
     return torch.cat(
-        [(rows[part] - centers[labels[part]]).square().sum(1) for part in parts]
+        [(some if scale == 1 else some * scale).square().sum(1) for some in apart]
     )
 
 
-def total_distance(rows: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
+def total_distance(
+    rows: Tensor, centers: Tensor, labels: Tensor, *, scale: float = 1.0
+) -> Tensor:
     """Sum of :func:`own_distance`, a scalar of the widest dtype."""
-    distance = own_distance(rows, centers, labels)
+    distance = own_distance(rows, centers, labels, scale=scale)
     return distance.sum(dtype=accurate_dtype(rows.device))
 
 

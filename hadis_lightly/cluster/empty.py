@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hadis_lightly.cluster.assign import cluster_sums, nearest_center, own_distance
+from hadis_lightly.cluster.assign import nearest_center, own_distance
 from hadis_lightly.cluster.prepare import Frame
 
 
@@ -14,53 +14,70 @@ def rounding_distance(lengths: Tensor) -> float:
     return float((4 * torch.finfo(lengths.dtype).eps * lengths.amax()).square())
 
 
-def fill_empty(
-    rows: Tensor,
-    centers: Tensor,
-    labels: Tensor,
-    sums: Tensor,
-    counts: Tensor,
-    *,
-    least: float = 0.0,
+def farthest_rows(
+    rows: Tensor, centers: Tensor, labels: Tensor, *, least: float = 0.0
 ) -> dict[int, int]:
-    """Give every empty cluster of one run the row farthest from all centres.
+    """For every empty cluster of one run, the row farthest from all centres.
 
-    The row leaves its old cluster, so the inertia cannot rise. Where no row is away
-    from its centre, the data have fewer distinct rows than there are clusters, and
-    the cluster stays empty. ``labels``, ``sums`` and ``counts`` are changed in place.
+    Where no row is away from its centre, the data have fewer distinct rows than there
+    are clusters, and the cluster has none.
 
     Args:
         rows: ``(n, d)``, prepared.
         centers: ``(k, d)``.
-        labels: ``(n,)``.
-        sums: Sums of the rows of each cluster, ``(k, d)``.
-        counts: Number of the rows of each cluster, ``(k,)``.
+        labels: ``(n,)``, of the nearest centre.
         least: Squared distance from its centre that a row must exceed.
 
     Returns:
-        The row that each filled cluster got.
+        The row for each cluster.
     """
+    counts = torch.bincount(labels, minlength=len(centers))
     distance = own_distance(rows, centers, labels)
-    filled: dict[int, int] = {}
+    found: dict[int, int] = {}
     for empty in (counts == 0).nonzero().flatten().tolist():
-        # The only row of a cluster must not leave it.
-        movable = torch.where(counts[labels] > 1, distance, -1.0)
-        farthest = int(movable.argmax())
-        if movable[farthest] <= least:
+        farthest = int(distance.argmax())
+        if distance[farthest] <= least:
             break
-        row, donor = rows[farthest], labels[farthest].clone()
-        sums[donor] -= row
-        counts[donor] -= 1
-        sums[empty] = row
-        counts[empty] = 1
-        labels[farthest] = empty
-        distance = torch.minimum(
-            distance,
-            torch.cdist(
-                rows, row.unsqueeze(0), compute_mode="donot_use_mm_for_euclid_dist"
-            ).square()[:, 0],
+        found[empty] = farthest
+        apart = torch.cdist(
+            rows,
+            rows[farthest].unsqueeze(0),
+            compute_mode="donot_use_mm_for_euclid_dist",
         )
-        filled[empty] = farthest
+        distance = torch.minimum(distance, apart.square()[:, 0])
+    return found
+
+
+def fill_empty(
+    rows: Tensor,
+    centers: Tensor,
+    labels: Tensor,
+    *,
+    metric: str,
+    least: float,
+    chunk_size: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Centres, labels and leads when empty clusters have taken rows far from all.
+
+    Centres that had no rows move to :func:`farthest_rows`, and each row goes to the
+    nearest centre: the inertia falls. The arguments are those of
+    :func:`farthest_rows` and :func:`nearest_center`.
+
+    Returns:
+        Centres ``(k, d)``, labels ``(n,)`` and leads ``(n,)``, or None if there is no
+        cluster to fill, or no row to fill it.
+    """
+    filled = None
+    for _ in range(len(centers)):
+        found = farthest_rows(rows, centers, labels, least=least)
+        if not found:
+            break
+        centers = centers.clone()
+        centers[list(found)] = rows[list(found.values())]
+        labels, lead = nearest_center(
+            rows, centers, metric=metric, chunk_size=chunk_size
+        )
+        filled = centers, labels, lead
     return filled
 
 
@@ -72,7 +89,7 @@ def settle(
     frame: Frame,
     metric: str,
     chunk_size: int | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Final centres and labels; no cluster is empty if the rows allow it.
 
     Args:
@@ -84,8 +101,8 @@ def settle(
         chunk_size: Rows looked at together; None chooses.
 
     Returns:
-        Centres ``(k, d)`` as the caller sees them, the same centres as k-means sees
-        them again (both rounded), and the label ``(n,)`` of the nearest one.
+        Centres ``(k, d)`` as the caller sees them, and the label ``(n,)`` of the
+        nearest one as ``predict`` finds it, both rounded.
     """
     k = len(centers)
     outside = frame.outside(centers)
@@ -101,19 +118,18 @@ def settle(
 
     labels = assign()
     if bool(torch.bincount(labels, minlength=k).all()):
-        return outside, seen, labels
+        return outside, labels
     # A centre that is one of the rows but for rounding shall be that row: rows that
     # are equal to it are then at distance 0, and only different ones can move.
     place(_rows_meant(rows, seen, labels, noise=frame.noise(rows)))
     labels = assign()
     for _ in range(k):
-        sums, counts = cluster_sums(rows, labels, k, chunk_size=chunk_size)
-        filled = fill_empty(rows, seen, labels.clone(), sums, counts)
-        if not filled:
+        found = farthest_rows(rows, seen, labels)
+        if not found:
             break
-        place(filled)
+        place(found)
         labels = assign()
-    return outside, seen, labels
+    return outside, labels
 
 
 def _rows_meant(

@@ -140,7 +140,7 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             frame = Frame.of(data, metric=self.metric).same(processes.from_first)
             rows = frame.prepare(data, name="X")
             centers, n_iter = self._search(rows, frame, processes)
-            centers, seen, labels = settle(
+            centers, labels = settle(
                 data,
                 rows,
                 centers,
@@ -148,7 +148,9 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 metric=self.metric,
                 chunk_size=self.chunk_size,
             )
-            inertia = total_distance(rows, seen, labels)
+            # Of the caller's rows and centres: centred ones are rounded once more.
+            originals = data if self.metric == "euclidean" else rows
+            inertia = total_distance(originals, centers, labels, scale=frame.scale)
         self._frame, self.n_features_in_ = frame, data.shape[1]
         self.cluster_centers_ = processes.from_first(centers)
         self.labels_ = processes.from_first(labels)

@@ -14,6 +14,7 @@ from hadis_lightly.cluster.assign import (
     chunks,
     cluster_sums,
     half_squared_norms,
+    nearest_center,
     to_centers,
     total_distance,
 )
@@ -146,11 +147,14 @@ def _means(
 ) -> Tensor:
     """New centres ``(r, k, d)``; an empty cluster gets a row of its own."""
     sums, counts = totals.sums, totals.counts
-    k = centers.shape[1]
+    previous = centers
     for run in (counts == 0).any(1).nonzero().flatten().tolist():
-        labels = best_two(rows, centers[run], metric=metric)[0]
-        # Not the totals: another product may break ties in another way.
-        own_sums, own_counts = cluster_sums(rows, labels, k)
-        fill_empty(rows, centers[run], labels, own_sums, own_counts, least=least)
-        sums[run], counts[run] = own_sums.to(sums), own_counts.to(counts)
-    return to_centers(sums, counts, centers, metric=metric)
+        # Labels from another product than the totals, which may break ties otherwise.
+        labels, _ = nearest_center(rows, centers[run], metric=metric)
+        filled = fill_empty(rows, centers[run], labels, metric=metric, least=least)
+        if filled is not None:
+            previous = previous.clone()
+            previous[run], labels, _ = filled
+        sums_of_run, counts_of_run = cluster_sums(rows, labels, centers.shape[1])
+        sums[run], counts[run] = sums_of_run.to(sums), counts_of_run.to(counts)
+    return to_centers(sums, counts, previous, metric=metric)

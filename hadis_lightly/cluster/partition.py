@@ -32,9 +32,6 @@ from hadis_lightly.cluster.scores import match_clusters
 from hadis_lightly.cluster.whitening import Whitening
 from hadis_lightly.precision import full_precision
 
-# Temperatures below this are this: the quotient stays a number.
-TINY = 1e-30
-
 
 @dataclass(frozen=True)
 class Partition:
@@ -93,7 +90,8 @@ class Partition:
         cosines = rows @ self.prototypes.to(rows).T
         # At once, a low temperature would overflow.
         cosines = cosines - cosines.amax(dim=1, keepdim=True)
-        shares = F.softmax(cosines / max(temperature, TINY), dim=1)
+        # Not below 1e-30: the quotient stays a number.
+        shares = F.softmax(cosines / max(temperature, 1e-30), dim=1)
         return shares.gather(1, self._nearest(rows).unsqueeze(1)).squeeze(1)
 
     def _normalized(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:

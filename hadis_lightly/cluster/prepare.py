@@ -52,7 +52,8 @@ def as_rows(values: Any, *, name: str = "X") -> Tensor:
         raise ValueError(
             f"{name} must have shape (n, d) with n, d >= 1, got {tuple(data.shape)}"
         )
-    return data if data.dtype == torch.float64 else data.float()
+    # Sums of strided columns round otherwise: equal rows shall have equal results.
+    return (data if data.dtype == torch.float64 else data.float()).contiguous()
 
 
 def check_columns(data: Tensor, n_columns: int, *, name: str) -> None:

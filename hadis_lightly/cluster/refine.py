@@ -45,15 +45,24 @@ def refine(
     least = rounding_distance(lengths)
     slack = 32 * torch.finfo(rows.dtype).eps
     for iteration in range(1, max_iter + 1):
-        refilled = bool((counts == 0).any()) and bool(
-            fill_empty(rows, centers, labels, sums, counts, least=least)
-        )
+        if bool((counts == 0).any()):
+            filled = fill_empty(
+                rows,
+                centers,
+                labels,
+                metric=metric,
+                least=least,
+                chunk_size=chunk_size,
+            )
+            if filled is not None:
+                centers, labels, lead = filled
+                sums, counts = cluster_sums(rows, labels, k, chunk_size=chunk_size)
         updated = to_centers(sums, counts, centers, metric=metric)
         step = updated - centers
         if iteration == max_iter or float(step.square().sum()) <= tol:
             break
-        if refilled:
-            lead.zero_()
+        if _is_rounding(step, centers):
+            break
         lead -= _largest_loss(centers, updated, lengths, labels, metric=metric)
         centers = updated
         # The scores themselves are rounded to about this much.
@@ -62,7 +71,7 @@ def refine(
         moved = _reassign(
             rows, centers, doubtful, labels, lead, sums, counts, metric=metric
         )
-        if not moved and not refilled:
+        if not moved:
             break
     return updated, iteration
 
@@ -95,6 +104,16 @@ def _reassign(
         sums += sign * gain[0]
         counts += sign * gain[1]
     return len(at) > 0
+
+
+def _is_rounding(step: Tensor, centers: Tensor) -> bool:
+    """Whether no centre has moved by more than rounding may move it.
+
+    Centres of nearly equal rows would go round in a circle.
+    """
+    eps = 8 * torch.finfo(centers.dtype).eps
+    length = torch.linalg.vector_norm(centers, dim=1)
+    return bool((torch.linalg.vector_norm(step, dim=1) <= eps * length).all())
 
 
 def _largest_loss(

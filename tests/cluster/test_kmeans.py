@@ -10,8 +10,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import Tensor
 
 from hadis_lightly.cluster import KMeans
-from hadis_lightly.cluster.assign import cluster_sums
-from hadis_lightly.cluster.empty import fill_empty
+from hadis_lightly.cluster.empty import farthest_rows, fill_empty
 from hadis_lightly.cluster.lloyd import lloyd
 from hadis_lightly.cluster.refine import refine
 
@@ -206,15 +205,47 @@ def test_starts_that_coincide_leave_no_cluster_empty(
     assert torch.bincount(kmeans.labels_, minlength=n_clusters).min() >= 1
 
 
-def test_fill_empty_takes_the_farthest_row_once() -> None:
+def test_starts_that_coincide_end_better_than_sklearn_ends() -> None:
+    """Each has a rule of its own for empty clusters; not every case is better."""
+    ratios = []
+    for seed in range(40):
+        X = mixture(150, 3, 8, seed=seed).double()
+        starts = X[[0, 0, 0, 1, 2, 3, 4, 5]]
+        ours = KMeans(8, metric="euclidean", init=starts, tol=0).fit(X)
+        theirs = SklearnKMeans(8, init=starts.numpy(), n_init=1, tol=0).fit(X.numpy())
+        ratios.append(ours.inertia_ / theirs.inertia_)
+    assert np.mean(np.log(ratios)) < 0
+
+
+def test_restarts_of_tight_clusters_are_told_apart() -> None:
+    # Of the squares, the inertia is 1e-10: what a float32 sum of scores cannot tell.
+    X = torch.eye(8).repeat(40, 1) + 1e-5 * mixture(320, 8, 40)
+    kmeans = KMeans(16, metric="euclidean", n_init=8, random_state=0).fit(X)
+    single = [
+        KMeans(16, metric="euclidean", n_init=1, random_state=seed).fit(X).inertia_
+        for seed in range(8)
+    ]
+    assert kmeans.inertia_ <= np.median(single)
+
+
+def test_nearly_equal_rows_end_soon() -> None:
+    # Spread 1e-6: float32 scores of unit rows are rounding alone.
+    X = 1 + 1e-6 * mixture(300, 8, 4)
+    kmeans = KMeans(4, random_state=0).fit(X)
+    assert kmeans.n_iter_ < 100
+    assert torch.equal(kmeans.predict(X), kmeans.labels_)
+    assert torch.bincount(kmeans.labels_, minlength=4).min() >= 1
+
+
+def test_empty_clusters_take_the_farthest_rows_and_what_is_near() -> None:
     rows = torch.tensor([[0.0], [1.0], [9.0], [9.0], [-5.0]])
-    labels = torch.zeros(5, dtype=torch.long)
-    sums, counts = cluster_sums(rows, labels, 3)
-    filled = fill_empty(rows, torch.zeros(3, 1), labels, sums, counts)
-    assert filled == {1: 2, 2: 4}
-    assert labels.tolist() == [0, 0, 1, 0, 2]
-    assert sums.flatten().tolist() == [10.0, 9.0, -5.0]
-    assert counts.tolist() == [3.0, 1.0, 1.0]
+    centers, labels = torch.zeros(3, 1), torch.zeros(5, dtype=torch.long)
+    assert farthest_rows(rows, centers, labels) == {1: 2, 2: 4}
+    filled = fill_empty(rows, centers, labels, metric="euclidean", least=0.0)
+    assert filled is not None
+    assert filled[0].flatten().tolist() == [0.0, 9.0, -5.0]
+    assert filled[1].tolist() == [0, 0, 1, 1, 2]
+    assert fill_empty(rows, *filled[:2], metric="euclidean", least=0.0) is None
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -360,6 +391,22 @@ X_GOOD = torch.eye(6)
         ({"max_iter": 0}, ValueError, "max_iter must be >= 1, got 0"),
         ({"tol": -1}, ValueError, "tol must be >= 0, got -1"),
         ({"tol": float("nan")}, ValueError, "tol must be .*got nan"),
+        ({"tol": "a"}, TypeError, "tol must be a number, got 'a'"),
+        ({"tol": True}, TypeError, "tol must be a number, got True"),
+        ({"tol": 10**400}, ValueError, "tol must be .*got 1000"),
+        ({"tol": float("inf")}, ValueError, "tol must be .*got inf"),
+        ({"max_iter": 3.0}, TypeError, r"max_iter must be an int, got 3\.0"),
+        ({"n_init": None}, TypeError, "n_init must be an int, got None"),
+        ({"metric": None}, ValueError, "metric must be one of .*got None"),
+        ({"metric": np.ones(2)}, ValueError, "metric must be one of .*got array"),
+        ({"init": None}, TypeError, "init must hold numbers, got a NoneType"),
+        ({"init": [[1], [1, 2]]}, ValueError, "init must be .*rows do not fit"),
+        ({"init": 1e18 * X_GOOD[:2], "metric": "euclidean"}, ValueError, "init .*1e"),
+        ({"subsample": np.ones(2)}, TypeError, "subsample must be an int, got array"),
+        ({"chunk_size": 2.5}, TypeError, r"chunk_size must be an int, got 2\.5"),
+        ({"distributed": "no"}, TypeError, "distributed must be a bool, got 'no'"),
+        ({"random_state": 2**64}, ValueError, r"random_state must be < 2\*\*64"),
+        ({"random_state": True}, TypeError, "random_state must be .*got True"),
         ({"random_state": "a"}, TypeError, "random_state must be .*got 'a'"),
         ({"subsample": 1}, ValueError, "subsample must be >= 2, got 1"),
         ({"subsample": "all"}, TypeError, "subsample must be an int, got 'all'"),
@@ -391,6 +438,9 @@ def with_value(value: float) -> Tensor:
         (0 * X_GOOD, ValueError, "X has 6 rows of zero length.*row 0"),
         (np.array([["a"]]), TypeError, "X must hold numbers"),
         (X_GOOD.to(torch.complex64), TypeError, "X must be real"),
+        (X_GOOD.to_sparse(), TypeError, r"X must be dense, got layout torch\.sparse"),
+        (None, TypeError, "X must hold numbers, got a NoneType"),
+        ([[1.0], [1.0, 2.0]], ValueError, "X must be .*rows do not fit each other"),
     ],
 )
 def test_bad_data_are_named(X: object, error: type[Exception], message: str) -> None:

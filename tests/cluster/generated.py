@@ -1,0 +1,117 @@
+"""Rows of all kinds, and fits of them, for generated tests."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from hadis_lightly.cluster import KMeans
+
+METRICS = st.sampled_from(["cosine", "euclidean"])
+DTYPES = st.sampled_from([torch.float32, torch.float64])
+SEEDS = st.integers(0, 2**32 - 1)
+# What data may look like; all of it must end well.
+KINDS = (
+    "normal",
+    "clusters",
+    "lattice",
+    "few different rows",
+    "constant columns",
+    "last bits",
+    "far from the origin",
+    "tiny",
+    "denormal",
+    "huge",
+    "one row far away",
+)
+
+
+def normal(n: int, d: int, dtype: torch.dtype, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def made(kind: str, n: int, d: int, dtype: torch.dtype, seed: int) -> Tensor:
+    X = normal(n, d, dtype, seed)
+    small, finest = torch.finfo(dtype).tiny, torch.finfo(dtype).smallest_normal
+    if kind == "clusters":
+        return X + 6 * normal(5, d, dtype, seed + 1)[torch.arange(n) % 5]
+    if kind == "lattice":
+        return X.round()
+    if kind == "few different rows":
+        return X[torch.arange(n) % min(n, 3)]
+    if kind == "constant columns":
+        X[:, ::2] = 0.1
+        return X
+    if kind == "last bits":
+        third = torch.full_like(X, 1 / 3)
+        return torch.where(X > 0, third, third.nextafter(torch.ones_like(X)))
+    if kind == "far from the origin":
+        return X + 1000
+    if kind == "tiny":
+        return X * small**0.8
+    if kind == "denormal":
+        return X * finest * 2**-8
+    if kind == "huge":
+        return X * (torch.finfo(dtype).max ** 0.5 * 2**-10)
+    if kind == "one row far away":
+        X[0] *= 1000
+    return X
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Tensor, int]:
+    """Rows ``(n, d)`` and a number of clusters, up to all rows."""
+    n, d = draw(st.integers(1, 40)), draw(st.integers(1, 6))
+    kind, dtype = draw(st.sampled_from(KINDS)), draw(DTYPES)
+    k = draw(st.one_of(st.integers(1, min(n, 6)), st.just(n)))
+    return made(kind, n, d, dtype, draw(SEEDS)), k
+
+
+def fitted(X: Any, k: int, **settings: Any) -> KMeans:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return KMeans(k, **{"random_state": 0, "n_init": 2, **settings}).fit(X)
+
+
+def unit(X: Tensor) -> Tensor:
+    return F.normalize(X / X.abs().amax(1, keepdim=True), dim=1)
+
+
+def has_directions(X: Tensor) -> bool:
+    return bool((X != 0).any(1).all())
+
+
+def check_result(kmeans: KMeans, X: Tensor, k: int, metric: str) -> None:
+    """Labels, centres and inertia fit each other and the rows, in float64."""
+    labels, centers = kmeans.labels_, kmeans.cluster_centers_
+    assert labels.dtype == torch.int64 and labels.shape == (len(X),)
+    assert int(labels.min()) >= 0 and int(labels.max()) < k
+    assert centers.shape == (k, X.shape[1]) and bool(centers.isfinite().all())
+    assert math.isfinite(kmeans.inertia_) and kmeans.inertia_ >= 0
+    eps = torch.finfo(centers.dtype).eps
+    factor = 1.0 if metric == "cosine" else 1 / (float(X.abs().max()) or 1.0)
+    rows = unit(X.double()) if metric == "cosine" else (X / X.abs().max()).double()
+    if metric == "euclidean" and not bool(rows.isfinite().all()):
+        rows, factor = X.double(), 1.0  # all zero
+    # In two steps: the factor of a denormal value overflows.
+    own = centers.double() / (1 if factor == 1 else float(X.abs().max()))
+    apart = torch.cdist(rows, own, compute_mode="donot_use_mm_for_euclid_dist")
+    mine = apart.gather(1, labels.unsqueeze(1))[:, 0]
+    # Denormal values have few digits, and a centre is one of them.
+    grain = 64 * eps
+    if metric == "euclidean":
+        grain += 8 * torch.finfo(centers.dtype).smallest_normal * eps * factor
+    assert bool((mine <= apart.amin(1) + grain).all())
+    squares = float(mine.square().sum())
+    found = kmeans.inertia_ if factor == 1 else kmeans.inertia_ * factor * factor
+    if factor == 1 or 1e-140 < factor < 1e140:
+        assert found == pytest.approx(squares, rel=1e-5, abs=len(X) * grain**2)

@@ -54,6 +54,7 @@ def build_source(settings: Settings) -> ImageSource:
         num_channels=data.num_channels,
         limit=data.limit,
         seed=settings.seed,
+        on_error=data.on_error,
     )
     for name in ("mean", "std"):
         given = len(getattr(settings.views, name))

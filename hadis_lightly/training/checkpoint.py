@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -74,18 +75,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: If it cannot be read, is no checkpoint of this package, or was
             made by a later version.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint {str(path)!r}.") from None
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
-            raise CheckpointError(
-                f"checkpoint {str(path)!r} holds more than tensors and plain data. It "
-                "was not loaded, since that can run anybody's code."
-            ) from None
+    if not Path(path).exists():
+        raise CheckpointError(f"there is no checkpoint {str(path)!r}.")
+    # torch.save writes an archive; one that is cut off is none any more.
+    if not zipfile.is_zipfile(path):
         raise CheckpointError(
             f"checkpoint {str(path)!r} cannot be read: it is damaged, or no checkpoint."
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"checkpoint {str(path)!r} holds more than tensors and plain data. It was "
+            "not loaded, since that can run anybody's code."
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -141,10 +143,13 @@ def stamp(settings: Mapping[str, Any], source: ImageSource) -> dict[str, Any]:
 def check_fits(
     checkpoint: Mapping[str, Any],
     path: str | Path,
-    model: nn.Module,
+    settings: Settings,
     source: ImageSource,
+    model: nn.Module,
 ) -> None:
-    """Checks that a checkpoint is of these images and these networks.
+    """Checks that a checkpoint is of this run: these images, networks and settings.
+
+    Settings may differ in what makes the same run faster or slower.
 
     Raises:
         CheckpointError: Says what does not fit.
@@ -157,6 +162,8 @@ def check_fits(
         )
     theirs = {name: tuple(v.shape) for name, v in checkpoint["state_dict"].items()}
     ours = {f"model.{k}": tuple(v.shape) for k, v in model.state_dict().items()}
+    changes = different_settings(made["settings"], settings)
+    problems += changes
     for name in ours:
         if name not in theirs:
             problems.append(f"it has no {name}")
@@ -164,15 +171,10 @@ def check_fits(
             problems.append(f"its {name} is {theirs[name]}, here {ours[name]}")
     problems += [f"its {name} is not in this model" for name in theirs.keys() - ours]
     if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
         raise CheckpointError(
-            f"checkpoint {str(path)!r} does not fit: {'; '.join(problems[:3])}{more}."
+            f"checkpoint {str(path)!r} does not fit: {'; '.join(problems[:5])}{more}."
         )
-
-
-def changes_since(checkpoint: Mapping[str, Any], settings: Settings) -> list[str]:
-    """Settings that would make a resumed run another one, as ``name: old -> new``."""
-    return different_settings(checkpoint[KEY]["settings"], settings)
 
 
 def backbone_state_dict(

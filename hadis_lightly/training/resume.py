@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from hadis_lightly.data import ImageSource
-from hadis_lightly.training.checkpoint import (
-    KEY,
-    changes_since,
-    check_fits,
-    read_checkpoint,
-)
+from hadis_lightly.training.checkpoint import KEY, check_fits, read_checkpoint
 from hadis_lightly.training.config import Settings
 from hadis_lightly.training.engine import Feed
 from hadis_lightly.training.hadis import HaDis
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 from hadis_lightly.training.run_folder import RunFolder
+from hadis_lightly.training.setting_changes import different_settings
 
 
 def resume(
@@ -48,7 +44,7 @@ def resume(
     if path is None:
         return ""
     checkpoint = read_checkpoint(path)
-    check_fits(checkpoint, path, module.model, source)
+    check_fits(checkpoint, path, settings, source, module.model)
     made: dict[str, Any] = checkpoint[KEY]
     epoch, batches = made["epoch"], made["batches_done"]
     sampler: Any = feed.train_loader.sampler  # type: ignore[attr-defined]
@@ -61,7 +57,7 @@ def resume(
     prototypes.embeds_at_start = is_complete
     within = f", batch {batches}" if batches else ""
     said = f"resumed from {path}, epoch {epoch}{within}"
-    changes = changes_since(checkpoint, settings)
+    changes = different_settings(made["settings"], settings, exactly=True)
     if changes:
-        said += f"\nNOTE: its settings were others: {'; '.join(changes)}"
+        said += f" (not to the last bit: {'; '.join(changes)})"
     return said

@@ -40,7 +40,32 @@ class RunFolder:
             self.lock.close()
 
 
-def choose_folder(settings: Settings) -> RunFolder:
+def checkpoint_asked_for(settings: Settings) -> Path | None:
+    """The checkpoint that ``trainer.resume`` names; None if it names none.
+
+    Raises:
+        CheckpointError: If there is none where it says.
+    """
+    resume = settings.trainer.resume
+    if resume is None or resume == "auto":
+        return None
+    path = Path(resume)
+    if path.is_dir():
+        found = newest_checkpoint(path)
+        if found is None:
+            raise CheckpointError(
+                f"trainer.resume is {resume!r}, but there is no whole checkpoint in it."
+            )
+        return found
+    if not path.is_file():
+        raise CheckpointError(
+            "trainer.resume must be auto, a checkpoint or the folder of a run, but "
+            f"there is no {resume!r}."
+        )
+    return path
+
+
+def choose_folder(settings: Settings, checkpoint: Path | None = None) -> RunFolder:
     """Makes the folder of a new run, or finds that of one to go on with.
 
     What an earlier run left is never overwritten: a number is added to the name. Only
@@ -48,10 +73,10 @@ def choose_folder(settings: Settings) -> RunFolder:
 
     Args:
         settings: All settings; ``output_dir`` and ``trainer.resume`` decide.
+        checkpoint: What a new run goes on from.
 
     Raises:
         SettingsError: If the folder cannot be made.
-        CheckpointError: If there is no checkpoint where ``trainer.resume`` says.
     """
     if settings.output_dir is None:
         now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -59,16 +84,12 @@ def choose_folder(settings: Settings) -> RunFolder:
     wanted = Path(os.path.relpath(settings.output_dir))
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return _as_told(wanted)
-    resume = settings.trainer.resume
-    checkpoint = None
-    if resume == "auto":
+    if settings.trainer.resume == "auto":
         others = wanted.parent.glob(f"{_escaped(wanted.name)}-*")
         found = interrupted_run(settings, [wanted, *others])
         if found is not None:
             settings.output_dir = str(found.path)
             return found
-    elif resume is not None:
-        checkpoint = _checkpoint_at(Path(resume))
     return _new_folder(settings, wanted, checkpoint)
 
 
@@ -92,7 +113,7 @@ def interrupted_run(settings: Settings, folders: Iterable[Path]) -> RunFolder | 
         with suppress(Exception):  # a folder of something else
             before = OmegaConf.load(folder / "settings.yaml")
             content: Any = OmegaConf.to_container(before)
-            if different_settings(content, settings):
+            if different_settings(content, settings, exactly=True):
                 continue
             lock = _locked(folder)
             if lock is not None:
@@ -143,22 +164,6 @@ def _as_told(wanted: Path) -> RunFolder:
         return RunFolder(wanted)
     path, checkpoint = json.loads(os.environ[_VARIABLE])
     return RunFolder(Path(path), Path(checkpoint) if checkpoint else None)
-
-
-def _checkpoint_at(path: Path) -> Path:
-    if not path.is_dir():
-        if not path.is_file():
-            raise CheckpointError(
-                "trainer.resume must be auto, a checkpoint or the folder of a run, "
-                f"but there is no {str(path)!r}."
-            )
-        return path
-    found = newest_checkpoint(path)
-    if found is None:
-        raise CheckpointError(
-            f"trainer.resume is {str(path)!r}, but there is no whole checkpoint in it."
-        )
-    return found
 
 
 def _new_folder(settings: Settings, wanted: Path, checkpoint: Path | None) -> RunFolder:

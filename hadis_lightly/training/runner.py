@@ -31,7 +31,7 @@ from hadis_lightly.training.build import (
     build_trainer,
     check_batches,
 )
-from hadis_lightly.training.checkpoint import stamp
+from hadis_lightly.training.checkpoint import check_fits, read_checkpoint, stamp
 from hadis_lightly.training.config import Settings, check_settings
 from hadis_lightly.training.cores import cores_left_by_workers
 from hadis_lightly.training.engine import build_feed
@@ -47,6 +47,7 @@ from hadis_lightly.training.resume import resume
 from hadis_lightly.training.run_checkpoint import RunCheckpoint
 from hadis_lightly.training.run_folder import (
     RunFolder,
+    checkpoint_asked_for,
     choose_folder,
     told_to_others,
 )
@@ -88,7 +89,10 @@ def run(settings: Settings) -> RunResult:
     # Before there is a folder: networks that cannot be built leave nothing behind.
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     model = build_model(settings, source)
-    folder = choose_folder(settings)
+    checkpoint = checkpoint_asked_for(settings)
+    if checkpoint is not None:
+        check_fits(read_checkpoint(checkpoint), checkpoint, settings, source, model)
+    folder = choose_folder(settings, checkpoint)
     try:
         _tell_what_is_left_out(source, folder)
         with _quiet_lightning():

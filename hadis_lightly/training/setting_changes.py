@@ -19,23 +19,39 @@ _WITHOUT_EFFECT = {
     "trainer.log_every_n_steps",
     "trainer.progress_bar",
 }
+# Settings that change the last bits at most.
+_WITH_THE_MACHINE = {
+    "data.path",
+    "data.engine",
+    "data.max_resident_gib",
+    "optimizer.fused",
+    "trainer.accelerator",
+    "trainer.precision",
+    "trainer.channels_last",
+    "trainer.compile",
+    "trainer.deterministic",
+}
 
 
-def different_settings(before: Mapping[str, Any], settings: Settings) -> list[str]:
+def different_settings(
+    before: Mapping[str, Any], settings: Settings, exactly: bool = False
+) -> list[str]:
     """What two runs differ in that matters for their results.
 
     Args:
         before: Settings of the one, as plain data.
         settings: Settings of the other.
+        exactly: Whether what depends on the machine counts as well.
 
     Returns:
         ``name: value before -> value now``, for each.
     """
+    ignored = _WITHOUT_EFFECT if exactly else _WITHOUT_EFFECT | _WITH_THE_MACHINE
     theirs, ours = _flat(before), _flat(asdict(settings))
     return [
         f"{name}: {theirs.get(name)} -> {ours.get(name)}"
         for name in sorted(theirs.keys() | ours.keys())
-        if name not in _WITHOUT_EFFECT and theirs.get(name) != ours.get(name)
+        if theirs.get(name) != ours.get(name) and name not in ignored
     ]
 
 

@@ -1,7 +1,8 @@
 """Three steps of HaDis in float64, as one of N processes that torchrun has started.
 
-``torchrun --nproc-per-node N -m tests.training.distributed_steps FOLDER BATCH_SIZE GATHER``
-writes what each process saw to ``FOLDER/RANK.pt``.
+``torchrun --nproc-per-node N -m tests.training.distributed_steps`` with a folder, the
+size of batches and whether to gather writes what each process saw to
+``FOLDER/RANK.pt``.
 """
 
 from __future__ import annotations

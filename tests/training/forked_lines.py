@@ -1,7 +1,7 @@
 """Command lines as real processes, without importing everything for each of them.
 
-``python -m tests.training.forked_lines`` reads command lines as JSON; each runs a recipe
-in a fork of its own, as the interpreter would. What is answered is how it ended.
+``python -m tests.training.forked_lines`` reads command lines as JSON; each runs a
+recipe in a fork of its own, as the interpreter would. What is answered is how it ended.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -77,6 +76,7 @@ def _choices() -> Iterator[WrongLine]:
 
 
 def _misspelt(names: list[str], rng: random.Random) -> Iterator[WrongLine]:
+    sections = {name.partition(".")[0] for name in names if "." in name}
     for name in names:
         at = rng.randrange(name.rfind(".") + 1, len(name))
         for wrong in (
@@ -87,7 +87,10 @@ def _misspelt(names: list[str], rng: random.Random) -> Iterator[WrongLine]:
             name.upper(),
         ):
             if wrong not in names and not wrong.endswith("."):
-                yield WrongLine("misspelt", (f"{wrong}=1",), wrong)
+                # Of a.b.c no more is named than is wrong.
+                parts = wrong.split(".")[:2]
+                word = ".".join(parts) if parts[0] in sections else parts[0]
+                yield WrongLine("misspelt", (f"{wrong}=1",), word)
 
 
 def _unreadable(names: list[str], rng: random.Random) -> Iterator[WrongLine]:
@@ -109,7 +112,6 @@ def _unreadable(names: list[str], rng: random.Random) -> Iterator[WrongLine]:
 def _composition(names: list[str], rng: random.Random) -> Iterator[WrongLine]:
     for name in names:
         yield WrongLine("removed", (f"~{name}",), name)
-        yield WrongLine("added", (f"+{name}=1",), name.rpartition(".")[2])
         yield WrongLine("twice", (f"{name}=1", f"{name}=2"), name)
         yield WrongLine("interpolation", (f"{name}=${{nothing}}",), "nothing")
         yield WrongLine(
@@ -134,7 +136,8 @@ def _flags() -> Iterator[WrongLine]:
         "--info=nothing", "--config-dir=nowhere", "--config-name=nothing",
         "--config-path=nowhere", "--experimental-rerun=afile", "--package",
     ):  # fmt: skip
-        yield WrongLine("flag", (flag,), flag.partition("=")[0].lstrip("-"))
+        word = flag.rpartition("=")[2] if "config" in flag else flag.partition("=")[0]
+        yield WrongLine("flag", (flag,), word.lstrip("-"))
 
 
 def _sweeps(rng: random.Random) -> Iterator[WrongLine]:
@@ -252,8 +255,3 @@ def wrong_lines(count: int) -> list[WrongLine]:
             if lines and len(chosen) < count:
                 chosen.append(lines.pop())
     return chosen
-
-
-def is_near(wrong: str, names: list[str]) -> bool:
-    """Whether a misspelt name is near enough to be guessed."""
-    return bool(difflib.get_close_matches(wrong, names, n=1))

@@ -118,7 +118,7 @@ not_numbers = st.one_of(
 )
 not_positive = st.one_of(
     st.floats(max_value=0),
-    st.sampled_from([math.nan, math.inf]),
+    st.sampled_from([math.nan, math.inf, 0, 0.0]),
     st.integers(max_value=0),
 )
 negative = st.one_of(

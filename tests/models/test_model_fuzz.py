@@ -1,4 +1,4 @@
-"""Generated sizes and inputs of the models: right ones, and wrong ones by their names."""
+"""Generated sizes and inputs of the models: right ones, and wrong ones by name."""
 
 from __future__ import annotations
 
@@ -154,7 +154,8 @@ def test_model_predicts_from_the_diffused_projection(
     z, p = model.forward_student(x, diffuse=False)
     assert torch.equal(z, p)
     t = model.forward_teacher(x)
-    assert_close(t, z.detach()) and not t.requires_grad
+    assert_close(t, z.detach())
+    assert not t.requires_grad
     e = model.embed(x)
     assert e.shape == (n, d) and torch.isfinite(e).all()
     assert_close(e, t / t.norm(dim=1, keepdim=True).clamp(min=1e-12))
@@ -235,7 +236,8 @@ def test_wrong_widths(widths: Any) -> None:
         [
             (nn.Linear(3, 2), "shapes"), (nn.Linear(2, 2, bias=False), "shapes"),
             (nn.ReLU(), "shapes"), (nn.Linear(2, 2).double(), "dtypes"),
-            (nn.Linear(2, 2).half(), "dtypes"), (nn.Linear(2, 2, device="meta"), "devices"),
+            (nn.Linear(2, 2).half(), "dtypes"),
+            (nn.Linear(2, 2, device="meta"), "devices"),
         ]
     ),
     m=st.floats(0, 1),
@@ -259,6 +261,6 @@ def test_students_that_do_not_fit(other: tuple[nn.Module, str], m: float) -> Non
 )  # fmt: skip
 def test_wrong_images(x: tuple[Any, str], method: str) -> None:
     model = HaDisModel(nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 4))
-    with pytest.raises((TypeError, ValueError), match="^x must be") as caught:
+    with pytest.raises((TypeError, ValueError), match=r"^x must be") as caught:
         getattr(model, method)(x[0])
     assert x[1] in str(caught.value)

@@ -16,6 +16,18 @@ def is_number(value: object) -> bool:
         return False
 
 
+def check_bool(name: str, value: object) -> None:
+    """Raises unless ``value`` is True or False.
+
+    Example:
+        >>> check_bool("whiten", "no")
+        Traceback (most recent call last):
+        TypeError: whiten must be True or False, got 'no'.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+
+
 #: What PyTorch cannot count any more.
 _TOO_MANY = 2**63
 

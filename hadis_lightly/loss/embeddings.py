@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch import distributed as torch_dist
 
-from hadis_lightly.checks import check_number
+from hadis_lightly.checks import check_bool, check_number
 
 
 def check_embeddings(**embeddings: Tensor) -> None:
@@ -55,10 +55,7 @@ def check_temperature(name: str, temperature: float) -> float:
 
 def check_gather_distributed(gather_distributed: bool) -> bool:
     """Returns the flag if it is one and this PyTorch can gather, else raises."""
-    if not isinstance(gather_distributed, bool):
-        raise TypeError(
-            f"gather_distributed must be True or False, got {gather_distributed!r}."
-        )
+    check_bool("gather_distributed", gather_distributed)
     if gather_distributed and not torch_dist.is_available():
         raise ValueError(
             "gather_distributed is True, but torch.distributed is not available in "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -48,29 +48,68 @@ def embed_dataset(
         TypeError: If a batch is not ``(images, targets, keys)``.
         ValueError: If the loader is empty.
     """
-    embed: Callable[[Tensor], Tensor] = module.embed  # type: ignore[assignment]
+    embed: Callable[[Tensor], Tensor] = getattr(module, "embed", None)  # type: ignore[assignment]
+    if not callable(embed):
+        raise TypeError(f"module must have embed(x), got {type(module).__name__}.")
+    check_loader(dataloader)
     precision = trainer.precision_plugin.forward_context() if trainer else nullcontext()
     embeddings: list[Tensor] = []
     targets: list[Tensor] = []
     keys: list[Keys] = []
     with evaluating(module), precision:
         for batch in dataloader:
-            if not isinstance(batch, (tuple, list)) or len(batch) != 3:
-                raise TypeError(
-                    "dataloader must yield (images, targets, keys), got "
-                    f"{type(batch).__name__} of length {len(batch)}."
-                )
-            images, batch_targets, batch_keys = batch
+            images, batch_targets, batch_keys = _parts(batch)
             images = images.to(module.device, non_blocking=True)
             if trainer is not None:
                 images = trainer.precision_plugin.convert_input(images)
-            embeddings.append(F.normalize(embed(images).float(), dim=1))
-            targets.append(torch.as_tensor(batch_targets))
+            embedded = embed(images)
+            if embedded.ndim != 2 or len(embedded) != len(images):
+                raise ValueError(
+                    f"embed(x) must return ({len(images)}, d) for so many images, got "
+                    f"{tuple(embedded.shape)}."
+                )
+            embeddings.append(F.normalize(embedded.float(), dim=1))
+            targets.append(batch_targets)
             keys.append(batch_keys)
     if not embeddings:
         raise ValueError("dataloader is empty: there is nothing to embed.")
     mine = EmbeddedSet(torch.cat(embeddings), torch.cat(targets).cpu(), KeyIndex(keys))
     return gathered(mine) if lightly_dist.world_size() > 1 else mine
+
+
+def check_loader(dataloader: object) -> None:
+    """Raises unless batches can be taken from the loader, once and again."""
+    if not isinstance(dataloader, Iterable):
+        raise TypeError(f"dataloader must be iterable, got {dataloader!r}.")
+
+
+def _parts(batch: Any) -> tuple[Tensor, Tensor, Keys]:
+    """Images, targets and keys of a batch, as many of each."""
+    if not isinstance(batch, (tuple, list)) or len(batch) != 3:
+        length = f" of length {len(batch)}" if isinstance(batch, Sized) else ""
+        raise TypeError(
+            "dataloader must yield (images, targets, keys), got "
+            f"{type(batch).__name__}{length}."
+        )
+    images, targets, keys = batch
+    if not isinstance(images, Tensor):
+        raise TypeError(
+            "dataloader must yield images as a tensor (n, c, h, w), got "
+            f"{type(images).__name__}."
+        )
+    try:
+        targets = torch.as_tensor(targets)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"targets must be class numbers, got {targets!r}.") from None
+    if targets.shape != (len(images),):
+        raise ValueError(
+            f"targets must have shape ({len(images)},), one for each image, got "
+            f"{tuple(targets.shape)}."
+        )
+    num_keys = len(keys) if hasattr(keys, "__len__") else 0
+    if num_keys != len(images):
+        raise ValueError(f"keys must be {len(images)}, one for each, got {keys!r}.")
+    return images, targets, keys
 
 
 def gathered(mine: EmbeddedSet) -> EmbeddedSet:

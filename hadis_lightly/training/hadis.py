@@ -14,10 +14,12 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
+from hadis_lightly.checks import check_bool, check_integer, check_number
 from hadis_lightly.loss import HaDisLoss, HaDisLossTerms
 from hadis_lightly.models import HaDisModel, evaluating
 from hadis_lightly.training.loss_log import LossLog
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+from hadis_lightly.training.switches import COMPILE_MODES
 from hadis_lightly.training.symmetric_terms import symmetric_terms
 from hadis_lightly.transforms import BatchedViews
 
@@ -97,16 +99,25 @@ class HaDis(pl.LightningModule):
         log_every_n_steps: int | None = None,
     ) -> None:
         super().__init__()
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate must be > 0, got {learning_rate}.")
-        if warmup_epochs < 0:
-            raise ValueError(f"warmup_epochs must be >= 0, got {warmup_epochs}.")
-        for name, value in (
-            ("teacher_momentum", teacher_momentum),
-            ("final_teacher_momentum", final_teacher_momentum),
-        ):
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {value}.")
+        check_number("learning_rate", learning_rate, 0, above=True)
+        check_number("momentum", momentum, 0, 1)
+        check_number("weight_decay", weight_decay, 0)
+        check_number("prediction_head_lr_scale", prediction_head_lr_scale, 0)
+        check_integer("warmup_epochs", warmup_epochs, least=0)
+        check_number("teacher_momentum", teacher_momentum, 0, 1)
+        if final_teacher_momentum is not None:
+            check_number("final_teacher_momentum", final_teacher_momentum, 0, 1)
+        if log_every_n_steps is not None:
+            check_integer("log_every_n_steps", log_every_n_steps, least=1)
+        if seed is not None:
+            check_integer("seed", seed, least=0)
+        check_bool("concatenate_views", concatenate_views)
+        check_bool("fused", fused)
+        if compile_mode not in COMPILE_MODES.values():
+            modes = list(COMPILE_MODES.values())
+            raise ValueError(
+                f"compile_mode must be one of {modes}, got {compile_mode!r}."
+            )
         self.model = model
         self.criterion = criterion
         self.prototypes = prototypes

@@ -9,6 +9,10 @@ from torch import Tensor
 
 Keys = Tensor | Sequence[str] | Sequence[int]
 
+# Of any images: larger ones are no positions in a set, and the table would be huge.
+_MAX_INDEX = 10**8
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
 
 class KeyIndex:
     """Finds the rows of keys that were seen once, in that order.
@@ -27,18 +31,28 @@ class KeyIndex:
     """
 
     def __init__(self, batches: Sequence[Keys]) -> None:
+        if not isinstance(batches, Sequence) or isinstance(batches, str):
+            raise TypeError(f"batches must be a list of keys, got {batches!r}.")
+        if all(_is_empty(batch) for batch in batches):
+            raise ValueError(f"keys must be at least one, got {batches!r}.")
         self.keys: Tensor | list[str]
         self._row_of_name: dict[str, int] = {}
         self._row_of_index = torch.empty(0, dtype=torch.long)
         if batches and _are_names(batches[0]):
-            self.keys = [str(name) for batch in batches for name in batch]
+            self.keys = [name for batch in batches for name in _as_names(batch)]
             self._row_of_name = {name: row for row, name in enumerate(self.keys)}
             n_unique = len(self._row_of_name)
         else:
             self.keys = torch.cat([_as_indices(batch) for batch in batches]).cpu()
             if self.keys.min() < 0:
                 raise ValueError(f"keys must be >= 0, got {int(self.keys.min())}.")
-            self._row_of_index = torch.full((int(self.keys.max()) + 1,), -1)
+            largest = int(self.keys.max())
+            if largest > max(_MAX_INDEX, 100 * len(self.keys)):
+                raise ValueError(
+                    f"keys must be indices of images or names, got {largest} for one "
+                    f"of {len(self.keys)} images."
+                )
+            self._row_of_index = torch.full((largest + 1,), -1)
             self._row_of_index[self.keys] = torch.arange(len(self.keys))
             n_unique = int((self._row_of_index >= 0).sum())
         if n_unique != len(self.keys):
@@ -67,7 +81,7 @@ class KeyIndex:
         """
         if self._row_of_name:
             try:
-                rows = [self._row_of_name[str(name)] for name in keys]
+                rows = [self._row_of_name[name] for name in _as_names(keys)]
             except KeyError as error:
                 raise ValueError(_unknown(error.args[0])) from None
             found = torch.tensor(rows, dtype=torch.long)
@@ -98,12 +112,28 @@ def _are_names(keys: Keys) -> bool:
     return not isinstance(keys, Tensor) and len(keys) > 0 and isinstance(keys[0], str)
 
 
+def _is_empty(keys: Keys) -> bool:
+    return not isinstance(keys, Tensor) and isinstance(keys, Sequence) and not keys
+
+
+def _as_names(keys: Keys) -> Sequence[str]:
+    """The keys, if all are names; numbers in their place are asked for as names."""
+    if isinstance(keys, Tensor):
+        return [str(key) for key in keys]
+    if not isinstance(keys, Sequence) or isinstance(keys, str):
+        raise TypeError(f"keys must be a list of names, got {keys!r}.")
+    for key in keys:
+        if not isinstance(key, str):
+            raise TypeError(f"keys must be all indices or all names, got {key!r}.")
+    return keys  # type: ignore[return-value]
+
+
 def _as_indices(keys: Keys) -> Tensor:
     try:
         indices = torch.as_tensor(keys)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"keys must be all indices or all names: {error}.") from None
-    if indices.is_floating_point() or indices.ndim != 1:
+    if indices.dtype not in _INTEGERS or indices.ndim != 1:
         raise TypeError(
             f"keys must be names or an integer tensor (n,), got {indices.dtype} of "
             f"shape {tuple(indices.shape)}."

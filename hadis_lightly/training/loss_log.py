@@ -36,6 +36,8 @@ class LossLog:
     """
 
     def __init__(self, names: Sequence[str]) -> None:
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"names must be a list of names, got {names!r}.")
         self.names = tuple(names)
         self.start_epoch()
         self._start_interval()
@@ -58,6 +60,11 @@ class LossLog:
             losses: The losses.
             for_interval: Whether they count for means over some steps as well.
         """
+        if losses.shape != (len(self.names),):
+            raise ValueError(
+                f"losses must have shape ({len(self.names)},), got "
+                f"{tuple(losses.shape)}."
+            )
         losses = losses.detach()
         self._steps_of_epoch += 1
         self._of_epoch = _sum(self._of_epoch, losses)

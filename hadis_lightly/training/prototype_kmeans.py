@@ -13,6 +13,7 @@ from lightly.utils import dist as lightly_dist
 from torch import Tensor
 from torch import distributed as torch_dist
 
+from hadis_lightly.checks import check_bool, check_integer
 from hadis_lightly.cluster import (
     Partition,
     clustering_scores,
@@ -20,7 +21,7 @@ from hadis_lightly.cluster import (
     label_free_scores,
     partition_embeddings,
 )
-from hadis_lightly.training.embedding import embed_dataset
+from hadis_lightly.training.embedding import check_loader, embed_dataset
 from hadis_lightly.training.key_index import KeyIndex, Keys
 
 log = logging.getLogger(__name__)
@@ -107,14 +108,15 @@ class PrototypeKMeans(pl.Callback):
         warm_start: bool = False,
     ) -> None:
         super().__init__()
-        if n_clusters < 2:
-            raise ValueError(f"n_clusters must be at least 2, got {n_clusters}.")
-        if warmup_epochs < 0:
-            raise ValueError(f"warmup_epochs must be >= 0, got {warmup_epochs}.")
-        if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs must be >= 1, got {every_n_epochs}.")
-        if n_init < 1:
-            raise ValueError(f"n_init must be >= 1, got {n_init}.")
+        check_integer("n_clusters", n_clusters, least=2)
+        check_loader(dataloader)
+        check_integer("warmup_epochs", warmup_epochs, least=0)
+        check_integer("every_n_epochs", every_n_epochs, least=1)
+        check_integer("n_init", n_init, least=1)
+        if random_state is not None:
+            check_integer("random_state", random_state, least=0)
+        check_bool("whiten", whiten)
+        check_bool("warm_start", warm_start)
         self.n_clusters = n_clusters
         self.dataloader = dataloader
         self.warmup_epochs = warmup_epochs

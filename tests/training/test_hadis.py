@@ -249,7 +249,7 @@ def test_symmetric_loss_is_the_mean_of_both_directions() -> None:
     ("options", "message"),
     [
         ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
-        ({"warmup_epochs": -1}, "warmup_epochs must be >= 0, got -1"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be at least 0, got -1"),
         ({"teacher_momentum": 1.5}, r"teacher_momentum must be in \[0, 1\], got 1.5"),
         ({"final_teacher_momentum": -1.0}, "final_teacher_momentum must be in"),
     ],

@@ -232,9 +232,9 @@ class Bare(pl.LightningModule):
     ("options", "message"),
     [
         ({"n_clusters": 1}, "n_clusters must be at least 2, got 1"),
-        ({"warmup_epochs": -1}, "warmup_epochs must be >= 0, got -1"),
-        ({"every_n_epochs": 0}, "every_n_epochs must be >= 1, got 0"),
-        ({"n_init": 0}, "n_init must be >= 1, got 0"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be at least 0, got -1"),
+        ({"every_n_epochs": 0}, "every_n_epochs must be at least 1, got 0"),
+        ({"n_init": 0}, "n_init must be at least 1, got 0"),
     ],
 )
 def test_bad_options(options: dict[str, int], message: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
+from types import NoneType
 
 from hydra import compose, initialize
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -68,6 +69,8 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
         is_ours = not key.startswith(("hydra.", "hydra/"))
         if is_ours and override.is_delete():
             raise CommandLineError(f"{text!r} would remove a setting, or many")
+        if key == "data" and isinstance(override.value(), (int, float, dict, NoneType)):
+            raise CommandLineError(f"data must be the name of a source, got {text!r}")
         if is_ours and key in found:
             before = found[key].input_line
             raise CommandLineError(f"{key} is given twice: {before!r} and {text!r}")

@@ -243,8 +243,6 @@ def one_line(error: BaseException, settings: Settings) -> str:
         return f"there is no setting {key!r}{_suggestion(key, settings)}"
     kept = [line for line in dict.fromkeys(lines) if not line.startswith(_NOISE)]
     message = re.sub("^In '.*': ", "", "; ".join(kept)).replace(":; ", ": ")
-    if message.startswith("Config group override"):
-        return f"data must be one of {', '.join(SOURCE_NAMES)}, without quotes"
     return f"{key}: {message}" if key else message
 
 

@@ -99,9 +99,9 @@ def check_normalize(normalize: Mapping[str, Sequence[float]]) -> None:
         raise ValueError(f"normalize must hold finite numbers, got {normalize!r}")
     if min(std) <= 0:
         raise ValueError(f"normalize['std'] must be > 0, got {std}")
-    if min(std) < 1e-6 or max(map(abs, mean)) > 1e6:
+    if not 1e-6 <= min(std) <= max(std) <= 1e6 or max(map(abs, mean)) > 1e6:
         raise ValueError(
-            "normalize must have means within +-1e6 and deviations of at least 1e-6, "
+            "normalize must have means within +-1e6 and deviations from 1e-6 to 1e6, "
             f"got {mean} and {std}"
         )
 

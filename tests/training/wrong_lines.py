@@ -215,7 +215,7 @@ def _paths() -> Iterator[WrongLine]:
         "''",
         "'~nobody/x'",
     ):
-        word = path if path.isalpha() else ""
+        word = "0.png" if path == "broken" else path if path.isalpha() else ""
         few = ("n_clusters=2", "loader.batch_size=2")
         arguments = ("data=folder", f"data.path={path}", *few)
         yield WrongLine("folder", arguments, word, "cifar10")

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch import distributed as torch_dist
-from torch.distributed.nn import functional as torch_dist_nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of what all processes have, and of the gradients that they get."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch_dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        torch_dist.all_reduce(total)
+        return total
+
+
+def _sum_over_processes(values: Tensor) -> Tensor:
+    total: Tensor = _SumOverProcesses.apply(values)
+    return total
 
 
 class SynchronizedBatchNorm(_BatchNorm):
@@ -41,12 +63,12 @@ class SynchronizedBatchNorm(_BatchNorm):
         # needs the mean first: two rounds of messages.
         count = input.new_tensor([input.numel() / input.shape[1]])
         totals = torch.cat([input.sum(dims), count])
-        totals = torch_dist_nn.all_reduce(totals)  # type: ignore[no-untyped-call]
+        totals = _sum_over_processes(totals)
         count = totals[-1].detach()
         mean = totals[:-1] / count
         centered = input - mean.view(shape)
         squares = centered.square().sum(dims)
-        variance = torch_dist_nn.all_reduce(squares) / count  # type: ignore[no-untyped-call]
+        variance = _sum_over_processes(squares) / count
         self._follow(mean.detach(), variance.detach(), count)
         scale = (variance + self.eps).rsqrt()
         normalized: Tensor = centered * scale.view(shape)

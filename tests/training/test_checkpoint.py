@@ -200,7 +200,7 @@ class TestFit:
         settings.model.output_dim += 1
         with pytest.raises(
             CheckpointError,
-            match=r"does not fit: model.output_dim: 16 -> 17; its .* is \(16,.*here \(17",
+            match=r"not fit: model.output_dim: 16 -> 17; its .* is \(16,.*here \(17",
         ):
             run(settings)
         assert not (tmp_path / "other").exists()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from torch import distributed as torch_dist
 
 from hadis_lightly.models import SynchronizedBatchNorm, synchronize_batchnorm
 from tests.training.distributed_steps import NUM_IMAGES, STEPS, train
+from tests.training.test_resume import assert_same, outcome
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -132,6 +135,29 @@ def test_a_recipe_with_two_processes(launcher: str, tmp_path: Path) -> None:
     assert len(lines) == 302 and len(set(lines)) == 302
     losses = (folder / "metrics.csv").read_text()
     assert "train/loss_hsd" in losses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_two_processes_resume_as_exactly_as_one(signum: int, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "recipes" / "digits.py"), *DIGITS[1:]]
+    command += ["trainer.max_epochs=6", "trainer.checkpoint_every_n_epochs=1"]
+    options = {"cwd": tmp_path, "env": ENVIRONMENT, "stderr": subprocess.PIPE}
+    subprocess.run([*command, "output_dir=whole"], check=True, timeout=300, **options)
+    command += ["output_dir=parts", "trainer.resume=auto"]
+    first = subprocess.Popen(command, start_new_session=True, text=True, **options)
+    checkpoint = tmp_path / "parts" / "checkpoints" / "previous.ckpt"
+    while not checkpoint.exists():  # the second one has been written
+        assert first.poll() is None
+        time.sleep(0.01)
+    os.killpg(first.pid, signum)  # as schedulers and Ctrl-C do
+    _, said = first.communicate(timeout=60)
+    assert not (tmp_path / "parts" / "results.json").exists()
+    if signum != signal.SIGKILL:
+        assert first.returncode == 128 + signum
+        assert said.count("saved in parts/checkpoints/last.ckpt") == 2, said
+    subprocess.run(command, check=True, timeout=300, **options)
+    assert_same(outcome(tmp_path / "parts"), outcome(tmp_path / "whole"))
 
 
 def test_synchronized_batchnorm_in_one_process_is_batchnorm() -> None:

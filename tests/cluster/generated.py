@@ -98,20 +98,16 @@ def check_result(kmeans: KMeans, X: Tensor, k: int, metric: str) -> None:
     assert centers.shape == (k, X.shape[1]) and bool(centers.isfinite().all())
     assert math.isfinite(kmeans.inertia_) and kmeans.inertia_ >= 0
     eps = torch.finfo(centers.dtype).eps
-    factor = 1.0 if metric == "cosine" else 1 / (float(X.abs().max()) or 1.0)
-    rows = unit(X.double()) if metric == "cosine" else (X / X.abs().max()).double()
-    if metric == "euclidean" and not bool(rows.isfinite().all()):
-        rows, factor = X.double(), 1.0  # all zero
-    # In two steps: the factor of a denormal value overflows.
-    own = centers.double() / (1 if factor == 1 else float(X.abs().max()))
-    apart = torch.cdist(rows, own, compute_mode="donot_use_mm_for_euclid_dist")
+    size = 1.0 if metric == "cosine" else float(X.abs().max()) or 1.0
+    rows = unit(X.double()) if metric == "cosine" else X.double() / size
+    apart = torch.cdist(
+        rows, centers.double() / size, compute_mode="donot_use_mm_for_euclid_dist"
+    )
     mine = apart.gather(1, labels.unsqueeze(1))[:, 0]
     # Denormal values have few digits, and a centre is one of them.
-    grain = 64 * eps
-    if metric == "euclidean":
-        grain += 8 * torch.finfo(centers.dtype).smallest_normal * eps * factor
-    assert bool((mine <= apart.amin(1) + grain).all())
-    squares = float(mine.square().sum())
-    found = kmeans.inertia_ if factor == 1 else kmeans.inertia_ * factor * factor
-    if factor == 1 or 1e-140 < factor < 1e140:
-        assert found == pytest.approx(squares, rel=1e-5, abs=len(X) * grain**2)
+    grain = 64 * eps + 8 * torch.finfo(centers.dtype).smallest_normal * eps / size
+    assert bool((mine <= apart.amin(1) + grain).all()), (mine, apart)
+    # Beyond, the inertia is no normal number.
+    if 1e-140 < size < 1e140:
+        found, squares = kmeans.inertia_ / size / size, float(mine.square().sum())
+        assert found == pytest.approx(squares, rel=1e-5, abs=len(X) * grain**2), found

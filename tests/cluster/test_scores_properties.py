@@ -159,7 +159,10 @@ def test_label_free_scores_are_right(
     found = len(labels.unique())
     if sample_size >= len(X):
         assert math.isnan(scores["silhouette"]) == (not 2 <= found < len(X))
-        if 2 <= found < len(X):
+        units = F.normalize(wide, dim=1)
+        alike = (units @ units.T).fill_diagonal_(-1).amax() > 1 - 1e-9
+        # Between equal rows the silhouette is a quotient of two roundings.
+        if 2 <= found < len(X) and not alike:
             expected = silhouette_score(wide, labels, metric="cosine")
             assert scores["silhouette"] == pytest.approx(expected, abs=1e-3)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hadis_lightly.training import Settings, SettingsError, config
@@ -21,6 +21,8 @@ from hadis_lightly.training.config import check_settings
 from tests.training.wrong_lines import settings_of
 
 ALL = dict(settings_of())
+# Of each setting fewer cases, since there are many settings.
+few = settings(max_examples=settings.default.max_examples // 5)
 # What is right of the settings that no range and no choice is given for.
 FRACTION, POSITIVE = st.floats(0, 1), st.floats(1e-6, 1e6)
 RIGHT: dict[str, st.SearchStrategy[Any]] = {
@@ -144,12 +146,14 @@ def test_right_values_are_taken(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
+@few
 @given(data=st.data())
 def test_right_values_of_each(name: str, data: st.DataObject) -> None:
     check_settings(with_value(Settings(), name, data.draw(right_values(name))))
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
+@few
 @given(data=st.data())
 def test_wrong_values_of_each(name: str, data: st.DataObject) -> None:
     value = data.draw(wrong_values(name))

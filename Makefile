@@ -29,8 +29,8 @@ test: $(VENV)/installed ## Run the quick tests
 	$(BIN)/python -m pytest -m 'not slow'
 
 .PHONY: test-all
-test-all: $(VENV)/installed $(VENV)/installed-bench ## Run all tests, the slow ones too
-	$(BIN)/python -m pytest
+test-all: $(VENV)/installed $(VENV)/installed-bench ## Run all tests: the slow ones, and many more generated cases
+	HADIS_TEST_PROFILE=long $(BIN)/python -m pytest
 
 .PHONY: lint
 lint: $(VENV)/installed ## Check style and format

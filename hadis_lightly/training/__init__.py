@@ -9,6 +9,11 @@ from hadis_lightly.training.hadis import HaDis
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 
 if TYPE_CHECKING:
+    from hadis_lightly.training.checkpoint import (
+        CheckpointError,
+        backbone_state_dict,
+        read_checkpoint,
+    )
     from hadis_lightly.training.config import (
         ClusteringSettings,
         DataSettings,
@@ -20,35 +25,53 @@ if TYPE_CHECKING:
         TrainerSettings,
         ViewsSettings,
     )
+    from hadis_lightly.training.health import DivergedError, HealthMonitor
+    from hadis_lightly.training.interruption import RunInterrupted
     from hadis_lightly.training.launcher import launch
     from hadis_lightly.training.results import RunResult
     from hadis_lightly.training.runner import run
 
 __all__ = [
+    "CheckpointError",
     "ClusteringSettings",
     "DataSettings",
+    "DivergedError",
     "HaDis",
+    "HealthMonitor",
     "LoaderSettings",
     "ModelSettings",
     "OptimizerSettings",
     "PrototypeKMeans",
+    "RunInterrupted",
     "RunResult",
     "Settings",
     "SettingsError",
     "TrainerSettings",
     "ViewsSettings",
+    "backbone_state_dict",
     "launch",
+    "read_checkpoint",
     "run",
 ]
 
-_RUNNER = {"launch": "launcher", "run": "runner", "RunResult": "results"}
+_MODULES = {
+    "CheckpointError": "checkpoint",
+    "DivergedError": "health",
+    "HealthMonitor": "health",
+    "RunInterrupted": "interruption",
+    "RunResult": "results",
+    "backbone_state_dict": "checkpoint",
+    "launch": "launcher",
+    "read_checkpoint": "checkpoint",
+    "run": "runner",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Imports the runner when it is asked for: Hydra and matplotlib take seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_RUNNER.get(name, 'config')}")
+    module = import_module(f"{__name__}.{_MODULES.get(name, 'config')}")
     value = getattr(module, name)
     globals()[name] = value
     return value

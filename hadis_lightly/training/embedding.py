@@ -16,6 +16,8 @@ from torch import distributed as torch_dist
 from hadis_lightly.models import evaluating
 from hadis_lightly.training.key_index import KeyIndex, Keys
 
+_EMPTY = "dataloader is empty: there is nothing to embed."
+
 
 class EmbeddedSet(NamedTuple):
     """Embeddings of a data set, in the order of its loader."""
@@ -71,10 +73,11 @@ def embed_dataset(
             embeddings.append(F.normalize(embedded.float(), dim=1))
             targets.append(batch_targets)
             keys.append(batch_keys)
+    if lightly_dist.world_size() > 1:
+        return _gathered(embeddings, targets, keys, module.device)
     if not embeddings:
-        raise ValueError("dataloader is empty: there is nothing to embed.")
-    mine = EmbeddedSet(torch.cat(embeddings), torch.cat(targets).cpu(), KeyIndex(keys))
-    return gathered(mine) if lightly_dist.world_size() > 1 else mine
+        raise ValueError(_EMPTY)
+    return EmbeddedSet(torch.cat(embeddings), torch.cat(targets).cpu(), KeyIndex(keys))
 
 
 def check_loader(dataloader: object) -> None:
@@ -112,38 +115,52 @@ def _parts(batch: Any) -> tuple[Tensor, Tensor, Keys]:
     return images, targets, keys
 
 
-def gathered(mine: EmbeddedSet) -> EmbeddedSet:
+def _gathered(
+    embeddings: list[Tensor],
+    targets: list[Tensor],
+    keys: list[Keys],
+    device: torch.device,
+) -> EmbeddedSet:
     """What all processes have embedded, each image once, the same in all of them.
 
     The first images of all processes come first, then the second ones, and so on: the
     order of the set where each process has taken every N-th image of it.
-
-    Args:
-        mine: What this process has embedded.
     """
     world_size, rank = lightly_dist.world_size(), lightly_dist.rank()
-    shares: list[tuple[list[Any], list[int]]] = [([], [])] * world_size
-    torch_dist.all_gather_object(shares, (mine.keys.as_list(), mine.targets.tolist()))
-    places: list[tuple[int, int]] = []  # process, and row there
-    seen: set[Any] = set()
-    for row in range(max(len(keys) for keys, _ in shares)):
-        for process, (keys, _) in enumerate(shares):
-            if row < len(keys) and keys[row] not in seen:
-                seen.add(keys[row])
-                places.append((process, row))
+    mine = torch.cat(embeddings) if embeddings else torch.empty(0, 0, device=device)
+    names = KeyIndex(keys).as_list() if keys else []
+    classes = torch.cat(targets).tolist() if targets else []
+    shares: list[Any] = [None] * world_size
+    torch_dist.all_gather_object(shares, (names, classes, mine.shape[1]))
+    places = _places([names for names, _, _ in shares])
+    if not places:
+        raise ValueError(_EMPTY)
     rows_of: list[list[int]] = [[] for _ in range(world_size)]
     for process, row in places:
         rows_of[process].append(row)
     most = max(map(len, rows_of))
-    sent = mine.embeddings.new_zeros(most, mine.embeddings.shape[1])
-    sent[: len(rows_of[rank])] = mine.embeddings[rows_of[rank]]
+    sent = torch.zeros(most, max(d for _, _, d in shares), device=device)
+    if rows_of[rank]:
+        sent[: len(rows_of[rank])] = mine[rows_of[rank]]
     received = [torch.empty_like(sent) for _ in range(world_size)]
     torch_dist.all_gather(received, sent)
     # Of each process its rows come in their order, one after the other.
     taken = [iter(range(most)) for _ in range(world_size)]
     at = torch.tensor([process * most + next(taken[process]) for process, _ in places])
     return EmbeddedSet(
-        torch.cat(received)[at.to(sent.device)],
+        torch.cat(received)[at.to(device)],
         torch.tensor([shares[process][1][row] for process, row in places]),
         KeyIndex([[shares[process][0][row] for process, row in places]]),
     )
+
+
+def _places(names: list[list[Any]]) -> list[tuple[int, int]]:
+    """Where each image is to be taken from: a process, and a row there."""
+    places: list[tuple[int, int]] = []
+    seen: set[Any] = set()
+    for row in range(max(map(len, names))):
+        for process, there in enumerate(names):
+            if row < len(there) and there[row] not in seen:
+                seen.add(there[row])
+                places.append((process, row))
+    return places

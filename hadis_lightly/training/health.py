@@ -60,6 +60,11 @@ class FiniteRecord:
             norms: Norms of the gradients of all parameters, ``(m,)``.
         """
         losses, norms = losses.detach().double(), norms.detach()
+        if self._record is None and losses.device.type == "cpu":
+            # Nothing is waited for here, and one look is faster than many operations.
+            total = losses.sum() + norms.sum(dtype=torch.double)
+            if math.isfinite(float(total)):
+                return
         bad = ~torch.isfinite(norms)
         is_bad = bad.any() | ~torch.isfinite(losses).all()
         parameter = torch.where(bad.any(), bad.int().argmax(), _NONE).double()

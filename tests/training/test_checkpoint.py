@@ -32,6 +32,7 @@ from hadis_lightly.training.checkpoint import (
     newest_checkpoint,
     read_checkpoint,
 )
+from tests.docs.test_examples import load
 from tests.training.test_run import small_settings
 
 
@@ -264,8 +265,8 @@ def test_the_backbone_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="network must be teacher or student, got 'x'"):
         backbone_state_dict(path, "x")
 
-    # As in lightly's examples: the children of a ResNet but the last.
-    backbone = nn.Sequential(*list(plain.children())[:-1])
+    # The page's example: as in lightly's examples, the children but the last.
+    backbone = load("export_backbone").main(path, tmp_path / "backbone.pt")
     ours = torchvision.models.resnet18()
     ours.fc = nn.Identity()
     ours.load_state_dict(exported)

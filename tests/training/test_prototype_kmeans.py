@@ -64,9 +64,10 @@ def fit(
     folder: Path,
     max_epochs: int = 3,
     max_steps: int = -1,
+    module: Plain | None = None,
     **options: Any,
 ) -> Plain:
-    module = Plain(prototypes)
+    module = module or Plain(prototypes)
     trainer = pl.Trainer(
         max_epochs=max_epochs,
         max_steps=max_steps,
@@ -248,3 +249,29 @@ def test_before_training_there_are_no_labels() -> None:
     assert prototypes.nearest(POINTS) is None
     with pytest.raises(AttributeError, match="has not clustered yet"):
         _ = prototypes.prototypes_
+
+
+class Constant(Plain):
+    """A module whose embeddings collapse after some epochs."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        embeddings = super().embed(x)
+        if self.trainer.current_epoch >= 6:
+            embeddings = 1e-3 * embeddings + torch.ones(4)
+        return embeddings
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+def test_a_collapse_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prototypes = PrototypeKMeans(4, loader(), warmup_epochs=2, random_state=0)
+    fit(prototypes, loader(), tmp_path, max_epochs=9, module=Constant(prototypes))
+    said = [r.getMessage() for r in caplog.records if "after" in r.getMessage()]
+    assert len(said) == 1 and said[0].startswith("after 7 epochs the embeddings have")
+    assert "teacher_momentum" in said[0]
+    (warning,) = prototypes.warnings_
+    assert warning in said[0]
+    good = PrototypeKMeans(4, loader(), warmup_epochs=2, random_state=0)
+    fit(good, loader(), tmp_path, max_epochs=9)
+    assert good.warnings_ == []

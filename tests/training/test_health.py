@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from hadis_lightly.training.health import (
@@ -114,15 +116,16 @@ class Module(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(module: Module) -> pl.Trainer:
+def fit(module: Module, max_epochs: int = 2, **options: Any) -> pl.Trainer:
     trainer = pl.Trainer(
         accelerator="cpu",
-        max_epochs=2,
+        max_epochs=max_epochs,
         callbacks=[HealthMonitor()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **options,
     )
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     loader = torch.utils.data.DataLoader(torch.zeros(4, 1), batch_size=1)
@@ -150,6 +153,28 @@ def test_which_loss_which_epoch_which_batch() -> None:
 def test_which_gradient() -> None:
     said = message(gradients=[1.0, INF, 1.0, 1.0])
     assert "batch 1: the gradient of layer.weight is not finite" in said
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_scaler_that_looks_for_its_scale_is_no_failure() -> None:
+    """A real scaler, whose first scales are far too high for these gradients."""
+
+    def train(init_scale: float) -> tuple[Module, float]:
+        scaler = torch.amp.GradScaler("cpu", init_scale=init_scale)
+        module = Module([1.0] * 4, [1e10] * 4)
+        precision = MixedPrecision("16-mixed", "cpu", scaler=scaler)
+        fit(module, max_epochs=10, plugins=[precision])
+        return module, scaler.get_scale()
+
+    torch.manual_seed(0)
+    start = Module([], []).layer.weight.item()
+    torch.manual_seed(0)
+    module, scale = train(2.0**120)
+    skipped = round(math.log2(2.0**120 / scale))
+    assert 20 < skipped < 40
+    # All other steps were made.
+    moved = start - module.layer.weight.item()
+    assert moved == pytest.approx(0.1 * 1e10 * (40 - skipped), rel=1e-3)
 
 
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:

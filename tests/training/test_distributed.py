@@ -63,7 +63,7 @@ def largest_deviation(ours: dict[str, Tensor], expected: dict[str, Tensor]) -> f
     )
 
 
-@pytest.mark.parametrize("num_processes", [2, 3])
+@pytest.mark.parametrize("num_processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_n_processes_are_one_with_a_batch_n_times_as_large(
     num_processes: int, tmp_path: Path
 ) -> None:
@@ -111,7 +111,9 @@ DIGITS = (
 )
 
 
-@pytest.mark.parametrize("launcher", ["lightning", "torchrun"])
+@pytest.mark.parametrize(
+    "launcher", ["lightning", pytest.param("torchrun", marks=pytest.mark.slow)]
+)
 def test_a_recipe_with_two_processes(launcher: str, tmp_path: Path) -> None:
     recipe = str(ROOT / "recipes" / "digits.py")
     if launcher == "torchrun":

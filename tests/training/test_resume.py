@@ -32,7 +32,6 @@ from hadis_lightly.transforms import DIGITS_NORMALIZE
 from tests.training.forked_runs import Runs, forked_runs
 
 PHASES = ("step", "clustering", "checkpoint", "between epochs")
-ENGINES = ("device", "workers", "lightly")
 
 
 def settings_of(
@@ -147,7 +146,12 @@ def interrupt(
 
 @pytest.mark.parametrize(
     ("mark", "times"),
-    [("step", 4), ("checkpoint", 5), ("clustering", 3), ("between epochs", 3)],
+    [
+        ("step", 4),
+        ("checkpoint", 5),
+        ("clustering", 3),
+        pytest.param("between epochs", 3, marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     runs: Runs,
@@ -168,8 +172,15 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     assert os.listdir(tmp_path) == ["run"]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("mark", ["step", "clustering"])
+@pytest.mark.parametrize(
+    ("signum", "mark"),
+    [
+        (signal.SIGTERM, "step"),
+        (signal.SIGINT, "clustering"),
+        pytest.param(signal.SIGTERM, "clustering", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, "step", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_is_asked_to_end_saves_first(
     runs: Runs,
     uninterrupted: dict[str, Any],
@@ -206,7 +217,9 @@ def test_a_run_killed_while_it_writes_its_results(
     assert_same(outcome(folder), uninterrupted)
 
 
-@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize(
+    "engine", ["workers", pytest.param("lightly", marks=pytest.mark.slow)]
+)
 def test_engines_with_worker_processes_resume_as_exactly(
     runs: Runs, tmp_path: Path, engine: str
 ) -> None:
@@ -223,6 +236,7 @@ def test_engines_with_worker_processes_resume_as_exactly(
     assert_same(outcome(parts), outcome(whole))
 
 
+@pytest.mark.slow
 def test_a_run_of_so_many_steps(runs: Runs, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     runs.wait(runs.start(settings_of(whole, max_steps=15)))

@@ -47,11 +47,13 @@ def own_distance(
 
     Differences are multiplied by ``scale`` before they are squared.
     """
-    parts = chunks(len(rows), rows.shape[1], None)
-    apart = (rows[part] - centers[labels[part]] for part in parts)
-    return torch.cat(
-        [(some if scale == 1 else some * scale).square().sum(1) for some in apart]
-    )
+    # Not a list of chunks: small results that stay between large ones that go would
+    # split the heap, and it would grow by as much as all rows take.
+    distance = rows.new_empty(len(rows))
+    for part in chunks(len(rows), rows.shape[1], None):
+        apart = rows[part] - centers[labels[part]]
+        distance[part] = (apart if scale == 1 else apart * scale).square().sum(1)
+    return distance
 
 
 def total_distance(

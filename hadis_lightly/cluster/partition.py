@@ -110,11 +110,11 @@ class Partition:
         middle = centers.mean(dim=0)
         centers = centers - middle
         offsets = half_squared_norms(centers, metric="euclidean").neg()
-        labels = [
-            torch.addmm(offsets, rows[part].to(wide) - middle, centers.T).argmax(dim=1)
-            for part in chunks(len(rows), max(centers.shape), None)
-        ]
-        return torch.cat(labels)
+        labels = torch.empty(len(rows), dtype=torch.long, device=rows.device)
+        for part in chunks(len(rows), max(centers.shape), None):
+            scores = torch.addmm(offsets, rows[part].to(wide) - middle, centers.T)
+            labels[part] = scores.argmax(dim=1)
+        return labels
 
     def renumbered(self, previous_labels: Tensor | npt.ArrayLike) -> Partition:
         """The same clusters, numbered so that most embeddings keep their label.

@@ -68,8 +68,9 @@ class Whitening:
             raise ValueError(f"X must be (n, d) with n >= 2, got {tuple(data.shape)}.")
         check_finite(data, name="X")
         # Away from a row, rows that are equal are 0, and columns that are constant.
-        wide = data.to(accurate_dtype(data.device))
-        centered = wide - wide[0]
+        first = data[0].to(accurate_dtype(data.device))
+        centered = data.to(first.dtype, copy=True)
+        centered -= first
         scale = power_of_two(largest_magnitude(centered), centered.dtype)
         centered *= scale
         shift = centered.mean(dim=0)
@@ -89,7 +90,7 @@ class Whitening:
         self.n_components_ = min(wanted, rank)
         leading = slice(0, self.n_components_)
         components = directions[:, leading] / variances[leading].sqrt() * scale
-        self.mean_ = (wide[0] + shift / scale).to(data.dtype)
+        self.mean_ = (first + shift / scale).to(data.dtype)
         self.components_ = components.to(data.dtype)
         if not bool(self.components_.isfinite().all()):
             raise ValueError(

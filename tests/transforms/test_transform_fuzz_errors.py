@@ -51,8 +51,9 @@ no_pairs = st.one_of(
 )
 
 
-def _is_given(value: object) -> bool:
-    return value is not None
+def _is_no_pair(value: object) -> bool:
+    """Whether it is neither a list of two, which may be right, nor None."""
+    return value is not None and not (isinstance(value, list) and len(value) == 2)
 
 
 no_size = st.one_of(no_numbers, st.integers(max_value=0), st.floats())
@@ -72,8 +73,8 @@ WRONG: dict[str, st.SearchStrategy[Any]] = {
     "min_scale": st.one_of(outside(0, 1), st.sampled_from([0, 0.0])),
     "affine_degrees": outside(0, 180),
     "affine_shear": outside(0, 89),
-    "sigmas": st.one_of(no_pairs, no_numbers, st.just((-1.0, 1.0))),
-    "rr_degrees": st.one_of(no_pairs, outside(0, math.inf).filter(_is_given)),
+    "sigmas": st.one_of(no_pairs, no_numbers.filter(_is_no_pair), st.just((-1.0, 1.0))),
+    "rr_degrees": st.one_of(no_pairs, outside(0, math.inf).filter(_is_no_pair)),
 }  # fmt: skip
 no_normalize = st.one_of(
     st.text(max_size=3),

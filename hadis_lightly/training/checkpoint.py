@@ -7,7 +7,6 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ from hadis_lightly.training.setting_changes import different_settings
 KEY = "hadis_lightly"
 #: Raised by one whenever older versions could not read the checkpoint rightly.
 FORMAT = 1
+# What every checkpoint of a run says of itself.
+_STAMPED = {"format", "version", "settings", "protocol", "fingerprint"}
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
@@ -77,8 +78,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     if not Path(path).exists():
         raise CheckpointError(f"there is no checkpoint {str(path)!r}.")
-    # torch.save writes an archive; one that is cut off is none any more.
-    if not zipfile.is_zipfile(path):
+    if not _is_whole(path):
         raise CheckpointError(
             f"checkpoint {str(path)!r} cannot be read: it is damaged, or no checkpoint."
         )
@@ -100,6 +100,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             kind = "a checkpoint of Lightning's, but not of a run of hadis-lightly"
         raise CheckpointError(f"{str(path)!r} is {kind}.")
     made = content[KEY]
+    if not isinstance(made, dict) or not made.keys() >= _STAMPED:
+        raise CheckpointError(f"{str(path)!r} is no checkpoint of a run.")
     if made["format"] > FORMAT:
         raise CheckpointError(
             f"checkpoint {str(path)!r} was made by hadis-lightly {made['version']}, "
@@ -108,18 +110,36 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def _is_whole(path: str | Path) -> bool:
+    """Whether a file is an archive, as torch.save writes them, with all its bytes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile):
+        return False
+
+
 def newest_checkpoint(folder: str | Path) -> Path | None:
     """The newest whole checkpoint of a run's folder; None if there is none.
 
     Args:
         folder: Folder of the run.
+
+    Raises:
+        CheckpointError: If there are some, but none that can be read.
     """
+    problem: CheckpointError | None = None
     for name in (LAST, PREVIOUS):
         path = Path(folder) / "checkpoints" / name
         if path.exists():
-            with suppress(CheckpointError):
+            try:
                 read_checkpoint(path)
+            except CheckpointError as error:
+                problem = problem or error
+            else:
                 return path
+    if problem is not None:
+        raise problem
     return None
 
 

@@ -254,12 +254,12 @@ class HaDis(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the sums of the losses, for the means of an epoch that is resumed."""
-        checkpoint["losses"] = self._losses.state_dict()
+        checkpoint["hadis_losses"] = self._losses.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the sums of the losses, if there are any."""
-        if "losses" in checkpoint:
-            self._losses.load_state_dict(checkpoint["losses"])
+        if "hadis_losses" in checkpoint:
+            self._losses.load_state_dict(checkpoint["hadis_losses"])
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Moves the teacher towards the student, once per step of the optimiser."""

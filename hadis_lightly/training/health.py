@@ -59,15 +59,17 @@ class FiniteRecord:
             losses: The losses, ``(num_losses,)``.
             norms: Norms of the gradients of all parameters, ``(m,)``.
         """
-        losses, norms = losses.detach().double(), norms.detach()
+        # Apple's MPS has no float64; numbers of batches are exact below 2^24.
+        wide = torch.float32 if losses.device.type == "mps" else torch.float64
+        losses, norms = losses.detach().to(wide), norms.detach()
         if self._record is None and losses.device.type == "cpu":
             # Nothing is waited for here, and one look is faster than many operations.
-            total = losses.sum() + norms.sum(dtype=torch.double)
+            total = losses.sum() + norms.sum(dtype=wide)
             if math.isfinite(float(total)):
                 return
         bad = ~torch.isfinite(norms)
         is_bad = bad.any() | ~torch.isfinite(losses).all()
-        parameter = torch.where(bad.any(), bad.int().argmax(), _NONE).double()
+        parameter = torch.where(bad.any(), bad.int().argmax(), _NONE).to(wide)
         now = torch.stack(
             [
                 losses.new_ones(()),
@@ -92,10 +94,12 @@ class FiniteRecord:
         """The failure, if it is known by now; on a GPU some steps after it happened."""
         if self._record is None:
             return None
-        if self._record.device.type != "cuda":
+        if self._record.device.type == "cpu":
             return self.look_now()
         if step % _DELAY_IN_STEPS != 0:
             return None
+        if self._record.device.type != "cuda":
+            return self.look_now()
         found = None
         if self._underway is not None:
             record, event = self._underway

@@ -42,7 +42,11 @@ class StopRequest:
 
     def _take(self, signum: int, frame: FrameType | None) -> None:
         if self.signum and signum == signal.SIGINT:
-            raise KeyboardInterrupt
+            # Not a KeyboardInterrupt: Lightning would make another end of it.
+            raise RunInterrupted(
+                "interrupted at once, nothing was saved; the last checkpoint stays",
+                signum,
+            )
         self.signum = signum
 
     @contextmanager
@@ -51,7 +55,12 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield  # Python delivers signals to the main thread only
             return
-        before = {signum: signal.signal(signum, self._take) for signum in signals}
+        ignored = [s for s in signals if signal.getsignal(s) == signal.SIG_IGN]  # nohup
+        before = {
+            signum: signal.signal(signum, self._take)
+            for signum in signals
+            if signum not in ignored
+        }
         try:
             yield
         finally:

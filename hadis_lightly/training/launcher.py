@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.training.command_line import CommandLineError, check_jobs
@@ -114,13 +115,16 @@ def launch(
 
 def _own_folder(settings: Settings, folder: Path) -> Path:
     """The folder of this run, or the one of a run beside it that is to be resumed."""
-    if settings.trainer.resume == "auto":
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        _remove_if_empty(folder)  # the first process chooses
+    elif settings.trainer.resume == "auto":
         is_of_many = folder.parent.name.startswith("multirun_")
         above = folder.parent.parent if is_of_many else folder.parent
         beside = [*above.glob("*"), *above.glob("multirun_*/*")]
         found = interrupted_run(settings, beside)
         if found is not None:
             found.release()
+            _remove_if_empty(folder)
             return found.path
     return folder
 

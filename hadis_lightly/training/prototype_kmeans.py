@@ -299,8 +299,8 @@ class PrototypeKMeans(pl.Callback):
         signs = collapse_signs(self.embeddings_, self.labels_, self.prototypes_)
         if self.is_warming_up or epoch < _MIN_EPOCHS:
             signs = {}
-        self.warnings_ = [f"{seen}: {_REMEDIES[sign]}" for sign, seen in signs.items()]
-        for sign, warning in zip(signs, self.warnings_, strict=True):
+        self.warnings_ = [f"{signs[sign]}: {_REMEDIES[sign]}" for sign in sorted(signs)]
+        for sign, warning in zip(sorted(signs), self.warnings_, strict=True):
             if sign not in self._signs and lightly_dist.rank() == 0:
                 log.warning("after %d epochs %s.", epoch, warning)
         self._signs = set(signs)
@@ -319,6 +319,7 @@ class PrototypeKMeans(pl.Callback):
             "partition": self.partition_.state_dict(),
             "scores": self.scores_,
             "history": self.history_,
+            "warnings": dict(zip(sorted(self._signs), self.warnings_, strict=True)),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -328,4 +329,6 @@ class PrototypeKMeans(pl.Callback):
             self.partition_ = Partition.from_state_dict(state_dict["partition"])
             self.scores_ = state_dict["scores"]
             self.history_ = state_dict["history"]
+            self._signs = set(state_dict["warnings"])
+            self.warnings_ = list(state_dict["warnings"].values())
             self._is_restored = True

@@ -109,8 +109,9 @@ class RunCheckpoint(pl.Callback):
     ) -> None:
         """Saves between two steps of an epoch; after its last one the epoch ends."""
         has_stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if trainer.is_last_batch or not has_stepped:
-            return
+        is_last = 0 < trainer.max_steps <= trainer.global_step
+        if trainer.is_last_batch or is_last or not has_stepped:
+            return  # what belongs to the end of an epoch is still to be done
         is_asked = self._is_asked_to_stop(trainer)
         # Several processes would have to agree on the time, too.
         is_due = trainer.world_size == 1 and self._is_due(trainer)

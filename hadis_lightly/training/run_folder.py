@@ -40,13 +40,12 @@ class RunFolder:
             self.lock.close()
 
 
-def checkpoint_asked_for(settings: Settings) -> Path | None:
+def checkpoint_asked_for(resume: str | None) -> Path | None:
     """The checkpoint that ``trainer.resume`` names; None if it names none.
 
     Raises:
         CheckpointError: If there is none where it says.
     """
-    resume = settings.trainer.resume
     if resume is None or resume == "auto":
         return None
     path = Path(resume)
@@ -102,6 +101,9 @@ def interrupted_run(settings: Settings, folders: Iterable[Path]) -> RunFolder | 
 
     Returns:
         The folder, locked; None if there is none, or if the run still goes on.
+
+    Raises:
+        CheckpointError: If it has checkpoints, but none that can be read.
     """
     found = [f for f in folders if (f / "settings.yaml").is_file()]
     newest_first = sorted(
@@ -110,15 +112,27 @@ def interrupted_run(settings: Settings, folders: Iterable[Path]) -> RunFolder | 
     for folder in newest_first:
         if is_finished(folder):
             continue
-        with suppress(Exception):  # a folder of something else
-            before = OmegaConf.load(folder / "settings.yaml")
-            content: Any = OmegaConf.to_container(before)
-            if different_settings(content, settings, exactly=True):
-                continue
-            lock = _locked(folder)
-            if lock is not None:
-                return RunFolder(folder, newest_checkpoint(folder), lock)
+        content = _settings_in(folder)
+        if not content or different_settings(content, settings, exactly=True):
+            continue
+        lock = _locked(folder)
+        if lock is None:
+            continue
+        checkpoint = newest_checkpoint(folder)
+        began_from = content["trainer"].get("resume")
+        if checkpoint is None and began_from not in (None, "auto"):
+            checkpoint = checkpoint_asked_for(began_from)
+        return RunFolder(folder, checkpoint, lock)
     return None
+
+
+def _settings_in(folder: Path) -> dict[str, Any]:
+    """The settings that a run began with; nothing if it is of something else."""
+    with suppress(Exception):
+        content = OmegaConf.to_container(OmegaConf.load(folder / "settings.yaml"))
+        if isinstance(content, dict) and isinstance(content["trainer"], dict):
+            return {str(name): value for name, value in content.items()}
+    return {}
 
 
 def is_finished(folder: Path) -> bool:
@@ -172,16 +186,22 @@ def _new_folder(settings: Settings, wanted: Path, checkpoint: Path | None) -> Ru
         settings.output_dir = str(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # Exclusive, so that two runs that start at once do not share a folder.
-            with (folder / "settings.yaml").open("x", encoding="utf-8") as file:
-                file.write(OmegaConf.to_yaml(OmegaConf.structured(settings)))
+            lock = _locked(folder)
+            if lock is None:
+                continue  # another run that starts just now
+            try:
+                with (folder / "settings.yaml").open("x", encoding="utf-8") as file:
+                    file.write(OmegaConf.to_yaml(OmegaConf.structured(settings)))
+            except FileExistsError:
+                lock.close()
+                continue
         except FileExistsError:
             if not folder.is_dir():
                 raise SettingsError(
                     f"output_dir is {str(folder)!r}, which is not a folder."
                 ) from None
             continue
-        return RunFolder(folder, checkpoint, _locked(folder))
+        return RunFolder(folder, checkpoint, lock)
     raise SettingsError(f"there are 9,999 folders {str(wanted)!r}-* already.")
 
 

@@ -89,7 +89,7 @@ def run(settings: Settings) -> RunResult:
     # Before there is a folder: networks that cannot be built leave nothing behind.
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     model = build_model(settings, source)
-    checkpoint = checkpoint_asked_for(settings)
+    checkpoint = checkpoint_asked_for(settings.trainer.resume)
     if checkpoint is not None:
         check_fits(read_checkpoint(checkpoint), checkpoint, settings, source, model)
     folder = choose_folder(settings, checkpoint)
@@ -125,8 +125,8 @@ def _train(
     resolved = resolve_switches(resolved, device, len(source))
     feed = build_feed(resolved, source, device, trainer.world_size)
     prototypes = build_prototypes(resolved, feed.clean_loader)
-    # First, so that the bar shows its scores at once.
-    trainer.callbacks.insert(0, prototypes)  # type: ignore[attr-defined]
+    # Before the bar, which shows its scores, and after what listens for signals.
+    trainer.callbacks.insert(1, prototypes)  # type: ignore[attr-defined]
     if settings.trainer.sync_batchnorm and trainer.world_size > 1:
         synchronize_batchnorm(model, device)  # Lightning's does not run on a CPU
     module = build_module(resolved, model, prototypes, feed.views, trainer.world_size)

@@ -13,6 +13,7 @@ _WITHOUT_EFFECT = {
     "output_dir",
     "loader.num_workers",
     "data.download",
+    "clustering.pixel_baseline",
     "trainer.resume",
     "trainer.checkpoint_every_n_minutes",
     "trainer.checkpoint_every_n_epochs",
@@ -47,10 +48,12 @@ def different_settings(
         ``name: value before -> value now``, for each.
     """
     ignored = _WITHOUT_EFFECT if exactly else _WITHOUT_EFFECT | _WITH_THE_MACHINE
-    theirs, ours = _flat(before), _flat(asdict(settings))
+    ours = _flat(asdict(settings))
+    # Settings that came later have their defaults, those that are gone do not count.
+    theirs = _flat(asdict(Settings())) | _flat(before)
     return [
         f"{name}: {theirs.get(name)} -> {ours.get(name)}"
-        for name in sorted(theirs.keys() | ours.keys())
+        for name in sorted(ours)
         if theirs.get(name) != ours.get(name) and name not in ignored
     ]
 

@@ -123,11 +123,17 @@ class TestNewest:
         assert newest_checkpoint(tmp_path) == there / LAST
         assert read_checkpoint(there / PREVIOUS)["global_step"] == 1
         whole = (there / LAST).read_bytes()
-        for damaged in (b"", whole[:100], whole[: len(whole) // 2], whole[:-1]):
+        flipped = bytearray(whole)
+        flipped[len(whole) // 2] ^= 1
+        cut = (b"", whole[:100], whole[: len(whole) // 2], whole[:-1])
+        for damaged in (*cut, bytes(flipped)):
             (there / LAST).write_bytes(damaged)
             assert newest_checkpoint(tmp_path) == there / PREVIOUS
         (there / LAST).unlink()  # killed between the two renamings
         assert newest_checkpoint(tmp_path) == there / PREVIOUS
+        (there / PREVIOUS).write_bytes(whole[:-1])
+        with pytest.raises(CheckpointError, match=r"previous.ckpt' cannot be read"):
+            newest_checkpoint(tmp_path)
 
 
 class Malicious:
@@ -143,6 +149,10 @@ def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 class TestForeign:
     def test_code_is_not_run(self, in_tmp_path: Path) -> None:
+        for content in ({}, [1], {"format": 1, "version": "x"}):
+            torch.save({KEY: content}, "odd.ckpt")
+            with pytest.raises(CheckpointError, match=r"'odd.ckpt' is no checkpoint"):
+                read_checkpoint("odd.ckpt")
         torch.save({KEY: {"format": 1}, "x": Malicious()}, "code.ckpt")
         with pytest.raises(CheckpointError, match=r"'code.ckpt' holds more than"):
             read_checkpoint("code.ckpt")

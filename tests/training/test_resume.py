@@ -204,6 +204,55 @@ def test_a_run_that_is_asked_to_end_saves_first(
     assert_same(outcome(folder), uninterrupted)
 
 
+def test_before_the_first_step_and_in_the_last_one(runs: Runs, tmp_path: Path) -> None:
+    """Six steps an epoch: the run ends within its second one."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    runs.wait(runs.start(settings_of(whole, max_steps=8)))
+    settings = settings_of(parts, max_steps=8)
+    settings.trainer.checkpoint_every_n_minutes = None
+    status, did = interrupt(runs, settings, "clustering", signal.SIGTERM)
+    assert status == 143 and did.count("step") == 1
+    assert did[-1].startswith("said interrupted (SIGTERM); saved")
+    # One step is done; the seventh of this process is the last.
+    status, did = interrupt(runs, settings, "step", signal.SIGTERM, times=7)
+    assert status in (0, 143)
+    if status:
+        assert runs.wait(runs.start(settings))[0] == 0
+    assert_same(outcome(parts), outcome(whole))
+
+
+def test_a_second_ctrl_c_ends_at_once(runs: Runs, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path / "run")
+    settings.clustering.n_init = 5000  # takes long
+    pid = runs.start(settings)
+    while runs.next() != "clustering":
+        pass
+    for _ in range(2):
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGINT)
+    status, did = runs.wait(pid)
+    assert status == 130
+    assert did[-1].startswith("said interrupted at once, nothing was saved")
+    assert "step" not in did
+
+
+def test_checkpoints_that_cannot_be_read_are_not_written_over(
+    runs: Runs, tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path / "run", max_steps=6)
+    interrupt(runs, settings, "step", signal.SIGKILL, times=4)
+    checkpoints = list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
+    assert len(checkpoints) == 2
+    for path in checkpoints:
+        path.write_bytes(path.read_bytes()[:-100])
+    status, did = runs.wait(runs.start(settings))
+    assert status == 2
+    assert (
+        did[-1].startswith("said CheckpointError: checkpoint") and "damaged" in did[-1]
+    )
+    assert os.listdir(tmp_path) == ["run"]
+
+
 def test_a_run_killed_while_it_writes_its_results(
     runs: Runs, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -17,26 +16,12 @@ from hadis_lightly.checks import check_bool, check_integer
 from hadis_lightly.cluster import (
     Partition,
     clustering_scores,
-    collapse_signs,
     label_free_scores,
     partition_embeddings,
 )
+from hadis_lightly.training.collapse_watch import CollapseWatch
 from hadis_lightly.training.embedding import check_loader, embed_dataset
 from hadis_lightly.training.key_index import KeyIndex, Keys
-
-log = logging.getLogger(__name__)
-
-# An untrained network shows all signs of a collapse.
-_MIN_EPOCHS = 5
-
-_REMEDIES = {
-    "spread": "a higher teacher_momentum or a lower learning rate may help, and "
-    "batches of 64 images or more",
-    "share": "k-means on whitened embeddings (whiten=True) or a lower pcl_weight may "
-    "help, if the classes are not that uneven",
-    "empty": "there may be fewer kinds of images than n_clusters",
-    "prototypes": "n_clusters may be too high, or the embeddings are collapsing",
-}
 
 
 class PrototypeKMeans(pl.Callback):
@@ -85,7 +70,6 @@ class PrototypeKMeans(pl.Callback):
         scores_: ``{"nmi", "acc", "ari"}`` where targets are known, else the label-free
             scores of :func:`~hadis_lightly.cluster.label_free_scores`.
         history_: One dictionary per clustering: epoch, seconds and scores.
-        warnings_: Signs of collapse in the last clustering, and what may help.
 
     Raises:
         ValueError: If a number is out of range, or the loader has fewer images than
@@ -127,13 +111,12 @@ class PrototypeKMeans(pl.Callback):
         self.warm_start = warm_start
         self.history_: list[dict[str, float]] = []
         self.partition_: Partition | None = None
-        self.warnings_: list[str] = []
+        self._watch = CollapseWatch()
         #: Whether to embed the set once more when clusters come from a checkpoint:
         #: for a run that is complete but for what is made of the embeddings.
         self.embeds_at_start = False
         self._keys: KeyIndex | None = None
         self._is_restored = False
-        self._signs: set[str] = set()
         self._epoch = 0
 
     def labels(self, keys: Keys) -> Tensor | None:
@@ -178,6 +161,11 @@ class PrototypeKMeans(pl.Callback):
                 "PrototypeKMeans has not clustered yet: it does when training starts."
             )
         return self.partition_
+
+    @property
+    def warnings_(self) -> list[str]:
+        """Signs of collapse in the last clustering, and what may help."""
+        return list(self._watch.warnings.values())
 
     @property
     def is_warming_up(self) -> bool:
@@ -257,7 +245,8 @@ class PrototypeKMeans(pl.Callback):
         self.partition_ = self._partition(self.embeddings_)
         seconds = time.perf_counter() - start
         self.scores_ = self._score()
-        self._look_for_collapse(epoch)
+        if not self.is_warming_up:
+            self._watch.look(self.embeddings_, self.partition_, epoch)
         self.history_.append({"epoch": epoch, "seconds": seconds} | self.scores_)
         metrics = {f"cluster/{name}": value for name, value in self.scores_.items()}
         trainer.callback_metrics.update(
@@ -295,16 +284,6 @@ class PrototypeKMeans(pl.Callback):
         )
         return partition if last is None else partition.renumbered(last.labels)
 
-    def _look_for_collapse(self, epoch: int) -> None:
-        signs = collapse_signs(self.embeddings_, self.labels_, self.prototypes_)
-        if self.is_warming_up or epoch < _MIN_EPOCHS:
-            signs = {}
-        self.warnings_ = [f"{signs[sign]}: {_REMEDIES[sign]}" for sign in sorted(signs)]
-        for sign, warning in zip(sorted(signs), self.warnings_, strict=True):
-            if sign not in self._signs and lightly_dist.rank() == 0:
-                log.warning("after %d epochs %s.", epoch, warning)
-        self._signs = set(signs)
-
     def _score(self) -> dict[str, float]:
         if (self.targets_ >= 0).any():
             return clustering_scores(self.targets_, self.labels_)
@@ -319,7 +298,7 @@ class PrototypeKMeans(pl.Callback):
             "partition": self.partition_.state_dict(),
             "scores": self.scores_,
             "history": self.history_,
-            "warnings": dict(zip(sorted(self._signs), self.warnings_, strict=True)),
+            "warnings": self._watch.warnings,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -329,6 +308,5 @@ class PrototypeKMeans(pl.Callback):
             self.partition_ = Partition.from_state_dict(state_dict["partition"])
             self.scores_ = state_dict["scores"]
             self.history_ = state_dict["history"]
-            self._signs = set(state_dict["warnings"])
-            self.warnings_ = list(state_dict["warnings"].values())
+            self._watch.restore(state_dict["warnings"])
             self._is_restored = True

@@ -14,6 +14,8 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = {
     "kmeans": "--samples 300 --dim 8 --clusters 3 --restarts 2 --repeats 2",
+    "large": "--samples 17000 300 --dim 8 --clusters 4 2 --iterations 3 "
+    "--pcl-clusters 20 --pcl-sizes 8 --hsd-sizes 8 --repeats 2",
     "losses": "--sizes 8 16 --dim 8 --clusters 3 20 --repeats 2",
     "step": "--backbone small_convnet --batch-size 4 --input-size 16 --steps 2",
     "throughput": "--backbone resnet18 --batch-size 4 --images 16 --steps 1 --rounds 1 "
@@ -105,6 +107,59 @@ def test_scaling(tmp_path: Path) -> None:
         parts = float(row["embedding_s"]) + float(row["kmeans_s"])
         expected = steps * float(row["step_ms"]) / 1000 + parts
         assert float(row["epoch_s"]) == pytest.approx(expected)
+
+
+def test_large(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "large.csv"
+
+    lines = run("large", "--methods", "hadis_lightly", "--csv", str(file))
+
+    assert len(lines) == 1 + 3 + 2  # cases of k-means, losses
+    rows = read(file)
+    assert not any(row["value"] == "nan" for row in rows)
+    fits = {("17000", "4"), ("300", "4"), ("17000", "2")}
+    for what in ("seconds", "GiB", "inertia", "refine, s"):
+        found = [row for row in rows if row["what"] == what]
+        assert {(row["n"], row["clusters"]) for row in found} >= fits
+        assert all(float(row["value"]) >= 0 for row in found)
+    searched = [row["n"] for row in rows if row["what"] == "search, iterations"]
+    assert searched == ["17000", "17000"]  # on 8192 of them
+    times = [row for row in rows if (row["section"], row["what"]) == ("hsd", "seconds")]
+    assert len(times) == 2
+
+
+def test_large_says_what_does_not_fit() -> None:
+    options = "--sections kmeans --samples 9000000 --clusters 2 --limit-gib 0.2"
+
+    lines = run("large", *options.split(), "--methods", "hadis_lightly")
+
+    assert len(lines) == 2
+    assert "memory" in lines[1]
+    assert "seconds" not in lines[1]
+
+
+def test_epoch_cost() -> None:
+    options = "--backbone resnet18 --size 32 --images 60000 --clusters 10 --gather"
+    script = [sys.executable, str(BENCHMARKS / "epoch_cost.py"), *options.split()]
+
+    done = subprocess.run(script, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    lines = [line.replace("|", " ").strip() for line in done.stdout.splitlines()]
+    # The design counts 8.9 and 1.11 without heads.
+    assert numbers(lines, "small_resnet18")[1:3] == pytest.approx([8.96, 1.12])
+    assert numbers(lines, "epoch")[0] > 0
+    assert numbers(lines, "images as uint8, if resident") == [0.172]  # GiB
+
+
+def test_epoch_cost_check() -> None:
+    script = [sys.executable, str(BENCHMARKS / "epoch_cost_check.py")]
+
+    done = subprocess.run(script, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    # Stages of k-means and both losses, two runs of steps and embeddings.
+    assert done.stdout.count("calibrates") == 4 + 2 + 2 * 2
 
 
 def test_losses(tmp_path: Path) -> None:

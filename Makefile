@@ -54,6 +54,7 @@ bench: $(VENV)/installed-bench ## Run all benchmarks, on a GPU if there is one
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/large.py
 	$(BIN)/python benchmarks/methods.py
 
 .PHONY: build

@@ -51,12 +51,12 @@ from hadis_lightly.training.build import build_model, build_module, build_protot
 from hadis_lightly.training.cores import available_cores, cores_left_by_workers
 from hadis_lightly.training.embedding import embed_dataset
 from hadis_lightly.training.engine import Feed, build_feed
-from hadis_lightly.training.symmetric_terms import symmetric_terms
 from hadis_lightly.training.switches import (
     describe_switches,
     resolve_precision,
     resolve_switches,
 )
+from hadis_lightly.training.symmetric_terms import symmetric_terms
 
 EPOCH = 60_000
 BYOL_EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "byol.py"

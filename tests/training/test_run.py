@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from hadis_lightly.training import (
     run,
 )
 from hadis_lightly.training.switches import can_compile
+from tests.training.forked_lines import Lines
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -294,6 +296,15 @@ def recipe(name: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess
     )
 
 
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lines]:
+    """Runs command lines without importing everything for each of them."""
+    folder = tmp_path_factory.mktemp("lines")
+    server = Lines(folder, folder)
+    yield server
+    server.close()
+
+
 TINY = (
     "data.limit=150", "loader.batch_size=64", "loader.num_workers=0",
     "model.backbone=small_convnet", "model.hidden_dim=32", "model.output_dim=16",
@@ -346,11 +357,12 @@ def test_multirun_makes_a_folder_for_each_run(tmp_path: Path) -> None:
     ],
 )
 def test_command_line(
-    overrides: list[str], status: int, words: list[str], tmp_path: Path
+    overrides: list[str], status: int, words: list[str], lines: Lines, tmp_path: Path
 ) -> None:
-    done = recipe("digits", *overrides, cwd=tmp_path)
-    output = done.stdout if status == 0 else done.stderr
-    assert done.returncode == status, output
+    lines.cwd = tmp_path
+    done = lines.run("digits", overrides)
+    output = done.output if status == 0 else done.errors
+    assert done.status == status, output
     for word in words:
         assert word in output
     assert "Traceback" not in output
@@ -359,16 +371,15 @@ def test_command_line(
         assert not (tmp_path / "runs").exists()
 
 
-def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_image_is_named(lines: Lines, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for i in range(8):
         Image.new("RGB", (16, 16), (30 * i, 0, 0)).save(folder / f"{i}.png")
     (folder / "broken.png").write_bytes(b"not an image")
-    done = recipe(
-        "cifar10", "data=folder", f"data.path={folder}", "n_clusters=2",
-        "loader.batch_size=4", "loader.num_workers=1", *TINY[3:], cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "broken.png" in done.stderr.strip().splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    lines.cwd = tmp_path
+    overrides = ["data=folder", f"data.path={folder}", "n_clusters=2", *TINY[3:]]
+    done = lines.run("cifar10", [*overrides, "loader.batch_size=4"])
+    assert done.status == 2
+    assert "broken.png" in done.errors.strip().splitlines()[-1]
+    assert "Traceback" not in done.errors

@@ -1,0 +1,156 @@
+"""What a report shows, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A finished clustering of ``n`` images in ``k`` clusters, ready to be shown.
+
+    Args:
+        title: One line, such as ``"HaDis, 12 clusters"``.
+        summary: What was run: pairs of a name and a value, in this order.
+        settings: All settings, nested; shown folded.
+        scores: NMI, ACC and ARI, or the label-free scores.
+        warnings: Signs that something went wrong, one sentence each.
+        left_out: Files that could not be read, each as ``"name: reason"``.
+        history: One dictionary per clustering: ``epoch``, ``seconds`` and scores.
+        losses: Name of a loss to its epochs and its values.
+        warmup_epochs: Where the warm-up ends; marked in the curves if > 0.
+        keys: File name of every image.
+        labels: Cluster of every image, ``(n,)`` in ``[0, k)``.
+        confidence: How clearly each image lies with its cluster, ``(n,)`` in [0, 1].
+        distance: Euclidean distance of each normalised embedding from the prototype of
+            its cluster, ``(n,)`` in [0, 2].
+        hardness: Mean HSD weight of each image over the last epochs, ``(n,)``, NaN
+            where it was not seen; None where the method has no HSD.
+        targets: Class of every image, ``(n,)``; -1 where unknown.
+        class_names: Names of the classes, if they have any.
+        prototypes: L2-normalised, ``(k, d)``.
+        points: The images on a plane, ``(n, 2)``; NaN where they are not on the map.
+        read: Gives the image of a row; an ``OSError`` becomes a grey placeholder.
+
+    Raises:
+        ValueError: if lengths or shapes do not fit, or a value is out of its range.
+
+    Example:
+        >>> data = ReportData(
+        ...     title="two", summary=[], settings={}, scores={}, warnings=[],
+        ...     left_out=[], history=[], losses={}, warmup_epochs=0,
+        ...     keys=["a.png", "b.png"], labels=np.array([0, 1]),
+        ...     confidence=np.ones(2), distance=np.zeros(2), hardness=None,
+        ...     targets=np.array([-1, -1]), class_names=None, prototypes=np.eye(2),
+        ...     points=np.zeros((2, 2)), read=lambda row: Image.new("L", (8, 8)),
+        ... )
+        >>> data.n_images, data.n_clusters, data.has_targets
+        (2, 2, False)
+    """
+
+    title: str
+    summary: Sequence[tuple[str, str]]
+    settings: Mapping[str, Any]
+    scores: Mapping[str, float]
+    warnings: Sequence[str]
+    left_out: Sequence[str]
+    history: Sequence[Mapping[str, float]]
+    losses: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    warmup_epochs: int
+    keys: Sequence[str]
+    labels: IntArray
+    confidence: FloatArray
+    distance: FloatArray
+    hardness: FloatArray | None
+    targets: IntArray
+    class_names: Sequence[str] | None
+    prototypes: FloatArray
+    points: FloatArray
+    read: Callable[[int], Image.Image]
+
+    def __post_init__(self) -> None:
+        _check_shapes(self)
+        _check_values(self)
+        _check_curves(self)
+
+    @property
+    def n_images(self) -> int:
+        """Number of images n."""
+        return len(self.keys)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters k."""
+        return len(self.prototypes)
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether the class of any image is known."""
+        return bool((self.targets >= 0).any())
+
+    def class_name(self, target: int) -> str:
+        """Name of a class; its number where it has no name."""
+        return str(target) if self.class_names is None else self.class_names[target]
+
+
+def _check_shapes(data: ReportData) -> None:
+    n = len(data.keys)
+    if n == 0:
+        raise ValueError("keys must name at least one image, got none")
+    shapes = {"labels": (n,), "confidence": (n,), "distance": (n,), "targets": (n,)}
+    if data.hardness is not None:
+        shapes["hardness"] = (n,)
+    for name, shape in {**shapes, "points": (n, 2)}.items():
+        found = np.shape(getattr(data, name))
+        if found != shape:
+            raise ValueError(
+                f"{name} must have the shape {shape}, one row per key, got {found}"
+            )
+    if np.ndim(data.prototypes) != 2 or 0 in np.shape(data.prototypes):
+        raise ValueError(
+            f"prototypes must have the shape (k, d), got {np.shape(data.prototypes)}"
+        )
+
+
+def _check_values(data: ReportData) -> None:
+    for name in ("labels", "targets"):
+        kind = getattr(data, name).dtype
+        if kind.kind not in "iu":
+            raise ValueError(f"{name} must be integers, got {kind}")
+    _check_range("labels", data.labels, 0, data.n_clusters - 1)
+    _check_range("confidence", data.confidence, 0, 1)
+    _check_range("distance", data.distance, 0, 2)
+    n_classes = np.inf if data.class_names is None else len(data.class_names)
+    _check_range("targets", data.targets, -1, n_classes - 1)
+    _check_range("prototypes", data.prototypes, -1, 1)
+    if data.hardness is not None and bool(np.isinf(data.hardness).any()):
+        raise ValueError("hardness must be finite or NaN, got infinity")
+
+
+def _check_range(name: str, values: npt.NDArray[Any], low: float, high: float) -> None:
+    # Rounding may carry a cosine, and so a distance, a little over its end.
+    slack = 1e-3 if values.dtype.kind == "f" else 0
+    wrong = ~((values >= low - slack) & (values <= high + slack))
+    if bool(wrong.any()):
+        raise ValueError(f"{name} must lie in [{low}, {high}], got {values[wrong][0]}")
+
+
+def _check_curves(data: ReportData) -> None:
+    for record in data.history:
+        if "epoch" not in record:
+            raise ValueError(f"history must name the epoch, got {dict(record)}")
+    for name, (epochs, values) in data.losses.items():
+        if len(epochs) != len(values):
+            raise ValueError(
+                f"losses must have one value per epoch, got {len(epochs)} epochs and "
+                f"{len(values)} values of {name}"
+            )

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import html
+import json
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from hadis_lightly.checks import check_integer
+from hadis_lightly.report.content import page_content, plain
 from hadis_lightly.report.report_data import ReportData
+from hadis_lightly.report.selection import choose_rows
+from hadis_lightly.report.thumbnails import Sheet, make_sheets
+from hadis_lightly.training.atomic import atomic_write
 
 Progress = Callable[[int, int], None]
+
+# In the order in which they build on each other; page.js starts the page.
+_SCRIPTS = (
+    "base.js", "pictures.js", "viewer.js", "overview.js", "clusters.js", "matrix.js",
+    "map.js", "curves.js", "browser.js", "page.js",
+)  # fmt: skip
 
 
 def write_report(
@@ -28,5 +46,76 @@ def write_report(
 
     Returns:
         The file that was written.
+
+    Raises:
+        ValueError: if ``max_images`` is below 1.
     """
-    raise NotImplementedError
+    check_integer("max_images", max_images, least=1)
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        path = path / "index.html"
+    rows = choose_rows(data, max_images)
+    sheets = list(make_sheets(data.read, rows.tolist(), progress=progress))
+    content = page_content(data, rows, sheets)
+    with atomic_write(path) as file:
+        file.writelines(_page(content, sheets))
+    return path
+
+
+def _page(content: dict[str, Any], sheets: Iterable[Sheet]) -> Iterable[str]:
+    style = _part("page.css")
+    script = "(() => {\n" + "\n".join(_part(name) for name in _SCRIPTS) + "\n})();"
+    values = {
+        "policy": _policy(style, script),
+        "title": html.escape(plain(content["title"])),
+        "style": style,
+        "data": _json_for_script(content),
+        "script": script,
+    }
+    # In one pass: what is put in is not looked at again.
+    page = re.sub(
+        r"\{\{(\w+)\}\}", lambda found: values.get(found[1], ""), _part("page.html")
+    )
+    before, after = page.split("<!-- sheets -->")
+    yield before
+    for number, sheet in enumerate(sheets):
+        text = b64encode(sheet.data).decode("ascii")
+        yield f'<script type="text/plain" id="sheet-{number}">{text}</script>\n'
+    yield after
+
+
+def _json_for_script(content: dict[str, Any]) -> str:
+    r"""JSON that no HTML parser takes for the end of its script, in ASCII.
+
+    Example:
+        >>> _json_for_script({"key": "</script>"})
+        '{"key":"\\u003c/script\\u003e"}'
+    """
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def _policy(style: str, script: str) -> str:
+    """Content security policy: this style, this script, and nothing from outside."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src '{_hash(script)}'",
+            f"style-src '{_hash(style)}'",
+            "img-src data: blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+def _hash(text: str) -> str:
+    digest = sha256(text.encode("utf-8")).digest()
+    return f"sha256-{b64encode(digest).decode('ascii')}"
+
+
+def _part(name: str) -> str:
+    text = (files("hadis_lightly.report") / "page" / name).read_text(encoding="utf-8")
+    return text.strip()

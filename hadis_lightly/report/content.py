@@ -1,0 +1,148 @@
+"""Everything that the page shows, except the pixels, as plain lists and numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hadis_lightly.report.confusion import confusion, match_classes
+from hadis_lightly.report.explanations import explain_score, title_of
+from hadis_lightly.report.report_data import FloatArray, IntArray, ReportData
+from hadis_lightly.report.similarity import similarity
+from hadis_lightly.report.thumbnails import Sheet
+
+_NUM_CLASSES_PER_CLUSTER = 6
+
+
+def page_content(
+    data: ReportData, rows: IntArray, sheets: Sequence[Sheet]
+) -> dict[str, Any]:
+    """What the page shows, ready for JSON: no NaN, no text that UTF-8 has not.
+
+    Args:
+        data: The clustering.
+        rows: Rows that are shown, in the order of the sheets.
+        sheets: Their pictures.
+    """
+    content = {
+        "title": data.title,
+        "summary": [list(pair) for pair in data.summary],
+        "settings": data.settings,
+        "scores": [explain_score(name, value) for name, value in data.scores.items()],
+        "warnings": list(data.warnings),
+        "leftOut": list(data.left_out),
+        "curves": _curves(data),
+        "warmupEpochs": data.warmup_epochs,
+        "total": data.n_images,
+        "hasHardness": data.hardness is not None,
+        "classNames": _class_names(data),
+        "clusters": _clusters(data),
+        "similarity": similarity(data.prototypes),
+        "confusion": confusion(data),
+        "images": _images(data, rows, sheets),
+        "sheets": [[sheet.mime, *sheet.cell, sheet.n_columns] for sheet in sheets],
+        "perSheet": len(sheets[0].sizes) if sheets else 1,
+    }
+    result: dict[str, Any] = plain(content)
+    return result
+
+
+def plain(value: Any) -> Any:
+    r"""The same for JSON: None for NaN, escapes for half surrogates, text for objects.
+
+    Example:
+        >>> plain({"a": (float("nan"), "\udcff")})
+        {'a': [None, '\\udcff']}
+    """
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(plain(str(key))): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _class_names(data: ReportData) -> dict[int, str] | None:
+    if not data.has_targets:
+        return None
+    known = np.unique(data.targets[data.targets >= 0]).tolist()
+    return {target: data.class_name(target) for target in known}
+
+
+def _clusters(data: ReportData) -> list[dict[str, Any]]:
+    """Size, mean confidence, own class and classes of every cluster, of all images."""
+    k = data.n_clusters
+    sizes = np.bincount(data.labels, minlength=k)
+    confidences = np.bincount(data.labels, weights=data.confidence, minlength=k)
+    matching = match_classes(data)
+    order = np.argsort(data.labels, kind="stable")
+    members = np.split(data.targets[order], np.cumsum(sizes)[:-1])
+    clusters = []
+    for cluster in range(k):
+        targets, counts = np.unique(members[cluster], return_counts=True)
+        largest = np.argsort(-counts, kind="stable")[:_NUM_CLASSES_PER_CLUSTER]
+        classes = [[int(targets[at]), int(counts[at])] for at in largest]
+        clusters.append(
+            {
+                "size": int(sizes[cluster]),
+                "confidence": float(confidences[cluster] / max(1, sizes[cluster])),
+                "match": matching.get(cluster),
+                "classes": classes if data.has_targets else [],
+            }
+        )
+    return clusters
+
+
+def _images(
+    data: ReportData, rows: IntArray, sheets: Sequence[Sheet]
+) -> dict[str, list[Any] | None]:
+    """One list per column, in the order of the sheets."""
+    sizes = [size for sheet in sheets for size in sheet.sizes]
+    originals = [size for sheet in sheets for size in sheet.originals]
+    hardness = data.hardness
+    return {
+        "row": rows.tolist(),
+        "key": [data.keys[row] for row in rows],
+        "label": data.labels[rows].tolist(),
+        "confidence": _rounded(data.confidence[rows], 4),
+        "distance": _rounded(data.distance[rows], 4),
+        "hardness": None if hardness is None else _rounded(hardness[rows], 6),
+        "target": data.targets[rows].tolist() if data.has_targets else None,
+        "x": _rounded(data.points[rows, 0], 2),
+        "y": _rounded(data.points[rows, 1], 2),
+        "width": [size[0] for size in sizes],
+        "height": [size[1] for size in sizes],
+        "ownWidth": [size[0] for size in originals],
+        "ownHeight": [size[1] for size in originals],
+    }
+
+
+def _rounded(values: FloatArray, digits: int) -> list[float]:
+    rounded: list[float] = values.astype(np.float64).round(digits).tolist()
+    return rounded
+
+
+def _curves(data: ReportData) -> list[dict[str, Any]]:
+    """Scores and losses against epochs, each a curve of its own."""
+    names = [name for name in data.scores if not name.startswith("size_m")]
+    curves = []
+    for name in names:
+        known = [record for record in data.history if name in record]
+        epochs = [record["epoch"] for record in known]
+        values = [record[name] for record in known]
+        curves.append((title_of(name), "score", epochs, values))
+    for name, (xs, ys) in data.losses.items():
+        curves.append((title_of(name), "loss", list(xs), list(ys)))
+    return [
+        {"title": title, "kind": kind, "epochs": epochs, "values": values}
+        for title, kind, epochs, values in curves
+        if epochs
+    ]

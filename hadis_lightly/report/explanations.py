@@ -1,0 +1,64 @@
+"""The scores in plain words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+# Name: title, whether it is a count, explanation.
+_SCORES = {
+    "nmi": (
+        "NMI",
+        "How much the clusters tell about the known classes: 0 is nothing, 1 is all.",
+    ),
+    "acc": (
+        "Accuracy",
+        "Share of images whose cluster stands for their class, each cluster standing "
+        "for one class at most: 1 is perfect.",
+    ),
+    "ari": (
+        "ARI",
+        "How far pairs of images are together or apart as in the known classes: "
+        "0 is what chance would give, 1 is perfect.",
+    ),
+    "silhouette": (
+        "Silhouette",
+        "How much closer images are to their own cluster than to the next one: "
+        "1 is clearly apart, 0 is touching, below 0 is mixed up.",
+    ),
+    "size_entropy": (
+        "Evenness of sizes",
+        "1 if all clusters are equally large, 0 if one holds every image.",
+    ),
+    "prototype_cosine": (
+        "Closeness to prototype",
+        "How alike the images of a cluster are to its middle, on average: 1 is "
+        "identical. Read it beside the others: it is also high after a collapse.",
+    ),
+    "size_min": ("Smallest cluster", "Images in the smallest cluster."),
+    "size_max": ("Largest cluster", "Images in the largest cluster."),
+}
+
+
+def explain_score(name: str, value: float) -> dict[str, Any]:
+    """A score with its title, its value as text, and what it means.
+
+    Example:
+        >>> explain_score("nmi", 0.81234)["text"]
+        '0.812'
+        >>> explain_score("size_min", 1234.0)["text"]
+        '1,234'
+    """
+    title, words = _SCORES.get(name, (name.replace("_", " "), ""))
+    if not math.isfinite(value):
+        text = "not defined"
+    elif name.startswith("size_") and name != "size_entropy":
+        text = f"{round(value):,}"
+    else:
+        text = f"{value:.3f}"
+    return {"name": name, "title": title, "text": text, "words": words}
+
+
+def title_of(name: str) -> str:
+    """What a score or a loss is called in a figure."""
+    return _SCORES[name][0] if name in _SCORES else name.replace("_", " ")

@@ -32,7 +32,8 @@ TENSORS = {"torch", "torchvision", "lightly", "numpy", "PIL"}
 MAY_REQUIRE: dict[str, set[str]] = {
     "loss": TENSORS,
     "cluster": {"torch", "numpy", "sklearn", "scipy"},
-    "models": TENSORS,
+    # Both optional, and imported where they are needed.
+    "models": TENSORS | {"timm", "safetensors"},
     "transforms": TENSORS,
     # load_digits reads the digits that scikit-learn ships.
     "data": TENSORS | {"sklearn", "typing_extensions"},

@@ -1,5 +1,6 @@
 """Heads, backbones, the momentum teacher, and the model made of them."""
 
+from hadis_lightly.models.backbone_weights import load_backbone_weights
 from hadis_lightly.models.backbones import (
     build_backbone,
     feature_dim,
@@ -25,6 +26,7 @@ __all__ = [
     "build_backbone",
     "evaluating",
     "feature_dim",
+    "load_backbone_weights",
     "small_convnet",
     "small_resnet18",
     "small_resnet34",

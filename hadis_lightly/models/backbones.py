@@ -1,14 +1,17 @@
-"""Backbones: torchvision's by name, and residual networks for small images."""
+"""Backbones: torchvision's and timm's by name, and networks for small images."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torchvision
 from torch import nn
 
-from hadis_lightly.checks import check_integer
+from hadis_lightly.checks import check_integer, first_line
+from hadis_lightly.models.input_channels import set_channels
 from hadis_lightly.models.momentum_teacher import check_module
 
 
@@ -83,55 +86,136 @@ _OWN = {
     function.__name__: function
     for function in (small_resnet18, small_resnet34, small_resnet50, small_convnet)
 }
+_TIMM = "timm/"
+# These have classifiers beside the last one, for training alone.
+_WITH_AUXILIARY = ("googlenet", "inception_v3")
 
 
 def check_backbone(name: str) -> None:
     """Raises unless there is a backbone of that name, see :func:`build_backbone`."""
     if not isinstance(name, str):
         raise TypeError(f"name of a backbone must be a string, got {name!r}.")
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in _OWN and name not in known:
+    timm = _import_timm()
+    if name.startswith(_TIMM) and timm is None:
         raise ValueError(
-            f"backbone {name!r} is neither one of {', '.join(sorted(_OWN))} nor a "
-            "classification model of torchvision."
+            f"backbone {name!r} needs timm, which is not installed: pip install "
+            "'hadis-lightly[timm]'."
         )
+    known = [*_OWN, *torchvision.models.list_models(module=torchvision.models)]
+    if name in known or (name.startswith(_TIMM) and timm.is_model(name[len(_TIMM) :])):
+        return
+    if timm is not None:
+        known += [_TIMM + other for other in timm.list_models()]
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise ValueError(
+        f"backbone {name!r} is neither one of {', '.join(sorted(_OWN))} nor a "
+        f"classification model of torchvision, nor timm/ and one of timm's.{hint}"
+    )
 
 
-def build_backbone(name: str, num_channels: int = 3) -> nn.Module:
-    """Builds a backbone by name, without its classifier and without weights.
+def _import_timm() -> Any:
+    """The package timm; None where it is not installed."""
+    try:
+        import timm
+    except ImportError:
+        return None
+    return timm
+
+
+def build_backbone(
+    name: str, num_channels: int = 3, input_size: int | None = None
+) -> nn.Module:
+    """Builds a backbone by name, without its classifier and with random weights.
 
     Args:
         name: ``small_resnet18``, ``small_resnet34``, ``small_resnet50``,
-            ``small_convnet`` or any classification model of torchvision.
-        num_channels: Channels of the images. torchvision's models take 3.
+            ``small_convnet``, any classification model of torchvision, or ``timm/``
+            and the name of a model of timm's, such as ``timm/convnext_tiny``.
+        num_channels: Channels of the images.
+        input_size: Side of the images in pixels, for networks that are built for one
+            size, such as vision transformers; by default the size they were made for.
 
     Raises:
-        ValueError: If there is no such backbone, or if it cannot take that many
-            channels.
+        ValueError: If there is no such backbone, if timm is needed and not installed,
+            or if a backbone cannot be built for such images.
+
+    Example:
+        >>> backbone = build_backbone("resnet18", num_channels=1)
+        >>> backbone(torch.rand(2, 1, 32, 32)).shape
+        torch.Size([2, 512])
     """
     check_backbone(name)
     check_integer("num_channels", num_channels, least=1)
+    if input_size is not None:
+        check_integer("input_size", input_size, least=1)
     if name in _OWN:
         return _OWN[name](num_channels)
+    if name.startswith(_TIMM):
+        return _build_timm(name, num_channels, input_size)
+    options = _size_options(name, input_size)
+    if name in _WITH_AUXILIARY:
+        options |= {"aux_logits": False, "init_weights": False}
+    model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     if num_channels != 3:
+        set_channels(model, num_channels)
+    return _without_classifier(model)
+
+
+def _size_options(name: str, input_size: int | None) -> dict[str, Any]:
+    """What those models of torchvision's are told that are built for one size."""
+    if input_size is None or not name.startswith(("vit_", "maxvit_")):
+        return {}
+    is_maxvit = name.startswith("maxvit_")
+    # 7 x 7 windows on maps of 1/4, 1/8, 1/16, 1/32; or patches, as the name says.
+    step = 7 * 32 if is_maxvit else int(name.rpartition("_")[2])
+    if input_size % step:
         raise ValueError(
-            f"backbone {name!r} takes images of 3 channels, got num_channels="
-            f"{num_channels}. A grey image can be read with data.num_channels=3."
+            f"backbone {name!r} takes images whose side is a multiple of {step}, got "
+            f"input_size={input_size}."
         )
-    return _without_classifier(torchvision.models.get_model(name, weights=None))
+    if is_maxvit:
+        return {"input_size": (input_size, input_size)}
+    return {"image_size": input_size}
 
 
 def _without_classifier(model: nn.Module) -> nn.Module:
-    """Replaces the last linear layer, which is the classifier in torchvision."""
-    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
-    if not linear or hasattr(model, "aux_logits") or hasattr(model, "AuxLogits"):
-        raise ValueError(
-            f"backbone {type(model).__name__} has no single linear classifier that "
-            "could be taken off."
-        )
-    parent, _, child = linear[-1].rpartition(".")
+    """Replaces the last layer with weights, which is the classifier in torchvision.
+
+    That is a linear one, or in SqueezeNet a convolution.
+    """
+    layers = [
+        name
+        for name, part in model.named_modules()
+        if isinstance(part, (nn.Linear, nn.Conv2d))
+    ]
+    parent, _, child = layers[-1].rpartition(".")
     setattr(model.get_submodule(parent), child, nn.Identity())
     return model
+
+
+def _build_timm(name: str, num_channels: int, input_size: int | None) -> nn.Module:
+    timm, model_name = _import_timm(), name.removeprefix(_TIMM)
+    options = {"pretrained": False, "num_classes": 0, "in_chans": num_channels}
+    if input_size is not None and _has_one_size(model_name):
+        options["img_size"] = input_size
+    try:
+        model: nn.Module = timm.create_model(model_name, **options)
+    # Each of timm's networks checks its sizes in its own way.
+    except Exception as error:
+        size = "" if input_size is None else f" x {input_size} x {input_size}"
+        raise ValueError(
+            f"backbone {name!r} cannot be built for images of {num_channels}{size}: "
+            f"{first_line(error)}"
+        ) from error
+    return model
+
+
+def _has_one_size(model_name: str) -> bool:
+    from timm.models import get_pretrained_cfg
+
+    made_for = get_pretrained_cfg(model_name)
+    return made_for is not None and bool(made_for.fixed_input_size)
 
 
 @torch.no_grad()
@@ -154,12 +238,18 @@ def feature_dim(backbone: nn.Module, num_channels: int, input_size: int) -> int:
         image = torch.empty(2, num_channels, input_size, input_size, device="meta")
         state = {
             name: torch.empty_like(value, device="meta")
-            for name, value in backbone.state_dict(keep_vars=False).items()
+            for name, value in (*backbone.named_parameters(), *backbone.named_buffers())
         }
         features = torch.func.functional_call(backbone, state, (image,))
-    except RuntimeError as error:
+    # What a network raises for an image that is too small is its own choice.
+    except Exception as error:
         raise ValueError(
             f"backbone {type(backbone).__name__} cannot take images of "
-            f"{num_channels} x {input_size} x {input_size}: {error}"
+            f"{num_channels} x {input_size} x {input_size}: {first_line(error)}"
         ) from error
+    if not isinstance(features, torch.Tensor):
+        raise ValueError(
+            f"backbone {type(backbone).__name__} returns a {type(features).__name__}, "
+            "where a tensor of features is needed."
+        )
     return int(features.flatten(start_dim=1).shape[1])

@@ -142,26 +142,6 @@ def test_only_classification_models(name: str) -> None:
         build_backbone(name)
 
 
-@pytest.mark.parametrize("name, kind", [("squeezenet1_0", "SqueezeNet")])
-def test_backbone_without_linear_classifier(name: str, kind: str) -> None:
-    with pytest.raises(ValueError, match=f"backbone {kind} has no single linear"):
-        build_backbone(name)
-
-
-@pytest.mark.filterwarnings("ignore:The default weight initialization")
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
-def test_backbone_with_auxiliary_classifiers(name: str) -> None:
-    with pytest.raises(ValueError, match="has no single linear classifier"):
-        build_backbone(name)
-
-
-def test_torchvision_backbone_takes_three_channels() -> None:
-    with pytest.raises(
-        ValueError, match=r"'resnet18' .* 3 channels, got num_channels=1"
-    ):
-        build_backbone("resnet18", num_channels=1)
-
-
 def test_image_too_small_is_a_clear_error() -> None:
     with pytest.raises(ValueError, match="backbone Conv2d cannot take images of 3 x 4"):
         feature_dim(nn.Conv2d(3, 1, kernel_size=9), num_channels=3, input_size=4)

@@ -12,6 +12,8 @@ import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
+from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 
 from hadis_lightly.data import (
     ImageSource,
@@ -26,6 +28,7 @@ from hadis_lightly.models import (
     HaDisProjectionHead,
     build_backbone,
     feature_dim,
+    load_backbone_weights,
 )
 from hadis_lightly.training.checkpoint import CheckpointIO
 from hadis_lightly.training.config import Settings, SettingsError
@@ -122,14 +125,19 @@ def build_prototypes(
 
 
 def build_model(settings: Settings, source: ImageSource) -> HaDisModel:
-    """The networks.
+    """The networks, the backbone with the weights of ``model.weights`` if it is set.
 
     Raises:
-        ValueError: If there is no backbone of that name.
+        SettingsError: If there is no backbone of that name, if it does not take such
+            images, or if the weights cannot be read or do not fit.
     """
-    choice = settings.model
-    backbone = build_backbone(choice.backbone, source.num_channels)
-    input_dim = feature_dim(backbone, source.num_channels, settings.views.input_size)
+    choice, input_size = settings.model, settings.views.input_size
+    try:
+        backbone = build_backbone(choice.backbone, source.num_channels, input_size)
+        input_dim = feature_dim(backbone, source.num_channels, input_size)
+    except ValueError as error:
+        raise SettingsError(f"model.{error}") from None
+    _load_weights(backbone, settings)
     d, hidden_dim = choice.output_dim, choice.hidden_dim
     return HaDisModel(
         backbone,
@@ -137,6 +145,19 @@ def build_model(settings: Settings, source: ImageSource) -> HaDisModel:
         HaDisPredictionHead(d, hidden_dim, d),
         latent_std=choice.latent_std,
     )
+
+
+def _load_weights(backbone: nn.Module, settings: Settings) -> None:
+    """Loads ``model.weights``, unless a checkpoint has all weights anyway."""
+    path = settings.model.weights
+    if path is None or settings.trainer.resume not in (None, "auto"):
+        return
+    try:
+        loaded = load_backbone_weights(backbone, path)
+    except ValueError as error:
+        raise SettingsError(f"model.weights: {error}") from None
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        print(f"backbone starts from {loaded}", flush=True)
 
 
 def build_module(

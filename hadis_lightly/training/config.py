@@ -86,7 +86,11 @@ class ModelSettings:
     """The networks and the loss."""
 
     backbone: str = "small_resnet18"
-    """small_resnet18 / 34 / 50, small_convnet, or a model of torchvision."""
+    """small_resnet18 / 34 / 50, small_convnet, a model of torchvision, or timm/ and one
+    of timm's."""
+    weights: str | None = None
+    """File with weights of the backbone to start from: torchvision's, timm's,
+    lightly's, or a checkpoint of a run."""
     hidden_dim: int = 4096
     """Hidden width of both heads."""
     output_dim: int = 256

@@ -96,6 +96,7 @@ def check_possible(settings: Any) -> None:
     if channels not in (None, 1, 3):
         raise SettingsError(f"data.num_channels must be 1 or 3, got {channels}.")
     check_path("data.path", settings.data.path)
+    check_path("model.weights", settings.model.weights)
     check_output_dir(settings.output_dir)
     check_backbone_name(settings.model.backbone)
     check_views(settings.views)

@@ -142,3 +142,29 @@ def test_views_on_the_device_for_a_loop_of_ones_own(tmp_path: Path) -> None:
     assert x0.shape == x1.shape == (4, 3, 16, 16)
     assert torch.isfinite(x0).all()
     assert not torch.equal(x0, x1)
+
+
+@pytest.mark.parametrize("kind", ["torchvision", "timm"])
+def test_a_backbone_starts_from_weights(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, name = tmp_path / "weights.pth", "resnet18"
+    if kind == "torchvision":
+        load("save_torchvision_weights").main(name, path, weights=None)
+    else:
+        pytest.importorskip("timm")
+        name = "vit_tiny_patch16_224"
+        load("save_timm_weights").main(name, path, "96", pretrained=False)
+        name = f"timm/{name}"
+    features = load("start_from_weights").main(name, path)
+    assert torch.isfinite(features).all()
+    assert capsys.readouterr().out.startswith("weights.pth: 1")
+
+
+def test_costs_of_backbones(capsys: pytest.CaptureFixture[str]) -> None:
+    load("backbone_costs").main("small_resnet18", "resnet18", input_size=32)
+    said = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert said == [
+        ["small_resnet18", "512", "11.2", "0.56"],
+        ["resnet18", "512", "11.2", "0.04"],
+    ]

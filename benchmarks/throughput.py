@@ -305,7 +305,7 @@ class Training:
 
     def forward_and_backward(self) -> None:
         with self.precision:
-            terms = self.symmetric_terms(
+            terms, _ = self.symmetric_terms(
                 self.model, self.criterion, self.x0, self.x1, self.labels, diffuse=True
             )
         self.optimizer.zero_grad()

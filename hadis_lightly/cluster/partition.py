@@ -94,6 +94,25 @@ class Partition:
         shares = F.softmax(cosines / max(temperature, 1e-30), dim=1)
         return shares.gather(1, self._nearest(rows).unsqueeze(1)).squeeze(1)
 
+    @full_precision()
+    def distance(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
+        """Distance of each embedding to the prototype of its cluster, ``(n,)``.
+
+        Euclidean, between vectors of length one: 0 for the same direction, 1.41 for a
+        right angle, 2 for opposite ones.
+
+        Args:
+            embeddings: ``(n, d)``, as in :meth:`predict`.
+
+        Raises:
+            ValueError: As :meth:`predict`.
+            TypeError: As :meth:`predict`.
+        """
+        rows = self._normalized(embeddings)
+        prototypes = self.prototypes.to(rows)[self._nearest(rows)]
+        distances: Tensor = torch.linalg.vector_norm(rows - prototypes, dim=1)
+        return distances
+
     def _normalized(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
         data = as_rows(embeddings, name="embeddings")
         check_columns(data, self.prototypes.shape[1], name="embeddings")

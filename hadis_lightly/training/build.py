@@ -10,7 +10,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
@@ -34,6 +33,7 @@ from hadis_lightly.training.checkpoint import CheckpointIO
 from hadis_lightly.training.config import Settings, SettingsError
 from hadis_lightly.training.cores import available_cores
 from hadis_lightly.training.hadis import HaDis
+from hadis_lightly.training.loggers import build_loggers
 from hadis_lightly.training.progress import RunProgressBar, StepProgress
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 from hadis_lightly.training.switches import COMPILE_MODES
@@ -156,7 +156,7 @@ def _load_weights(backbone: nn.Module, settings: Settings) -> None:
         loaded = load_backbone_weights(backbone, path)
     except ValueError as error:
         raise SettingsError(f"model.weights: {error}") from None
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+    if rank_zero_only.rank == 0 and not settings.quiet:  # type: ignore[attr-defined]
         print(f"backbone starts from {loaded}", flush=True)
 
 
@@ -229,7 +229,7 @@ def build_trainer(
         callbacks.append(RunProgressBar())
     devices = options.devices
     trainer = pl.Trainer(
-        max_epochs=options.max_epochs,
+        max_epochs=0 if settings.model.freeze_backbone else options.max_epochs,
         max_steps=options.max_steps,
         accelerator=options.accelerator,
         devices=int(devices) if devices.lstrip("-").isdigit() else devices,
@@ -238,10 +238,7 @@ def build_trainer(
         deterministic=options.deterministic,
         # The fastest convolution for shapes that never change.
         benchmark=not options.deterministic,
-        logger=[
-            CSVLogger(folder, name="", version=""),
-            TensorBoardLogger(folder, name="tensorboard", version=""),
-        ],
+        logger=build_loggers(options.logger, folder),
         callbacks=callbacks,
         plugins=[CheckpointIO()],
         log_every_n_steps=1,

@@ -1,18 +1,16 @@
 """The settings of a run: what there is, and what is allowed.
 
 A section is what the command line calls ``data`` or ``model``. Names and types are
-checked when settings are composed, ranges by :func:`check_settings`. The defaults are
-the paper's for CIFAR-10.
+checked when settings are composed, ranges by
+:func:`~hadis_lightly.training.setting_ranges.check_settings`. The defaults are the
+paper's for CIFAR-10. The texts below the settings are what ``--help`` says of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.training.setting_values import SettingsError as SettingsError
-from hadis_lightly.training.setting_values import check_possible, check_types
 from hadis_lightly.transforms import CIFAR10_NORMALIZE
 
 
@@ -61,20 +59,35 @@ class ViewsSettings:
     input_size: int = 32
     """Side of the views in pixels."""
     cj_prob: float = 0.8
+    """Probability of colour jitter."""
     cj_strength: float = 1.0
+    """Factor on the four strengths below."""
     cj_bright: float = 0.4
+    """Strength of the brightness jitter."""
     cj_contrast: float = 0.4
+    """Strength of the contrast jitter."""
     cj_sat: float = 0.4
+    """Strength of the saturation jitter."""
     cj_hue: float = 0.1
+    """Strength of the hue jitter."""
     min_scale: float = 0.08
+    """Smallest area of the crop, as a fraction of the image."""
     random_gray_scale: float = 0.2
+    """Probability of conversion to grey."""
     gaussian_blur: float = 0.0
+    """Probability of blur."""
     solarization_prob: float = 0.0
+    """Probability of solarization."""
     hf_prob: float = 0.5
+    """Probability of a horizontal flip."""
     vf_prob: float = 0.0
+    """Probability of a vertical flip."""
     affine_degrees: float = 0.0
+    """Largest rotation of every view, in degrees. Not in the paper."""
     affine_translate: float = 0.0
+    """Largest shift of every view, as a fraction of its side. Not in the paper."""
     affine_shear: float = 0.0
+    """Largest horizontal shear of every view, in degrees. Not in the paper."""
     mean: list[float] = field(default_factory=lambda: CIFAR10_NORMALIZE["mean"])
     """Mean of the pixels, per channel, for pixels in [0, 1]."""
     std: list[float] = field(default_factory=lambda: CIFAR10_NORMALIZE["std"])
@@ -91,6 +104,8 @@ class ModelSettings:
     weights: str | None = None
     """File with weights of the backbone to start from: torchvision's, timm's,
     lightly's, or a checkpoint of a run."""
+    freeze_backbone: bool = False
+    """Train nothing: k-means alone, on the features of a backbone with weights."""
     hidden_dim: int = 4096
     """Hidden width of both heads."""
     output_dim: int = 256
@@ -100,9 +115,11 @@ class ModelSettings:
     hsd_weight: float = 1.0
     """Weight of the self-distillation; 0 is ProPos."""
     hsd_temperature: float = 0.5
+    """Temperature of the self-distillation."""
     pcl_weight: float = 0.1
     """Weight of the prototypical contrast; 0 with hsd_weight=0 is BYOL."""
     pcl_temperature: float = 0.5
+    """Temperature of the prototypical contrast."""
     teacher_momentum: float = 0.996
     """Share of the teacher that stays at each step."""
     final_teacher_momentum: float | None = None
@@ -120,7 +137,9 @@ class OptimizerSettings:
     prediction_head_lr_scale: float = 10.0
     """Learning rate of the predictor relative to the rest."""
     momentum: float = 0.9
+    """Momentum of SGD."""
     weight_decay: float = 5e-4
+    """Weight decay on all parameters."""
     warmup_epochs: int = 50
     """Linear rise of the learning rate; no diffusion meanwhile."""
     fused: str = "auto"
@@ -134,6 +153,7 @@ class ClusteringSettings:
     warmup_epochs: int = 50
     """Epochs without pseudo-labels."""
     every_n_epochs: int = 1
+    """Cluster after every n-th epoch only, and after the last."""
     n_init: int = 10
     """Restarts of k-means."""
     warm_start: bool = False
@@ -152,6 +172,7 @@ class TrainerSettings:
     """What Lightning's trainer is told."""
 
     max_epochs: int = 1000
+    """Length of the training."""
     max_steps: int = -1
     """Stop after so many steps, if not -1; schedules end there."""
     accelerator: str = "auto"
@@ -170,6 +191,7 @@ class TrainerSettings:
     """off, default, cudagraphs, max: modes of torch.compile for networks, losses and
     views; auto: default on GPUs that have a compiler, else off."""
     sync_batchnorm: bool = False
+    """BatchNorm statistics over all devices, CPUs included."""
     gather_distributed: bool = False
     """Take the losses over the batches of all devices."""
     resume: str | None = None
@@ -182,7 +204,10 @@ class TrainerSettings:
     """Also write one after every so many epochs."""
     log_every_n_steps: int | None = None
     """Also log the losses every so many steps; by default once per epoch."""
+    logger: str = "tensorboard"
+    """tensorboard, wandb, mlflow or none; metrics.csv is written in any case."""
     progress_bar: bool = True
+    """Whether to show a progress bar."""
     deterministic: bool = False
     """Only deterministic kernels, where an accelerator has others."""
 
@@ -194,8 +219,11 @@ class Settings:
     n_clusters: int = 10
     """Number of clusters to look for."""
     seed: int = 0
+    """Seed of everything random."""
     output_dir: str | None = None
     """Folder for the results; by default a new one below runs/ for each run."""
+    quiet: bool = False
+    """Say nothing but errors."""
     data: DataSettings = field(default_factory=DataSettings)
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     views: ViewsSettings = field(default_factory=ViewsSettings)
@@ -203,88 +231,3 @@ class Settings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     clustering: ClusteringSettings = field(default_factory=ClusteringSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
-
-
-# Lowest and highest value allowed, both included; None where there is no bound.
-_RANGES: dict[str, tuple[float | None, float | None]] = {
-    "n_clusters": (2, None),
-    "seed": (0, 2**32 - 1),
-    "data.limit": (1, None),
-    "data.max_resident_gib": (0, None),
-    "loader.batch_size": (2, None),
-    "loader.num_workers": (0, 1024),
-    "views.input_size": (1, 4096),
-    "model.hidden_dim": (1, 2**16),
-    "model.output_dim": (1, 2**16),
-    "model.latent_std": (0, None),
-    "model.hsd_weight": (0, None),
-    "model.pcl_weight": (0, None),
-    "model.teacher_momentum": (0, 1),
-    "model.final_teacher_momentum": (0, 1),
-    "optimizer.prediction_head_lr_scale": (0, None),
-    "optimizer.momentum": (0, 1),
-    "optimizer.weight_decay": (0, None),
-    "optimizer.warmup_epochs": (0, None),
-    "clustering.warmup_epochs": (0, None),
-    "clustering.every_n_epochs": (1, None),
-    "clustering.n_init": (1, None),
-    "clustering.batch_size": (1, None),
-    "trainer.max_epochs": (1, None),
-    "trainer.max_steps": (-1, None),
-    "trainer.log_every_n_steps": (1, None),
-    "trainer.checkpoint_every_n_epochs": (1, None),
-    "trainer.checkpoint_every_n_minutes": (0, None),
-}
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "data.source": SOURCE_NAMES,
-    "data.engine": ("auto", "device", "workers", "lightly"),
-    "data.on_error": ("raise", "skip"),
-    "optimizer.fused": ("auto", "on", "off"),
-    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
-    "trainer.strategy": ("auto", "ddp", "ddp_find_unused_parameters_true"),
-    "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
-    "trainer.channels_last": ("auto", "on", "off"),
-    "trainer.compile": ("auto", "off", "default", "cudagraphs", "max"),
-}
-_POSITIVE = (
-    "model.hsd_temperature",
-    "model.pcl_temperature",
-    "optimizer.learning_rate",
-)
-
-
-def check_settings(settings: Settings) -> None:
-    """Checks what can be known before the data are read.
-
-    Raises:
-        SettingsError: Names the setting and its value.
-    """
-    check_types(settings)
-    for name, (low, high) in _RANGES.items():
-        value = _get(settings, name)
-        if value is None:
-            continue
-        if low is not None and not value >= low:
-            reason = " (BatchNorm needs two)" if name == "loader.batch_size" else ""
-            raise SettingsError(f"{name} must be >= {low}{reason}, got {value}.")
-        if high is not None and not value <= high:
-            raise SettingsError(f"{name} must be <= {high}, got {value}.")
-    for name in _POSITIVE:
-        value = _get(settings, name)
-        if value is None or not value > 0:
-            raise SettingsError(f"{name} must be > 0, got {value}.")
-    if settings.trainer.max_steps == 0:
-        raise SettingsError("trainer.max_steps must be -1 or at least 1, got 0.")
-    for name, choices in _CHOICES.items():
-        choice = _get(settings, name)
-        if choice not in choices:
-            names = ", ".join(choices)
-            raise SettingsError(f"{name} must be one of {names}, got {choice!r}.")
-    check_possible(settings)
-
-
-def _get(settings: Settings, name: str) -> Any:
-    value: Any = settings
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value

@@ -55,6 +55,11 @@ class Feed(NamedTuple):
     reason: str
     """Why this engine, in words."""
 
+    @property
+    def clean_transform(self) -> str:
+        """What scales clean images: ``batched``, on the device, or ``pillow``."""
+        return "batched" if self.engine == "device" else "pillow"
+
 
 def build_feed(
     settings: Settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -137,6 +138,10 @@ class HaDis(pl.LightningModule):
         self._losses = LossLog([f"train/{name}" for name in self.loss_names])
         self._terms = self._compiled(symmetric_terms)
         self._forward_teacher = self._compiled(model.forward_teacher)
+        #: How hard HSD finds each image of the last batch, ``(n,)``; None without HSD.
+        self.last_hardness: Tensor | None = None
+        asked_for = inspect.signature(criterion.forward).parameters
+        self._gives_hardness = "return_hardness" in asked_for  # a loss of one's own
         self._most_embedded = 0
         self._last_logged_step = 0
         if views is not None:
@@ -203,7 +208,7 @@ class HaDis(pl.LightningModule):
             labels = None
         else:
             labels = self.prototypes.labels(keys)
-        terms = self.symmetric_loss(x0, x1, labels)
+        terms, self.last_hardness = self._symmetric_terms(x0, x1, labels)
         self._log_losses(terms)
         return terms.loss
 
@@ -211,6 +216,11 @@ class HaDis(pl.LightningModule):
         self, x0: Tensor, x1: Tensor, labels: Tensor | None
     ) -> HaDisLossTerms:
         """The terms of the loss, averaged over (x0 -> x1) and (x1 -> x0)."""
+        return self._symmetric_terms(x0, x1, labels)[0]
+
+    def _symmetric_terms(
+        self, x0: Tensor, x1: Tensor, labels: Tensor | None
+    ) -> tuple[HaDisLossTerms, Tensor | None]:
         return self._terms(
             self.model,
             self.criterion,
@@ -219,6 +229,7 @@ class HaDis(pl.LightningModule):
             labels,
             diffuse=self.current_epoch >= self.warmup_epochs,
             concatenate_views=self.concatenate_views,
+            return_hardness=self._gives_hardness,
         )
 
     def _log_losses(self, terms: HaDisLossTerms) -> None:

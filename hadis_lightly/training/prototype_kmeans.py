@@ -115,6 +115,8 @@ class PrototypeKMeans(pl.Callback):
         #: Whether to embed the set once more when clusters come from a checkpoint:
         #: for a run that is complete but for what is made of the embeddings.
         self.embeds_at_start = False
+        #: Whether to cluster before all else: for a run that trains nothing.
+        self.clusters_at_start = False
         self._keys: KeyIndex | None = None
         self._is_restored = False
         self._epoch = 0
@@ -130,8 +132,18 @@ class PrototypeKMeans(pl.Callback):
         """
         if self.is_warming_up or self._keys is None:
             return None
-        labels = self.labels_
-        return labels[self._keys.rows(keys, device=labels.device)]
+        return self.labels_[self.rows(keys)]
+
+    def rows(self, keys: Keys) -> Tensor:
+        """Positions ``(n,)`` of some images in :attr:`labels_`, on its device.
+
+        Raises:
+            ValueError: If a key did not come out of the loader.
+            AttributeError: If nothing has been clustered yet.
+        """
+        device = self.labels_.device
+        assert self._keys is not None
+        return self._keys.rows(keys, device=device)
 
     def nearest(self, teacher: Tensor) -> Tensor | None:
         """Number of the prototype nearest to each teacher embedding, ``(n,)``.
@@ -183,8 +195,10 @@ class PrototypeKMeans(pl.Callback):
             )
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Embeds the set once more, if that is all there is left to do."""
-        if self.embeds_at_start and self.partition_ is not None:
+        """Embeds or clusters the set, if that is all there is to do."""
+        if self.clusters_at_start:
+            self.cluster(trainer, pl_module, epoch=0)
+        elif self.embeds_at_start and self.partition_ is not None:
             self.partition_ = self.partition_.to(pl_module.device)
             self._embed(trainer, pl_module)
 

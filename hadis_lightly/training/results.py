@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hadis_lightly import __version__
 from hadis_lightly.cluster import match_clusters
@@ -27,6 +28,7 @@ _PACKAGES = (
     "numpy", "hydra-core",
 )  # fmt: skip
 
+EMBEDDINGS = "embeddings.npy"
 # A picture of more could not be read, and takes long to draw.
 _MAX_GALLERY_ROWS, _MAX_CONFUSION_SIDE = 60, 200
 
@@ -70,29 +72,10 @@ def write_results(result: RunResult, settings: Settings) -> None:
         file.write(json.dumps(content, indent=2) + "\n")
 
 
-def write_assignments(
-    folder: Path, source: ImageSource, prototypes: PrototypeKMeans
-) -> None:
-    """Writes ``assignments.csv``: key, cluster, confidence and target of every image.
-
-    The target is the number of the class, and the column is left out where no class is
-    known.
-    """
-    partition = prototypes.partition_
-    assert partition is not None
-    labels = partition.labels.tolist()
-    confidences = partition.confidence(prototypes.embeddings_).tolist()
-    has_targets = bool((prototypes.targets_ >= 0).any())
-    with atomic_write(folder / "assignments.csv") as file:
-        writer = csv.writer(file)
-        columns = ["key", "cluster", "confidence"]
-        writer.writerow([*columns, "target"] if has_targets else columns)
-        targets = prototypes.targets_.tolist()
-        for key, label, confidence, target in zip(
-            source.keys, labels, confidences, targets, strict=True
-        ):
-            row = [key, label, f"{confidence:.4f}"]
-            writer.writerow([*row, target] if has_targets else row)
+def write_embeddings(folder: Path, embeddings: Tensor) -> None:
+    """Writes ``embeddings.npy``: float16 ``(n, d)``, as the assignments are ordered."""
+    with atomic_write(folder / EMBEDDINGS, "wb") as file:
+        np.save(file, embeddings.cpu().numpy().astype(np.float16))
 
 
 def draw_figures(
@@ -102,6 +85,7 @@ def draw_figures(
     title: str,
     random_state: int,
     n_columns: int = 16,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Draws gallery, curves, map, and the confusion matrix where classes are known."""
     names = _cluster_names(source, prototypes)
@@ -119,9 +103,6 @@ def draw_figures(
         "clusters.png": lambda path: figures.draw_gallery(
             path, rows, titles, n_columns
         ),
-        "curves.png": lambda path: figures.draw_curves(
-            path, prototypes.history_, _losses(folder), prototypes.warmup_epochs
-        ),
         "map.png": lambda path: figures.draw_map(
             path,
             prototypes.embeddings_.cpu().numpy(),
@@ -130,13 +111,19 @@ def draw_figures(
             random_state=random_state,
         ),
     }
+    if len(prototypes.history_) > 1:
+        drawings["curves.png"] = lambda path: figures.draw_curves(
+            path, prototypes.history_, losses(folder), prototypes.warmup_epochs
+        )
     if (prototypes.targets_ >= 0).any() and len(names) <= _MAX_CONFUSION_SIDE:
         _, table = match_clusters(prototypes.targets_, labels)
         class_names = source.class_names or [str(i) for i in range(len(table))]
         drawings["confusion.png"] = lambda path: figures.draw_confusion(
             path, table, class_names[: len(table)], title
         )
-    for name, draw in drawings.items():
+    for number, (name, draw) in enumerate(drawings.items()):
+        if progress is not None:
+            progress(number, len(drawings))
         draw(folder / name)
     return [folder / name for name in drawings]
 
@@ -152,8 +139,8 @@ def _cluster_names(source: ImageSource, prototypes: PrototypeKMeans) -> list[str
     return names
 
 
-def _losses(folder: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """The losses of every epoch, as they were logged."""
+def losses(folder: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """The losses of every epoch, as they were logged: name to epochs and values."""
     curves: dict[str, tuple[list[float], list[float]]] = {}
     with (folder / "metrics.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):

@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.cluster import KMeans, clustering_scores
@@ -22,6 +23,7 @@ from hadis_lightly.data import (
     describe_problems,
 )
 from hadis_lightly.models import HaDisModel, synchronize_batchnorm
+from hadis_lightly.training.assignments import assignments_of, write_assignments
 from hadis_lightly.training.atomic import atomic_write
 from hadis_lightly.training.build import (
     build_model,
@@ -32,15 +34,17 @@ from hadis_lightly.training.build import (
     check_batches,
 )
 from hadis_lightly.training.checkpoint import check_fits, read_checkpoint, stamp
-from hadis_lightly.training.config import Settings, check_settings
+from hadis_lightly.training.config import Settings
 from hadis_lightly.training.cores import cores_left_by_workers
-from hadis_lightly.training.engine import build_feed
+from hadis_lightly.training.engine import Feed, build_feed
+from hadis_lightly.training.hardness_record import HardnessRecord
 from hadis_lightly.training.health import HealthMonitor
+from hadis_lightly.training.progress import StepProgress
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 from hadis_lightly.training.results import (
     RunResult,
     draw_figures,
-    write_assignments,
+    write_embeddings,
     write_results,
 )
 from hadis_lightly.training.resume import resume
@@ -51,7 +55,16 @@ from hadis_lightly.training.run_folder import (
     choose_folder,
     told_to_others,
 )
+from hadis_lightly.training.setting_ranges import check_settings
+from hadis_lightly.training.snapshots import EmbeddingSnapshots
 from hadis_lightly.training.step_seeds import StepSeeds
+from hadis_lightly.training.summary import (
+    announcement,
+    device_name,
+    method_name,
+    scores_line,
+    summary,
+)
 from hadis_lightly.training.switches import (
     describe_switches,
     resolve_precision,
@@ -63,7 +76,8 @@ def run(settings: Settings) -> RunResult:
     """Trains, clusters, scores, and leaves everything in a new folder.
 
     The folder gets ``results.json``, ``assignments.csv``, ``settings.yaml``,
-    ``metrics.csv``, figures, TensorBoard's files and ``checkpoints/last.ckpt``. What
+    ``metrics.csv``, ``embeddings.npy``, figures, snapshots of embeddings, what a logger
+    writes, and ``checkpoints/last.ckpt``. What
     an earlier run left is never overwritten: a number is added to the folder's name.
 
     A run that was interrupted, in whatever way, can be resumed: with
@@ -85,6 +99,8 @@ def run(settings: Settings) -> RunResult:
     """
     settings = copy.deepcopy(settings)
     check_settings(settings)
+    if settings.quiet:
+        settings.trainer.progress_bar = False
     source = build_source(settings)
     # Before there is a folder: networks that cannot be built leave nothing behind.
     pl.seed_everything(settings.seed, workers=True, verbose=False)
@@ -94,19 +110,26 @@ def run(settings: Settings) -> RunResult:
         check_fits(read_checkpoint(checkpoint), checkpoint, settings, source, model)
     folder = choose_folder(settings, checkpoint)
     try:
-        _tell_what_is_left_out(source, folder)
+        _tell_what_is_left_out(settings, source, folder)
         with _quiet_lightning():
-            result, prototypes = _train(settings, source, model, folder)
+            result, found = _train(settings, source, model, folder)
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            _write(result, settings, source, prototypes)
+            _write(result, settings, source, found)
     finally:
         folder.release()
     return result
 
 
+class _Found(NamedTuple):
+    """What a run has found out about the images."""
+
+    prototypes: PrototypeKMeans
+    hardness: HardnessRecord
+
+
 def _train(
     settings: Settings, source: ImageSource, model: HaDisModel, folder: RunFolder
-) -> tuple[RunResult, PrototypeKMeans]:
+) -> tuple[RunResult, _Found]:
     """Puts the parts together, trains, and saves."""
     resolved = copy.deepcopy(settings)
     resolved.trainer.precision = resolve_precision(settings)
@@ -124,9 +147,9 @@ def _train(
     device = trainer.strategy.root_device
     resolved = resolve_switches(resolved, device, len(source))
     feed = build_feed(resolved, source, device, trainer.world_size)
-    prototypes = build_prototypes(resolved, feed.clean_loader)
-    # Before the bar, which shows its scores, and after what listens for signals.
-    trainer.callbacks.insert(1, prototypes)  # type: ignore[attr-defined]
+    saving.stamp["clean_transform"] = feed.clean_transform
+    found = _watch(resolved, feed, trainer, folder.path)
+    prototypes = found.prototypes
     if settings.trainer.sync_batchnorm and trainer.world_size > 1:
         synchronize_batchnorm(model, device)  # Lightning's does not run on a CPU
     module = build_module(resolved, model, prototypes, feed.views, trainer.world_size)
@@ -135,10 +158,11 @@ def _train(
         cores_left_by_workers(device, feed.num_workers),
         told_to_others(trainer, folder),
     ):
-        device_name = _device_name(device)
-        _say(_announcement(settings, source, trainer.world_size, device_name, folder))
-        _say(switches)
-        _say(resume(folder, settings, source, module, prototypes, feed))
+        name = device_name(device)
+        told = announcement(settings, source, trainer.world_size, name, folder.path)
+        _say(settings, told)
+        _say(settings, switches)
+        _say(settings, resume(folder, settings, source, module, prototypes, feed))
         saving.start(trainer, folder.path)
         trainer.fit(module, feed.train_loader, ckpt_path=folder.checkpoint)
     saving.save(trainer)
@@ -149,15 +173,31 @@ def _train(
         epochs=int(prototypes.history_[-1]["epoch"]),
         protocol=source.protocol,
         method=method_name(settings),
-        device=device_name,
+        device=name,
         switches=switches,
         num_resumed=saving.num_resumed,
         warnings=prototypes.warnings_,
     )
-    return result, prototypes
+    return result, found
 
 
-def _tell_what_is_left_out(source: ImageSource, folder: RunFolder) -> None:
+def _watch(settings: Settings, feed: Feed, trainer: pl.Trainer, folder: Path) -> _Found:
+    """Adds the callbacks that find out about the images."""
+    prototypes = build_prototypes(settings, feed.clean_loader)
+    prototypes.clusters_at_start = settings.model.freeze_backbone
+    hardness = HardnessRecord(prototypes)
+    snapshots = EmbeddingSnapshots(prototypes, settings.trainer.max_epochs)
+    snapshots.start(folder)
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    # After what listens for signals, and before the bar, which shows the scores.
+    callbacks[1:1] = [prototypes, snapshots]
+    callbacks.insert(0, hardness)  # before what saves it
+    return _Found(prototypes, hardness)
+
+
+def _tell_what_is_left_out(
+    settings: Settings, source: ImageSource, folder: RunFolder
+) -> None:
     """On the screen the first files, in ``left_out.txt`` all of them."""
     problems = source.left_out if isinstance(source, FolderSource) else ()
     if not problems or rank_zero_only.rank:  # type: ignore[attr-defined]
@@ -165,32 +205,27 @@ def _tell_what_is_left_out(source: ImageSource, folder: RunFolder) -> None:
     path = folder.path / "left_out.txt"
     with atomic_write(path) as file:
         file.write(describe_problems(problems, limit=None) + "\n")
-    _say(f"{describe_problems(problems)}\n(see {path})")
+    _say(settings, f"{describe_problems(problems)}\n(see {path})")
 
 
 def _write(
-    result: RunResult,
-    settings: Settings,
-    source: ImageSource,
-    prototypes: PrototypeKMeans,
+    result: RunResult, settings: Settings, source: ImageSource, found: _Found
 ) -> None:
     """Writes what a run leaves behind; the pictures last, lest one costs a long run."""
-    folder = result.output_dir
-    write_assignments(folder, source, prototypes)
+    folder, prototypes = result.output_dir, found.prototypes
+    assignments = assignments_of(source, prototypes, found.hardness.hardness_)
+    write_assignments(folder, assignments)
+    write_embeddings(folder, prototypes.embeddings_)
     write_results(result, settings)
     if settings.clustering.pixel_baseline:
         result.pixel_scores = pixel_scores(source, settings)
-    title = f"{result.method}, {_scores_line(result.scores)}"
-    result.figures = draw_figures(folder, source, prototypes, title, settings.seed)
+    title = f"{result.method}, {scores_line(result.scores)}"
+    with StepProgress("drawing figures", settings.trainer.progress_bar) as progress:
+        result.figures = draw_figures(
+            folder, source, prototypes, title, settings.seed, progress=progress
+        )
     write_results(result, settings)
-    _say(summary(result))
-
-
-def method_name(settings: Settings) -> str:
-    """HaDis, or what is left of it without its terms: ProPos or BYOL."""
-    if settings.model.pcl_weight > 0:
-        return "HaDis" if settings.model.hsd_weight > 0 else "ProPos"
-    return "HaDis without PCL" if settings.model.hsd_weight > 0 else "BYOL"
+    _say(settings, summary(result))
 
 
 def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | None:
@@ -213,64 +248,8 @@ def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | 
     return clustering_scores(source.targets, kmeans.labels_)
 
 
-def summary(result: RunResult) -> str:
-    """How it went and where everything lies, in a few lines; the scores come last."""
-    minutes, seconds = divmod(round(result.seconds), 60)
-    figures = "  ".join(path.name for path in result.figures)
-    times = f", resumed {result.num_resumed} x" if result.num_resumed else ""
-    lines = [
-        "",
-        f"epochs: {result.epochs}, time: {minutes} min {seconds:02} s{times}",
-        f"{result.output_dir}/",
-        "  results.json  assignments.csv  metrics.csv  settings.yaml",
-        "  checkpoints/last.ckpt  tensorboard/",
-        f"  {figures}",
-        "",
-        *(f"WARNING: {warning}." for warning in result.warnings),
-    ]
-    width = max(len(result.method), len("k-means on pixels"))
-    if result.pixel_scores is not None:
-        line = _scores_line(result.pixel_scores)
-        lines.append(f"{'k-means on pixels':{width}}  {line}")
-    lines.append(f"{result.method:{width}}  {_scores_line(result.scores)}")
-    return "\n".join(lines)
-
-
-def _scores_line(scores: dict[str, float]) -> str:
-    """``NMI 0.912  ACC 0.952  ARI 0.899``, or the label-free scores."""
-    short = ("nmi", "acc", "ari")
-    return "  ".join(
-        f"{name.upper() if name in short else name} {value:.3f}"
-        for name, value in scores.items()
-    )
-
-
-def _announcement(
-    settings: Settings,
-    source: ImageSource,
-    world_size: int,
-    device_name: str,
-    folder: RunFolder,
-) -> str:
-    options = settings.trainer
-    length = f"{options.max_epochs} epochs"
-    if options.max_steps > 0:
-        length = f"{options.max_steps} steps"
-    return (
-        f"{method_name(settings)}: {settings.n_clusters} clusters, {length} of batches "
-        f"of {settings.loader.batch_size} on {world_size} x {device_name}\n"
-        f"{source.protocol}\nresults in {folder.path}/"
-    )
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
-
-
-def _say(text: str) -> None:
-    if text and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+def _say(settings: Settings, text: str) -> None:
+    if text and not settings.quiet and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         print(text, flush=True)
 
 

@@ -18,6 +18,8 @@ _WITHOUT_EFFECT = {
     "trainer.checkpoint_every_n_minutes",
     "trainer.checkpoint_every_n_epochs",
     "trainer.log_every_n_steps",
+    "trainer.logger",
+    "quiet",
     "trainer.progress_bar",
 }
 # Settings that change the last bits at most.

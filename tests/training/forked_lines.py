@@ -39,7 +39,7 @@ def warm_up() -> None:
     from hadis_lightly.training.command_line import check_jobs
 
     torch.set_num_threads(1)
-    launcher._store(Settings(), "warm", "")
+    launcher.run_command(Settings(), "warm", "").store()
     check_jobs(["seed=1"], "warm", lambda config: None)
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 from hadis_lightly.data import ArraySource, DeviceLoader, ImageSource, load_folder
 from hadis_lightly.data.image_source import position_keys
 from hadis_lightly.training import LoaderSettings, Settings, SettingsError
-from hadis_lightly.training.config import check_settings
 from hadis_lightly.training.engine import build_feed
+from hadis_lightly.training.setting_ranges import check_settings
 
 CPU = torch.device("cpu")
 

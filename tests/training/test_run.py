@@ -89,7 +89,8 @@ def test_assignments_are_the_clusters_that_were_scored(result: RunResult) -> Non
     with (result.output_dir / "assignments.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 200
-    assert set(rows[0]) == {"key", "cluster", "confidence", "target"}
+    columns = ["key", "cluster", "confidence", "distance", "hardness", "target"]
+    assert list(rows[0]) == columns
     digits = load_digits().target
     for row in rows:
         assert int(row["target"]) == digits[int(row["key"])]

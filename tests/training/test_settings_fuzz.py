@@ -16,8 +16,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hadis_lightly.training import Settings, SettingsError, config
-from hadis_lightly.training.config import check_settings
+from hadis_lightly.training import Settings, SettingsError, setting_ranges
+from hadis_lightly.training.setting_ranges import check_settings
 from tests.training.wrong_lines import settings_of
 
 ALL = dict(settings_of())
@@ -45,7 +45,7 @@ RIGHT: dict[str, st.SearchStrategy[Any]] = {
     "views.std": st.sampled_from([1, 3]).flatmap(
         lambda n: st.lists(st.floats(1e-3, 10), min_size=n, max_size=n)
     ),
-    **dict.fromkeys(config._POSITIVE, POSITIVE),
+    **dict.fromkeys(setting_ranges._POSITIVE, POSITIVE),
 }
 
 
@@ -61,9 +61,11 @@ def right_values(name: str) -> st.SearchStrategy[Any]:
     if name in RIGHT:
         return RIGHT[name]
     kind, is_optional = kind_of(name)
-    if name in config._CHOICES:
-        return st.sampled_from(config._CHOICES[name])
-    low, high = config._RANGES.get(name, (0, 1) if kind is float else (None, None))
+    if name in setting_ranges._CHOICES:
+        return st.sampled_from(setting_ranges._CHOICES[name])
+    low, high = setting_ranges._RANGES.get(
+        name, (0, 1) if kind is float else (None, None)
+    )
     made: Any = {bool: st.booleans(), str: st.just("a")}.get(kind)
     if kind is int:
         made = st.integers(int(low or 0), int(high or 10**12))
@@ -104,17 +106,17 @@ def wrong_values(name: str) -> st.SearchStrategy[Any]:
         made = made.filter(lambda value: value is not None)
     elif kind is not bool:
         made = st.one_of(made, st.none())
-    low, high = config._RANGES.get(name, (None, None))
+    low, high = setting_ranges._RANGES.get(name, (None, None))
     if name.startswith("views.") and kind is float:
         low = 0
-    if name in config._POSITIVE:
+    if name in setting_ranges._POSITIVE:
         made = st.one_of(made, st.just(0), st.floats(max_value=0))
     if low is not None:
         made = st.one_of(made, st.integers(-(10**13), int(low) - 1))
     if high is not None:
         made = st.one_of(made, st.integers(int(high) + 1, 10**13))
-    if name in config._CHOICES:
-        choices = config._CHOICES[name]
+    if name in setting_ranges._CHOICES:
+        choices = setting_ranges._CHOICES[name]
         made = st.one_of(made, st.text(max_size=9).filter(lambda x: x not in choices))
     return made
 
@@ -129,7 +131,12 @@ def with_value(settings: Settings, name: str, value: Any) -> Settings:
 def test_every_setting_is_covered() -> None:
     sections = [name for name in get_type_hints(Settings) if "." not in name]
     assert len(ALL) > 60 and len(sections) > 7
-    for name in [*config._RANGES, *config._CHOICES, *config._POSITIVE, *RIGHT]:
+    for name in [
+        *setting_ranges._RANGES,
+        *setting_ranges._CHOICES,
+        *setting_ranges._POSITIVE,
+        *RIGHT,
+    ]:
         assert name in ALL, name
     check_settings(Settings())
 

@@ -7,7 +7,7 @@ import torch
 
 from hadis_lightly.training import Settings, SettingsError
 from hadis_lightly.training import switches as module
-from hadis_lightly.training.config import check_settings
+from hadis_lightly.training.setting_ranges import check_settings
 from hadis_lightly.training.switches import (
     can_compile,
     describe_switches,

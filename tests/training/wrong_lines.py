@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple, get_args, get_type_hints
 
-from hadis_lightly.training import Settings, config
+from hadis_lightly.training import Settings, setting_ranges
 
 
 class WrongLine(NamedTuple):
@@ -53,7 +53,7 @@ def _types() -> Iterator[WrongLine]:
 
 
 def _ranges() -> Iterator[WrongLine]:
-    for name, (low, high) in config._RANGES.items():
+    for name, (low, high) in setting_ranges._RANGES.items():
         if low is not None:
             for value in (low - 1, -(10**9), -(10**30)):
                 yield WrongLine("range", (f"{name}={value}",), name)
@@ -68,7 +68,7 @@ def _ranges() -> Iterator[WrongLine]:
 
 
 def _choices() -> Iterator[WrongLine]:
-    for name, choices in config._CHOICES.items():
+    for name, choices in setting_ranges._CHOICES.items():
         for value in ("nonsense", choices[0].upper(), f"{choices[-1]}x", "'a b'"):
             yield WrongLine("choice", (f"{name}={value}",), name)
     for name in ("data", "hydra/launcher"):

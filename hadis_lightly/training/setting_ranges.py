@@ -1,0 +1,98 @@
+"""What values a setting may have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hadis_lightly.data import SOURCE_NAMES
+from hadis_lightly.training.config import Settings
+from hadis_lightly.training.setting_values import (
+    SettingsError,
+    check_possible,
+    check_types,
+)
+
+# Lowest and highest value allowed, both included; None where there is no bound.
+_RANGES: dict[str, tuple[float | None, float | None]] = {
+    "n_clusters": (2, None),
+    "seed": (0, 2**32 - 1),
+    "data.limit": (1, None),
+    "data.max_resident_gib": (0, None),
+    "loader.batch_size": (2, None),
+    "loader.num_workers": (0, 1024),
+    "views.input_size": (1, 4096),
+    "model.hidden_dim": (1, 2**16),
+    "model.output_dim": (1, 2**16),
+    "model.latent_std": (0, None),
+    "model.hsd_weight": (0, None),
+    "model.pcl_weight": (0, None),
+    "model.teacher_momentum": (0, 1),
+    "model.final_teacher_momentum": (0, 1),
+    "optimizer.prediction_head_lr_scale": (0, None),
+    "optimizer.momentum": (0, 1),
+    "optimizer.weight_decay": (0, None),
+    "optimizer.warmup_epochs": (0, None),
+    "clustering.warmup_epochs": (0, None),
+    "clustering.every_n_epochs": (1, None),
+    "clustering.n_init": (1, None),
+    "clustering.batch_size": (1, None),
+    "trainer.max_epochs": (1, None),
+    "trainer.max_steps": (-1, None),
+    "trainer.log_every_n_steps": (1, None),
+    "trainer.checkpoint_every_n_epochs": (1, None),
+    "trainer.checkpoint_every_n_minutes": (0, None),
+}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "data.source": SOURCE_NAMES,
+    "data.engine": ("auto", "device", "workers", "lightly"),
+    "data.on_error": ("raise", "skip"),
+    "optimizer.fused": ("auto", "on", "off"),
+    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+    "trainer.strategy": ("auto", "ddp", "ddp_find_unused_parameters_true"),
+    "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
+    "trainer.channels_last": ("auto", "on", "off"),
+    "trainer.logger": ("tensorboard", "wandb", "mlflow", "none"),
+    "trainer.compile": ("auto", "off", "default", "cudagraphs", "max"),
+}
+_POSITIVE = (
+    "model.hsd_temperature",
+    "model.pcl_temperature",
+    "optimizer.learning_rate",
+)
+
+
+def check_settings(settings: Settings) -> None:
+    """Checks what can be known before the data are read.
+
+    Raises:
+        SettingsError: Names the setting and its value.
+    """
+    check_types(settings)
+    for name, (low, high) in _RANGES.items():
+        value = _get(settings, name)
+        if value is None:
+            continue
+        if low is not None and not value >= low:
+            reason = " (BatchNorm needs two)" if name == "loader.batch_size" else ""
+            raise SettingsError(f"{name} must be >= {low}{reason}, got {value}.")
+        if high is not None and not value <= high:
+            raise SettingsError(f"{name} must be <= {high}, got {value}.")
+    for name in _POSITIVE:
+        value = _get(settings, name)
+        if value is None or not value > 0:
+            raise SettingsError(f"{name} must be > 0, got {value}.")
+    if settings.trainer.max_steps == 0:
+        raise SettingsError("trainer.max_steps must be -1 or at least 1, got 0.")
+    for name, choices in _CHOICES.items():
+        choice = _get(settings, name)
+        if choice not in choices:
+            names = ", ".join(choices)
+            raise SettingsError(f"{name} must be one of {names}, got {choice!r}.")
+    check_possible(settings)
+
+
+def _get(settings: Settings, name: str) -> Any:
+    value: Any = settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value

@@ -1,0 +1,81 @@
+"""What a run says in words: what it is about to do, and how it went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hadis_lightly.data import ImageSource
+from hadis_lightly.training.config import Settings
+from hadis_lightly.training.results import RunResult
+
+
+def method_name(settings: Settings) -> str:
+    """HaDis, or what is left of it without its terms: ProPos or BYOL."""
+    if settings.model.freeze_backbone:
+        return f"k-means on {settings.model.backbone}"
+    if settings.model.pcl_weight > 0:
+        return "HaDis" if settings.model.hsd_weight > 0 else "ProPos"
+    return "HaDis without PCL" if settings.model.hsd_weight > 0 else "BYOL"
+
+
+def summary(result: RunResult) -> str:
+    """How it went and where everything lies, in a few lines; the scores come last."""
+    minutes, seconds = divmod(round(result.seconds), 60)
+    figures = "  ".join(path.name for path in result.figures)
+    times = f", resumed {result.num_resumed} x" if result.num_resumed else ""
+    width = max(len(result.method), len("k-means on pixels"))
+    of_pixels = result.pixel_scores
+    lines = [
+        "",
+        f"epochs: {result.epochs}, time: {minutes} min {seconds:02} s{times}",
+        f"{result.output_dir}/",
+        "  results.json  assignments.csv  metrics.csv  settings.yaml  embeddings.npy",
+        "  checkpoints/last.ckpt  tensorboard/  snapshots/",
+        f"  {figures}",
+        "",
+        *(f"WARNING: {warning}." for warning in result.warnings),
+    ]
+    if of_pixels is not None:
+        lines.append(f"{'k-means on pixels':{width}}  {scores_line(of_pixels)}")
+    lines.append(f"{result.method:{width}}  {scores_line(result.scores)}")
+    return "\n".join(lines)
+
+
+def scores_line(scores: dict[str, float]) -> str:
+    """``NMI 0.912  ACC 0.952  ARI 0.899``, or the label-free scores."""
+    short = ("nmi", "acc", "ari")
+    return "  ".join(
+        f"{name.upper() if name in short else name} {value:.3f}"
+        for name, value in scores.items()
+    )
+
+
+def announcement(
+    settings: Settings,
+    source: ImageSource,
+    world_size: int,
+    device_name: str,
+    folder: Path,
+) -> str:
+    """What is about to be done, to what and where."""
+    options = settings.trainer
+    length = f"{options.max_epochs} epochs"
+    if options.max_steps > 0:
+        length = f"{options.max_steps} steps"
+    length += f" of batches of {settings.loader.batch_size}"
+    if settings.model.freeze_backbone:
+        length = "nothing is trained"
+    return (
+        f"{method_name(settings)}: {settings.n_clusters} clusters, {length}, on "
+        f"{world_size} x {device_name}\n"
+        f"{source.protocol}\nresults in {folder}/"
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """Name of a GPU, or the kind of device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"

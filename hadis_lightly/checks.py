@@ -78,10 +78,10 @@ def check_number(
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line.
+    r"""What an error says, in one line.
 
     Example:
-        >>> first_line(RuntimeError("no such kernel.\\nThis happened in C++."))
+        >>> first_line(RuntimeError("no such kernel.\nThis happened in C++."))
         'no such kernel.'
     """
     lines = str(error).strip().splitlines()

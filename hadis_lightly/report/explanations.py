@@ -60,5 +60,14 @@ def explain_score(name: str, value: float) -> dict[str, Any]:
 
 
 def title_of(name: str) -> str:
-    """What a score or a loss is called in a figure."""
-    return _SCORES[name][0] if name in _SCORES else name.replace("_", " ")
+    """What a score or a loss is called in a figure.
+
+    Example:
+        >>> title_of("loss_hsd"), title_of("ari")
+        ('HSD loss', 'ARI')
+    """
+    if name in _SCORES:
+        return _SCORES[name][0]
+    if name.startswith("loss_"):
+        return f"{name[5:].upper()} loss"
+    return "Total loss" if name == "loss" else name.replace("_", " ")

@@ -135,8 +135,9 @@ def _small_version(
     if max(image.size) > _LONGEST_ASPECT * min(image.size):
         # The middle of what is very long.
         longest = math.ceil(_LONGEST_ASPECT * min(image.size))
-        left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
-        image = image.crop((left, top, width - left, height - top))
+        w, h = min(width, longest), min(height, longest)
+        left, top = (width - w) // 2, (height - h) // 2
+        image = image.crop((left, top, left + w, top + h))
     scale = side / math.sqrt(image.width * image.height)
     if scale < 1:
         size = [max(1, round(length * scale)) for length in image.size]

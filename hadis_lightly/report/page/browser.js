@@ -1,6 +1,6 @@
 // All images: filter, sort, copy, save. Tiles are made as the end of the list comes near.
 
-const TILES_AT_ONCE = 120;
+const TILES_AT_ONCE = 60;
 
 function csvField(value) {
   const text = value === null || value === undefined ? "" : String(value);
@@ -64,7 +64,7 @@ function startFilters() {
     // Where both thumbs stand at the right end the left one must be within reach.
     low.style.zIndex = state.low > 50 ? 2 : 1;
     high.style.zIndex = state.low > 50 ? 1 : 2;
-    byId("range-text").textContent = `${state.low} – ${state.high} %`;
+    byId("range-text").textContent = `${state.low} to ${state.high} %`;
     byId("sort").value = state.sort;
     if (byId("query").value !== state.query) byId("query").value = state.query;
   });

@@ -2,7 +2,7 @@
 
 const PER_STRIP = 12;
 const CARDS_AT_ONCE = 12;
-const HARD_AT_ONCE = 36;
+const HARD_AT_ONCE = 40;
 
 /** Images of every cluster, the most typical first. */
 const MEMBERS = CLUSTERS.map(() => []);

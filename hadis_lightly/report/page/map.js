@@ -48,7 +48,7 @@ function drawPlane() {
   const context = canvas.getContext("2d");
   context.setTransform(SCALE, 0, 0, SCALE, 0, 0);
   context.clearRect(0, 0, width, height);
-  const radius = Math.max(1.6, Math.min(4.2, 60 / Math.sqrt(ON_MAP.length))) * Math.min(2.2, Math.sqrt(plane.zoom));
+  const radius = Math.max(1.8, Math.min(4.5, 120 / Math.sqrt(ON_MAP.length))) * Math.min(2.2, Math.sqrt(plane.zoom));
   const visible = [];
   const draw = (i, alpha) => {
     const [x, y] = toScreen(i);
@@ -107,10 +107,16 @@ function drawClusterNames(context) {
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.lineJoin = "round";
+  const taken = [];
   for (const [cluster, i] of plane.middles) {
     if (!showsCluster(cluster)) continue;
-    const [x, y] = toScreen(i);
     const name = CLUSTERS.length <= 24 ? clusterName(cluster) : String(cluster);
+    const half = context.measureText(name).width / 2 + 3;
+    const [x, middle] = toScreen(i);
+    const isFree = (y) => !taken.some(([left, right, at]) => x - half < right && x + half > left && Math.abs(y - at) < 16);
+    const y = [0, 16, -16, 32, -32].map((shift) => middle + shift).find(isFree);
+    if (y === undefined) continue;
+    taken.push([x - half, x + half, y]);
     context.strokeStyle = css("--card");
     context.lineWidth = 4;
     context.strokeText(name, x, y);

@@ -59,10 +59,11 @@ function heatMap(parent, what) {
         context.globalAlpha = strength;
         context.fill();
         context.globalAlpha = 1;
-        if (cell < 30 || label(value) === "") return;
+        const words = label(value, r, c);
+        if (cell < 30 || words === "") return;
         context.fillStyle = strength > 0.55 ? inverse : ink;
         context.font = `${cell > 40 ? 12 : 10}px system-ui, sans-serif`;
-        context.fillText(label(value), left + c * cell + (cell - gap) / 2, top + r * cell + (cell - gap) / 2);
+        context.fillText(words, left + c * cell + (cell - gap) / 2, top + r * cell + (cell - gap) / 2);
       }),
     );
     if (chosen) {
@@ -143,17 +144,16 @@ function startSimilarity() {
     byId("similarity-matrix").hidden = true;
     return;
   }
-  const others = matrix.flatMap((row, r) => row.filter((_, c) => c !== r));
-  const [low, high] = [Math.min(...others, 1), Math.max(...others, -1)];
+  // Of what is not alike nothing is seen; 0.5 is alike even where no pair is more so.
+  const high = Math.max(...matrix.flatMap((row, r) => row.filter((_, c) => c !== r)), 0.5);
   heatMap(byId("similarity-matrix"), {
     rows: clusters.map(clusterName),
     columns: clusters.map(clusterName),
     values: matrix,
     title: "Similarity of every cluster to every other; the most similar pairs are in the list",
     hint: "Point at a square to see which two it compares.",
-    // From the least to the most similar pair: the diagonal, always 1, is left faint.
-    strength: (value, r, c) => (r === c ? 0 : high > low ? (value - low) / (high - low) : 0.5),
-    label: (value) => value.toFixed(2),
+    strength: (value, r, c) => (r === c ? 0 : Math.max(0, value) / high),
+    label: (value, r, c) => (r === c ? "" : value.toFixed(2)),
     text: (r, c) => (r === c ? clusterName(clusters[r]) : `${clusterName(clusters[r])} and ${clusterName(clusters[c])}: ${matrix[r][c].toFixed(3)}`),
     choose: (r, c) => showClusters(clusters[r], clusters[c]),
   });

@@ -95,8 +95,12 @@ function startNavigation() {
   const watch = new IntersectionObserver(
     (entries) => {
       for (const { target, isIntersecting } of entries) {
-        if (isIntersecting) links.get(target.id).setAttribute("aria-current", "true");
-        else links.get(target.id).removeAttribute("aria-current");
+        const link = links.get(target.id);
+        if (!isIntersecting) link.removeAttribute("aria-current");
+        else {
+          link.setAttribute("aria-current", "true");
+          byId("nav").scrollTo({ left: link.offsetLeft - byId("nav").offsetLeft - 80 });
+        }
       }
     },
     { rootMargin: "-35% 0px -64% 0px" },

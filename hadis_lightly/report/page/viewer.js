@@ -31,7 +31,7 @@ function showInViewer(place) {
   ];
   if (IMAGES.hardness) facts.push(fact("Hardness", IMAGES.hardness[i] === null ? "not seen in training" : decimal(IMAGES.hardness[i])));
   if (IMAGES.target) facts.push(fact("Class", IMAGES.target[i] < 0 ? "unknown" : className(IMAGES.target[i])));
-  if (isReadable(i)) facts.push(fact("Size", `${IMAGES.ownWidth[i]} × ${IMAGES.ownHeight[i]} pixels`));
+  if (isReadable(i)) facts.push(fact("Size", `${IMAGES.ownWidth[i]} by ${IMAGES.ownHeight[i]} pixels`));
   byId("viewer-facts").replaceChildren(...facts.flat());
   const canvas = byId("viewer-canvas");
   canvas.hidden = !isReadable(i);

@@ -250,7 +250,7 @@ def test_tiles_are_made_as_one_scrolls(browser: Browser, large: Report) -> None:
     for _ in range(40):
         browser.js("scrollTo(0, document.body.scrollHeight)")
         time.sleep(0.05)
-        if len(browser.all("#grid .tile")) == 2000:
+        if browser.js("return document.querySelectorAll('#grid .tile').length") == 2000:
             break
     assert len(set(shown_names(browser))) == 2000
     # Far from sight pixels are given up, and drawn again when they come back.

@@ -61,7 +61,7 @@ function heatMap(parent, what) {
         context.globalAlpha = 1;
         const words = label(value, r, c);
         if (cell < 30 || words === "") return;
-        context.fillStyle = strength > 0.55 ? inverse : ink;
+        context.fillStyle = strength > 0.62 ? inverse : ink;
         context.font = `${cell > 40 ? 12 : 10}px system-ui, sans-serif`;
         context.fillText(words, left + c * cell + (cell - gap) / 2, top + r * cell + (cell - gap) / 2);
       }),

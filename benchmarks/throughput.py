@@ -177,7 +177,7 @@ def assemble(
 ) -> tuple[HaDis, Feed]:
     feed = build_feed(settings, source, device)
     prototypes = build_prototypes(settings, feed.clean_loader)
-    model = build_model(settings, source)
+    model = build_model(settings, source.num_channels)
     return build_module(settings, model, prototypes, feed.views), feed
 
 
@@ -375,7 +375,7 @@ def flops_of_a_step(options: argparse.Namespace) -> float:
     settings = settings_of(options, "auto")
     pixels = np.zeros((2, options.input_size, options.input_size, 3), np.uint8)
     source = ArraySource("npz", None, np.zeros(2, int), position_keys(2), "", 3, pixels)
-    model: HaDisModel = build_model(settings, source)
+    model: HaDisModel = build_model(settings, source.num_channels)
     x = torch.zeros(2, 3, options.input_size, options.input_size)
     with FlopCounterMode(display=False) as counter:
         for _ in range(2):

@@ -13,6 +13,11 @@ from hadis_lightly.data.image_folder import FolderSource, load_folder
 from hadis_lightly.data.image_problems import ImageProblem, describe_problems
 from hadis_lightly.data.image_reader import MAX_PIXELS, read_image
 from hadis_lightly.data.image_source import ArraySource, ImageSource
+from hadis_lightly.data.image_stream import (
+    StreamedImage,
+    count_images,
+    stream_folder,
+)
 from hadis_lightly.data.indexed_dataset import IndexedDataset
 from hadis_lightly.data.npz_source import load_npz
 from hadis_lightly.data.public_sets import load_cifar10, load_digits
@@ -36,8 +41,10 @@ __all__ = [
     "IndexedDataset",
     "ReadableImages",
     "ReproducibleDataset",
+    "StreamedImage",
     "common_size",
     "count_distinct",
+    "count_images",
     "describe_problems",
     "in_words",
     "load_cifar10",
@@ -49,4 +56,5 @@ __all__ = [
     "readable_images",
     "room_for_images",
     "stack_images",
+    "stream_folder",
 ]

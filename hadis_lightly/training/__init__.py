@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from hadis_lightly.training.health import DivergedError, HealthMonitor
     from hadis_lightly.training.interruption import RunInterrupted
     from hadis_lightly.training.launcher import launch
+    from hadis_lightly.training.predictor import ClusterPredictor, Prediction
     from hadis_lightly.training.results import RunResult
     from hadis_lightly.training.runner import run
 
 __all__ = [
     "CheckpointError",
+    "ClusterPredictor",
     "ClusteringSettings",
     "DataSettings",
     "DivergedError",
@@ -41,6 +43,7 @@ __all__ = [
     "LoaderSettings",
     "ModelSettings",
     "OptimizerSettings",
+    "Prediction",
     "PrototypeKMeans",
     "RunInterrupted",
     "RunResult",
@@ -56,8 +59,10 @@ __all__ = [
 
 _MODULES = {
     "CheckpointError": "checkpoint",
+    "ClusterPredictor": "predictor",
     "DivergedError": "health",
     "HealthMonitor": "health",
+    "Prediction": "predictor",
     "RunInterrupted": "interruption",
     "RunResult": "results",
     "backbone_state_dict": "checkpoint",

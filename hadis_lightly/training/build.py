@@ -124,8 +124,15 @@ def build_prototypes(
     )
 
 
-def build_model(settings: Settings, source: ImageSource) -> HaDisModel:
+def build_model(
+    settings: Settings, num_channels: int, *, with_weights: bool = True
+) -> HaDisModel:
     """The networks, the backbone with the weights of ``model.weights`` if it is set.
+
+    Args:
+        settings: All settings.
+        num_channels: Channels of the images.
+        with_weights: Whether to load the weights: not if a checkpoint brings them.
 
     Raises:
         SettingsError: If there is no backbone of that name, if it does not take such
@@ -133,11 +140,14 @@ def build_model(settings: Settings, source: ImageSource) -> HaDisModel:
     """
     choice, input_size = settings.model, settings.views.input_size
     try:
-        backbone = build_backbone(choice.backbone, source.num_channels, input_size)
-        input_dim = feature_dim(backbone, source.num_channels, input_size)
+        backbone = build_backbone(choice.backbone, num_channels, input_size)
+        input_dim = feature_dim(backbone, num_channels, input_size)
     except ValueError as error:
         raise SettingsError(f"model.{error}") from None
-    _load_weights(backbone, settings)
+    if with_weights:
+        _load_weights(backbone, settings)
+    if choice.freeze_backbone:  # its own features are clustered
+        return HaDisModel(backbone, nn.Identity(), nn.Identity(), latent_std=0.0)
     d, hidden_dim = choice.output_dim, choice.hidden_dim
     return HaDisModel(
         backbone,

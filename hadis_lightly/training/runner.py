@@ -104,7 +104,7 @@ def run(settings: Settings) -> RunResult:
     source = build_source(settings)
     # Before there is a folder: networks that cannot be built leave nothing behind.
     pl.seed_everything(settings.seed, workers=True, verbose=False)
-    model = build_model(settings, source)
+    model = build_model(settings, source.num_channels)
     checkpoint = checkpoint_asked_for(settings.trainer.resume)
     if checkpoint is not None:
         check_fits(read_checkpoint(checkpoint), checkpoint, settings, source, model)

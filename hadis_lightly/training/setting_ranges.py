@@ -83,6 +83,10 @@ def check_settings(settings: Settings) -> None:
             raise SettingsError(f"{name} must be > 0, got {value}.")
     if settings.trainer.max_steps == 0:
         raise SettingsError("trainer.max_steps must be -1 or at least 1, got 0.")
+    if settings.model.freeze_backbone and settings.model.weights is None:
+        raise SettingsError(
+            "model.freeze_backbone trains nothing: it needs model.weights=FILE."
+        )
     for name, choices in _CHOICES.items():
         choice = _get(settings, name)
         if choice not in choices:

@@ -55,7 +55,9 @@ def resolve_switches(
     compile_ = trainer.compile
     if compile_ == "auto":
         num_steps = trainer.max_steps
-        if num_steps < 0:
+        if settings.model.freeze_backbone:
+            num_steps = 0
+        elif num_steps < 0:
             num_steps = trainer.max_epochs * (num_images // settings.loader.batch_size)
         is_long = num_steps >= MIN_STEPS_TO_COMPILE
         is_wanted = is_gpu and is_long and not trainer.gather_distributed

@@ -1,0 +1,1 @@
+"""Commands for people who do not want to write code."""

@@ -1,0 +1,251 @@
+"""Which cluster an image belongs to, by a run's checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, is_dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hadis_lightly.checks import check_integer
+from hadis_lightly.cluster import Partition
+from hadis_lightly.models import HaDisModel
+from hadis_lightly.training.build import build_model
+from hadis_lightly.training.checkpoint import (
+    KEY,
+    CheckpointError,
+    newest_checkpoint,
+    read_checkpoint,
+)
+from hadis_lightly.training.config import Settings
+from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+from hadis_lightly.training.switches import resolve_precision
+from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
+
+
+class Prediction(NamedTuple):
+    """What is known of some images, on the CPU."""
+
+    labels: Tensor
+    """Cluster, ``(n,)``."""
+    confidence: Tensor
+    """Share of the cluster in a softmax over all prototypes, in [0, 1], ``(n,)``."""
+    distance: Tensor
+    """Euclidean distance to the prototype, in [0, 2], ``(n,)``."""
+    embeddings: Tensor
+    """By the teacher, of length one, ``(n, d)``."""
+
+
+class ClusterPredictor:
+    """Tells which cluster an image belongs to, as the run itself would have.
+
+    Args:
+        settings: Settings of the run.
+        model: Its networks.
+        partition: Its clusters.
+        clean_transform: How clean images were scaled: ``batched``, by tensors, or
+            ``pillow``. The two differ by less than one level of 255.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+
+    Raises:
+        ValueError: If there is no such device.
+
+    Example:
+        >>> predictor = ClusterPredictor.from_checkpoint("runs/mine")  # doctest: +SKIP
+        >>> predictor.predict([Image.open("a.jpg")]).labels  # doctest: +SKIP
+        tensor([3])
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: HaDisModel,
+        partition: Partition,
+        clean_transform: str = "pillow",
+        device: str = "auto",
+    ) -> None:
+        self.settings = settings
+        self.device = torch.device(_checked_device(device))
+        self.precision = resolve_precision(settings)
+        if self.precision == "64-true":
+            model = model.double()
+        self.model = model.to(self.device).eval()
+        self.partition = partition.to(self.device)
+        views = settings.views
+        normalize = {"mean": views.mean, "std": views.std}
+        self.num_channels = len(views.mean)
+        self._pillow = HaDisTestTransform(views.input_size, normalize)
+        self._batched = BatchedTestTransform(views.input_size, normalize)
+        self._is_batched = clean_transform == "batched"
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: str | Path, device: str = "auto"
+    ) -> ClusterPredictor:
+        """Loads networks and clusters.
+
+        Args:
+            path: The folder of a run, or a checkpoint.
+            device: ``auto``, ``cpu``, ``cuda``, ...
+
+        Raises:
+            CheckpointError: If there is no checkpoint, if it cannot be read, or if the
+                run has not clustered yet.
+        """
+        found = find_checkpoint(path)
+        checkpoint = read_checkpoint(found)
+        return cls.of(checkpoint, found, device)
+
+    @classmethod
+    def of(
+        cls, checkpoint: Mapping[str, Any], path: Path, device: str = "auto"
+    ) -> ClusterPredictor:
+        """The same, of a checkpoint that has been read already."""
+        made = checkpoint[KEY]
+        settings = settings_of(made["settings"])
+        model = build_model(settings, len(settings.views.mean), with_weights=False)
+        weights = {
+            name.removeprefix("model."): value
+            for name, value in checkpoint["state_dict"].items()
+        }
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"checkpoint {str(path)!r} does not fit its own settings: {reason}"
+            ) from None
+        partition = Partition.from_state_dict(
+            clusters_of(checkpoint, path)["partition"]
+        )
+        kind = made.get("clean_transform", "pillow")
+        return cls(settings, model, partition, kind, device)
+
+    def transform(self, image: Image.Image) -> Tensor:
+        """The clean tensor ``(c, h, w)`` of an image of any size and mode."""
+        mode = "L" if self.num_channels == 1 else "RGB"
+        if image.mode != mode:
+            image = image.convert(mode)
+        if not self._is_batched:
+            return self._pillow(image)
+        pixels = torch.from_numpy(np.array(image))
+        channels_first = pixels.unsqueeze(0) if mode == "L" else pixels.permute(2, 0, 1)
+        return self._batched(channels_first.unsqueeze(0))[0]
+
+    @torch.no_grad()
+    def predict(
+        self, images: Iterable[Image.Image] | Tensor, batch_size: int = 256
+    ) -> Prediction:
+        """Clusters of some images.
+
+        Args:
+            images: PIL images of any size and mode, or the tensor ``(n, c, h, w)`` that
+                :meth:`transform` makes of them.
+            batch_size: Images at a time.
+
+        Raises:
+            ValueError: If there are no images, or ``batch_size`` is below 1.
+        """
+        check_integer("batch_size", batch_size, least=1)
+        parts = [self._predict(batch) for batch in self._batches(images, batch_size)]
+        if not parts:
+            raise ValueError("images is empty: there is nothing to predict.")
+        return Prediction(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+    def _batches(
+        self, images: Iterable[Image.Image] | Tensor, batch_size: int
+    ) -> Iterator[Tensor]:
+        if isinstance(images, Tensor):
+            yield from images.split(batch_size)  # type: ignore[no-untyped-call]
+            return
+        rest = iter(images)
+        while batch := [self.transform(image) for image in islice(rest, batch_size)]:
+            yield torch.stack(batch)
+
+    def _predict(self, images: Tensor) -> Prediction:
+        dtype = torch.float64 if self.precision == "64-true" else torch.float32
+        images = images.to(self.device, dtype)
+        if self.settings.trainer.channels_last != "off":
+            images = images.contiguous(memory_format=torch.channels_last)
+        with self._autocast():
+            embeddings = self.model.embed(images)
+        partition = self.partition
+        return Prediction(
+            labels=partition.predict(embeddings).cpu(),
+            confidence=partition.confidence(embeddings).cpu(),
+            distance=partition.distance(embeddings).cpu(),
+            embeddings=embeddings.cpu(),
+        )
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+        if self.precision not in dtypes:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=dtypes[self.precision])
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint that a path means: the file, or the newest one of a run's folder.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise CheckpointError(f"there is no checkpoint and no run at {str(path)!r}.")
+    found = newest_checkpoint(path.parent if path.name == "checkpoints" else path)
+    if found is None:
+        raise CheckpointError(f"{str(path)!r} is no folder of a run: no checkpoint.")
+    return found
+
+
+def clusters_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What :class:`PrototypeKMeans` has left in a checkpoint.
+
+    Raises:
+        CheckpointError: If it has not clustered yet.
+    """
+    state: dict[str, Any] = checkpoint["callbacks"].get(PrototypeKMeans.__name__, {})
+    if not state:
+        raise CheckpointError(f"checkpoint {str(path)!r} has no clusters yet.")
+    return state
+
+
+def settings_of(content: Mapping[str, Any]) -> Settings:
+    """Settings out of a checkpoint; those that it does not know have their defaults."""
+    settings = Settings()
+    _fill(settings, content)
+    return settings
+
+
+def _fill(section: Any, content: Mapping[str, Any]) -> None:
+    for field in fields(section):
+        if field.name in content:
+            value = getattr(section, field.name)
+            if is_dataclass(value):
+                _fill(value, content[field.name])
+            else:
+                setattr(section, field.name, content[field.name])
+
+
+def _checked_device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ValueError(
+            f"device must be auto, cpu, cuda or mps, got {device!r}."
+        ) from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {device}, but PyTorch finds no CUDA device.")
+    return device

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": set(),
     "training": {"loss", "cluster", "models", "transforms", "data"},
     "report": {"training"},
-    "cli": {"training"},
+    "cli": {"training", "report"},
 }
 BASIC = {"loss", "cluster", "models", "transforms", "data"}
 TENSORS = {"torch", "torchvision", "lightly", "numpy", "PIL"}

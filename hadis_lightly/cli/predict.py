@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import Tensor
-
-from hadis_lightly.data import SOURCE_NAMES, StreamedImage, count_images, load_source
-from hadis_lightly.data.image_stream import stream_folder
 from hadis_lightly.training import ClusterPredictor
 from hadis_lightly.training.command import Command
 from hadis_lightly.training.config import SettingsError
-from hadis_lightly.training.cores import available_cores
+from hadis_lightly.training.paths import unused
 from hadis_lightly.training.prediction_table import (
+    SOURCES,
     PredictionSummary,
     SortIntoFolders,
+    images_to_predict,
     predict_to_table,
-    stream_source,
-    unused,
 )
 from hadis_lightly.training.progress import StepProgress
 from hadis_lightly.training.setting_help import describe_settings
@@ -90,8 +85,8 @@ def check(settings: PredictSettings) -> None:
     if settings.sort_by not in ("link", "copy"):
         raise SettingsError(f"sort_by must be link or copy, got {settings.sort_by!r}.")
     source = settings.data.source
-    if source not in SOURCE_NAMES:
-        names = ", ".join(SOURCE_NAMES)
+    if source not in SOURCES:
+        names = ", ".join(SOURCES)
         raise SettingsError(f"data.source must be one of {names}, got {source!r}.")
     if source == "folder" and not settings.data.path:
         raise SettingsError("data.path is needed: the folder of the images.")
@@ -113,7 +108,8 @@ def predict(settings: PredictSettings) -> PredictionSummary:
     predictor = ClusterPredictor.from_checkpoint(
         str(settings.checkpoint), settings.device
     )
-    images, total = _images(settings, predictor)
+    data = settings.data
+    images, total = images_to_predict(predictor, data.source, data.path)
     n_clusters = predictor.partition.n_clusters
     sort = None
     if settings.sort_into is not None:
@@ -133,27 +129,6 @@ def predict(settings: PredictSettings) -> PredictionSummary:
     if not settings.quiet:
         print(_words(summary, n_clusters, out, left_out, settings.sort_into))
     return summary
-
-
-def _images(
-    settings: PredictSettings, predictor: ClusterPredictor
-) -> tuple[Iterable[StreamedImage[Tensor]], int]:
-    """The images as a stream, and how many there are."""
-    data = settings.data
-    num_channels, make = predictor.num_channels, predictor.transform
-    if data.source != "folder":
-        source = load_source(data.source, data.path, num_channels=num_channels)
-        return stream_source(source, make), len(source)
-    assert data.path is not None
-    total = count_images(data.path)
-    if total == 0:
-        raise SettingsError(f"data.path is {data.path!r}, where there are no images.")
-    return (
-        stream_folder(
-            data.path, make, num_channels=num_channels, num_threads=available_cores()
-        ),
-        total,
-    )
 
 
 def _words(
@@ -191,7 +166,7 @@ def command() -> Command[PredictSettings]:
         help=_HELP.format(settings=describe_settings(defaults)),
         task=lambda settings, _: predict(settings),
         check=check,
-        groups={"data": {name: ImagesToPredict(source=name) for name in SOURCE_NAMES}},
+        groups={"data": {name: ImagesToPredict(source=name) for name in SOURCES}},
         chosen={"data": "folder"},
         hydra={"run": {"dir": "."}, "sweep": {"dir": ".", "subdir": "."}},
     )

@@ -1,6 +1,7 @@
 """Clusters of embeddings, and scores of a clustering; knows nothing of training."""
 
 from hadis_lightly.cluster.collapse import collapse_signs
+from hadis_lightly.cluster.isolation import isolation
 from hadis_lightly.cluster.kmeans import KMeans
 from hadis_lightly.cluster.partition import Partition, partition_embeddings
 from hadis_lightly.cluster.scores import (
@@ -16,6 +17,7 @@ __all__ = [
     "Whitening",
     "clustering_scores",
     "collapse_signs",
+    "isolation",
     "label_free_scores",
     "match_clusters",
     "partition_embeddings",

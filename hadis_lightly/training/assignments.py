@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from hadis_lightly.cluster import isolation
 from hadis_lightly.data import ImageSource
 from hadis_lightly.training.atomic import atomic_write
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
@@ -33,6 +34,8 @@ class Assignments:
     """Share of the cluster in a softmax over all prototypes, ``(n,)``."""
     distance: FloatArray
     """Euclidean distance to the prototype, 0 to 2, ``(n,)``."""
+    isolation: FloatArray
+    """Mean distance to the nearest of some others drawn at random, ``(n,)``."""
     hardness: FloatArray | None = None
     """Mean weight by HSD over the last epochs, ``(n,)``, NaN where unknown; None for
     methods without HSD."""
@@ -62,6 +65,7 @@ def assignments_of(
         labels=partition.labels.cpu().numpy(),
         confidence=partition.confidence(embeddings).cpu().numpy(),
         distance=partition.distance(embeddings).cpu().numpy(),
+        isolation=isolation(embeddings).cpu().numpy(),
         hardness=None if hardness is None else hardness.cpu().numpy(),
         targets=targets.numpy() if bool((targets >= 0).any()) else None,
     )
@@ -74,6 +78,7 @@ def write_assignments(folder: Path, assignments: Assignments) -> None:
         "cluster": assignments.labels.tolist(),
         "confidence": [f"{x:.4f}" for x in assignments.confidence.tolist()],
         "distance": [f"{x:.4f}" for x in assignments.distance.tolist()],
+        "isolation": [f"{x:.4f}" for x in assignments.isolation.tolist()],
     }
     if assignments.hardness is not None:
         columns["hardness"] = [
@@ -104,6 +109,7 @@ def read_assignments(folder: Path) -> Assignments:
             labels=np.array(columns["cluster"], dtype=np.int64),
             confidence=np.array(columns["confidence"], dtype=np.float32),
             distance=np.array(columns["distance"], dtype=np.float32),
+            isolation=np.array(columns["isolation"], dtype=np.float32),
             hardness=None if hardness is None else _floats(hardness),
             targets=None if targets is None else np.array(targets, dtype=np.int64),
         )

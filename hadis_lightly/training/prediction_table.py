@@ -15,10 +15,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hadis_lightly.data import ImageSource, StreamedImage
+from hadis_lightly.data import (
+    SOURCE_NAMES,
+    DataError,
+    ImageSource,
+    StreamedImage,
+    count_images,
+    load_source,
+    stream_folder,
+)
 from hadis_lightly.data.image_problems import ImageProblem
 from hadis_lightly.data.printable import printable
 from hadis_lightly.training.atomic import atomic_write
+from hadis_lightly.training.cores import available_cores
 from hadis_lightly.training.predictor import ClusterPredictor
 
 COLUMNS = ("file", "cluster", "confidence", "distance")
@@ -120,7 +129,40 @@ class _Problems:
                 file.write(f"{printable(problem.key)}: {problem.reason}\n")
 
 
-def stream_source(
+#: Names of where images may come from.
+SOURCES = SOURCE_NAMES
+
+
+def images_to_predict(
+    predictor: ClusterPredictor, source: str, path: str | None
+) -> tuple[Iterable[StreamedImage[Tensor]], int]:
+    """Images as a stream of the predictor's tensors, and how many there are.
+
+    Args:
+        predictor: What will predict.
+        source: One of :data:`SOURCES`.
+        path: The folder or the file.
+
+    Raises:
+        DataError: If the images cannot be found.
+    """
+    num_channels, make = predictor.num_channels, predictor.transform
+    if source != "folder":
+        found = load_source(source, path, num_channels=num_channels)
+        return _stream(found, make), len(found)
+    if path is None:
+        raise DataError("data.path is needed: the folder of the images.")
+    total = count_images(path)
+    if total == 0:
+        raise DataError(f"data.path is {path!r}, where there are no images.")
+    num_threads = available_cores()
+    images = stream_folder(
+        path, make, num_channels=num_channels, num_threads=num_threads
+    )
+    return images, total
+
+
+def _stream(
     source: ImageSource, make: Callable[[Image.Image], Tensor]
 ) -> Iterator[StreamedImage[Tensor]]:
     """The images of a source that lies in memory, as a stream."""
@@ -157,13 +199,3 @@ class SortIntoFolders:
             place.symlink_to(os.path.abspath(image.path))
         else:
             shutil.copy2(image.path, place)
-
-
-def unused(path: Path) -> Path:
-    """The path, or with a number if something is there: ``a.csv``, ``a-2.csv``, ..."""
-    number = 2
-    found = path
-    while found.exists() or found.is_symlink():
-        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
-    return found

@@ -46,6 +46,8 @@ class RunResult:
     protocol: str
     """Which images were clustered."""
     method: str
+    class_names: list[str] | None = None
+    """Names of the classes by number, where they have names."""
     device: str = ""
     switches: str = ""
     """Engine, precision and the like, in words."""

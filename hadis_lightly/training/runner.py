@@ -173,6 +173,7 @@ def _train(
         epochs=int(prototypes.history_[-1]["epoch"]),
         protocol=source.protocol,
         method=method_name(settings),
+        class_names=None if source.class_names is None else list(source.class_names),
         device=name,
         switches=switches,
         num_resumed=saving.num_resumed,

@@ -50,9 +50,9 @@ def different_settings(
         ``name: value before -> value now``, for each.
     """
     ignored = _WITHOUT_EFFECT if exactly else _WITHOUT_EFFECT | _WITH_THE_MACHINE
-    ours = _flat(asdict(settings))
+    ours = flat_settings(asdict(settings))
     # Settings that came later have their defaults, those that are gone do not count.
-    theirs = _flat(asdict(Settings())) | _flat(before)
+    theirs = flat_settings(asdict(Settings())) | flat_settings(before)
     return [
         f"{name}: {theirs.get(name)} -> {ours.get(name)}"
         for name in sorted(ours)
@@ -60,11 +60,12 @@ def different_settings(
     ]
 
 
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+def flat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Full names of all settings to their values."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            flat |= {f"{name}.{k}": v for k, v in _flat(value).items()}
+            flat |= {f"{name}.{k}": v for k, v in flat_settings(value).items()}
         else:
             flat[name] = value
     return flat

@@ -89,7 +89,8 @@ def test_assignments_are_the_clusters_that_were_scored(result: RunResult) -> Non
     with (result.output_dir / "assignments.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 200
-    columns = ["key", "cluster", "confidence", "distance", "hardness", "target"]
+    columns = ["key", "cluster", "confidence", "distance", "isolation"]
+    columns += ["hardness", "target"]
     assert list(rows[0]) == columns
     digits = load_digits().target
     for row in rows:
@@ -347,7 +348,7 @@ def test_multirun_makes_a_folder_for_each_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "status", "words"),
     [
-        (["--help"], 0, ["trainer.max_epochs=20", "pcl_weight: 0.1"]),
+        (["--help"], 0, ["trainer.max_epochs=20", "model.pcl_weight=0.1"]),
         (["--cfg", "job"], 0, ["input_size: 16", "whiten: true"]),
         (["trainer.max_epoch=3"], 2, ["max_epoch", "did you mean trainer.max_epochs?"]),
         (["trainer.max_epochs=many"], 2, ["'many'", "trainer.max_epochs"]),

@@ -1,0 +1,156 @@
+"""The pictures of the paper, from any run: Figs. 3 to 8 of HaDis, arXiv 2401.14038."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hadis_lightly.training.figures import project_to_plane
+from hadis_lightly.training.snapshots import Snapshot
+
+_INK, _FAINT = "#333333", "#999999"
+# Of Paul Tol's palettes for the colour-blind.
+_COLORS = (
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb",
+)  # fmt: skip
+_SUPERVISED = ("nmi", "acc", "ari")
+_TITLES = {
+    "nmi": "NMI", "acc": "ACC", "ari": "ARI", "silhouette": "silhouette",
+    "size_entropy": "evenness of sizes", "prototype_cosine": "closeness to prototype",
+}  # fmt: skip
+
+History = Sequence[Mapping[str, float]]
+
+
+def shown_scores(records: Sequence[Mapping[str, float]]) -> list[str]:
+    """The scores that all records have: NMI, ACC and ARI, else the label-free ones."""
+    common = [name for name in _TITLES if all(name in record for record in records)]
+    supervised = [name for name in common if name in _SUPERVISED]
+    return supervised or common
+
+
+def draw_scores(path: Path, histories: Mapping[str, History]) -> None:
+    """Draws scores against epochs, a panel per score and a line per run, Figs. 4 to 6.
+
+    Args:
+        path: PNG to write.
+        histories: Name of a run to its clusterings, each with its epoch and scores.
+
+    Raises:
+        ValueError: If the runs have no score in common.
+    """
+    names = shown_scores([history[-1] for history in histories.values()])
+    if not names:
+        raise ValueError("the runs have no score in common.")
+    figure = Figure(figsize=(3.6 * len(names), 3.2), dpi=130, layout="constrained")
+    for axes, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
+        for number, (label, history) in enumerate(histories.items()):
+            epochs = [record["epoch"] for record in history]
+            values = [record[name] for record in history]
+            color = _COLORS[number % len(_COLORS)]
+            axes.plot(epochs, values, color=color, linewidth=1.4, label=label)
+            axes.annotate(
+                f" {values[-1]:.3f}", (epochs[-1], values[-1]), fontsize=7,
+                va="center", color=color,
+            )  # fmt: skip
+        axes.set_title(_TITLES[name], fontsize=9, color=_INK)
+        axes.set_xlabel("epoch", fontsize=8, color=_INK)
+        axes.tick_params(labelsize=8)
+        axes.margins(x=0.12)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        if len(histories) > 1 and name == names[0]:
+            axes.legend(frameon=False, fontsize=7)
+    figure.savefig(path)
+
+
+def draw_moments(
+    path: Path,
+    snapshots: Sequence[Snapshot],
+    random_state: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Draws the embeddings at some moments by t-SNE, Fig. 7.
+
+    Colours are classes where they are known, else clusters.
+
+    Args:
+        path: PNG to write.
+        snapshots: The moments.
+        random_state: Seed of t-SNE.
+        progress: Called with how many moments are drawn, and of how many.
+
+    Raises:
+        ValueError: If there are no moments.
+    """
+    if not snapshots:
+        raise ValueError("snapshots is empty: there is no moment to draw.")
+    n_columns = min(3, len(snapshots))
+    n_rows = -(-len(snapshots) // n_columns)
+    size = (3.0 * n_columns, 3.2 * n_rows)
+    figure = Figure(figsize=size, dpi=130, layout="constrained")
+    panels = np.ravel(figure.subplots(n_rows, n_columns, squeeze=False))
+    for axes in panels:
+        axes.set_axis_off()
+    for number, (axes, moment) in enumerate(zip(panels, snapshots, strict=False)):
+        if progress is not None:
+            progress(number, len(snapshots))
+        points = project_to_plane(moment.embeddings, random_state)
+        has_classes = bool((moment.targets >= 0).any())
+        colors = moment.targets if has_classes else moment.labels
+        axes.scatter(*points.T, c=colors, cmap="tab20", s=4, linewidths=0)
+        axes.set_title(f"epoch {moment.epoch}", fontsize=9, color=_INK)
+    figure.savefig(path)
+
+
+def draw_sensitivity(
+    path: Path, scores: Mapping[str, Sequence[Mapping[str, float]]], title: str
+) -> None:
+    """Draws what a setting does to the scores, as bars, Fig. 8.
+
+    Args:
+        path: PNG to write.
+        scores: Value of the setting to the scores of its runs, one for each seed. With
+            several of them a whisker shows the standard deviation.
+        title: Name of the setting.
+
+    Raises:
+        ValueError: If the runs have no score in common.
+    """
+    names = shown_scores([record for runs in scores.values() for record in runs])
+    if not names:
+        raise ValueError("the runs have no score in common.")
+    width = 0.8 / len(names)
+    size = (1.6 + 1.1 * len(scores), 3.2)
+    figure = Figure(figsize=size, dpi=130, layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(scores))
+    for number, name in enumerate(names):
+        values = [[record[name] for record in runs] for runs in scores.values()]
+        means = [float(np.mean(of_runs)) for of_runs in values]
+        spreads = [
+            float(np.std(of_runs, ddof=1)) if len(of_runs) > 1 else 0.0
+            for of_runs in values
+        ]
+        at = places + (number - (len(names) - 1) / 2) * width
+        axes.bar(
+            at, means, width * 0.9, color=_COLORS[number], label=_TITLES[name],
+            yerr=spreads if any(spreads) else None, ecolor=_FAINT, capsize=2,
+        )  # fmt: skip
+        for x, mean in zip(at, means, strict=True):
+            axes.annotate(
+                f"{mean:.3f}", (x, mean), ha="center", va="bottom", fontsize=6,
+                color=_INK,
+            )  # fmt: skip
+    axes.set_xticks(places, list(scores), fontsize=8)
+    axes.set_xlabel(title, fontsize=8, color=_INK)
+    axes.tick_params(labelsize=8)
+    axes.margins(y=0.12)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(frameon=False, fontsize=7, ncols=len(names), loc="lower center",
+                bbox_to_anchor=(0.5, 1.0))  # fmt: skip
+    figure.savefig(path)

@@ -1,0 +1,98 @@
+"""The report of a run: from what its folder holds to what the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hadis_lightly.report.report_data import ReportData
+from hadis_lightly.training.figures import project_to_plane
+from hadis_lightly.training.saved_run import SavedRun
+
+_PACKAGES = ("hadis-lightly", "torch", "lightly", "pytorch-lightning")
+
+
+def data_of_run(
+    run: SavedRun,
+    *,
+    path: str | None = None,
+    map_images: int = 3000,
+    plane: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = project_to_plane,
+) -> ReportData:
+    """What there is to show of a run.
+
+    Args:
+        run: The run.
+        path: Where its images lie now, if not where they were.
+        map_images: At most so many images, drawn at random, are on the map: t-SNE takes
+            a second for 200 of them.
+        plane: How embeddings come onto the map: ``(n, d)`` to ``(n, 2)``.
+
+    Raises:
+        DataError: If the images are gone.
+    """
+    table, n = run.assignments, len(run.assignments)
+    drawn = np.random.default_rng(0).permutation(n)[:map_images]
+    points = np.full((n, 2), np.nan, dtype=np.float32)
+    points[drawn] = plane(run.embeddings[drawn])
+    targets = table.targets
+    return ReportData(
+        title=f"{run.result['method']}, {len(run.prototypes)} clusters",
+        summary=_summary(run),
+        settings=asdict(run.settings),
+        scores=run.result["scores"],
+        warnings=run.result.get("warnings", []),
+        left_out=run.left_out,
+        history=run.history,
+        losses=run.losses,
+        warmup_epochs=run.settings.clustering.warmup_epochs,
+        keys=table.keys,
+        labels=table.labels,
+        confidence=table.confidence,
+        distance=table.distance,
+        isolation=table.isolation,
+        hardness=table.hardness,
+        targets=np.full(n, -1) if targets is None else targets,
+        class_names=None if targets is None else run.class_names(),
+        prototypes=run.prototypes,
+        points=points,
+        read=run.reader(path),
+    )
+
+
+def _summary(run: SavedRun) -> list[tuple[str, str]]:
+    """What was run, in a few lines."""
+    result, settings = run.result, run.settings
+    minutes, seconds = divmod(round(result["seconds"]), 60)
+    trained = f"{result['epochs']} epochs, {minutes} min {seconds:02} s"
+    if settings.model.freeze_backbone:
+        trained = "nothing: k-means alone"
+    versions = result.get("versions", {})
+    packages = ", ".join(f"{p} {versions[p]}" for p in _PACKAGES if p in versions)
+    rows = [
+        ("Images", result["protocol"]),
+        ("Method", result["method"]),
+        ("Trained", trained),
+        ("Backbone", _backbone(run)),
+        ("Views", f"{settings.views.input_size} x {settings.views.input_size} pixels"),
+        ("Device", f"{result.get('device', '')}; {result.get('switches', '')}"),
+        ("Seed", str(settings.seed)),
+        ("Versions", packages),
+        ("Folder", str(run.folder)),
+    ]
+    if result.get("num_resumed"):
+        rows.insert(3, ("Resumed", f"{result['num_resumed']} times"))
+    return rows
+
+
+def _backbone(run: SavedRun) -> str:
+    model = run.settings.model
+    return (
+        f"{model.backbone}, weights of {model.weights}"
+        if model.weights
+        else (f"{model.backbone}, from scratch")
+    )

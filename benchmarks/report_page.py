@@ -37,6 +37,7 @@ from sklearn.metrics import (
     silhouette_score,
 )
 
+from hadis_lightly.cluster import isolation
 from hadis_lightly.report import ReportData, write_report
 
 MAX_POINTS = 2000
@@ -105,6 +106,7 @@ def stand_in(options: argparse.Namespace, n: int) -> ReportData:
         labels=labels,
         confidence=(shares / shares.sum(axis=1, keepdims=True))[rows, labels],
         distance=np.linalg.norm(embeddings - prototypes[labels], axis=1),
+        isolation=isolation(embeddings).numpy(),
         hardness=1 - np.sort(cosines, axis=1)[:, -2:] @ np.array([-0.4, 0.9]),
         targets=targets if is_known else np.full(len(labels), -1),
         class_names=names,

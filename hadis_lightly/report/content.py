@@ -114,6 +114,7 @@ def _images(
         "label": data.labels[rows].tolist(),
         "confidence": _rounded(data.confidence[rows], 4),
         "distance": _rounded(data.distance[rows], 4),
+        "isolation": _rounded(data.isolation[rows], 4),
         "hardness": None if hardness is None else _rounded(hardness[rows], 6),
         "target": data.targets[rows].tolist() if data.has_targets else None,
         "x": _rounded(data.points[rows, 0], 2),

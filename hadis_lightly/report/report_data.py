@@ -33,6 +33,8 @@ class ReportData:
         confidence: How clearly each image lies with its cluster, ``(n,)`` in [0, 1].
         distance: Euclidean distance of each normalised embedding from the prototype of
             its cluster, ``(n,)`` in [0, 2].
+        isolation: Mean distance of each embedding to the nearest of some others drawn
+            at random, ``(n,)`` in [0, 2].
         hardness: Mean HSD weight of each image over the last epochs, ``(n,)``, NaN
             where it was not seen; None where the method has no HSD.
         targets: Class of every image, ``(n,)``; -1 where unknown.
@@ -49,7 +51,8 @@ class ReportData:
         ...     title="two", summary=[], settings={}, scores={}, warnings=[],
         ...     left_out=[], history=[], losses={}, warmup_epochs=0,
         ...     keys=["a.png", "b.png"], labels=np.array([0, 1]),
-        ...     confidence=np.ones(2), distance=np.zeros(2), hardness=None,
+        ...     confidence=np.ones(2), distance=np.zeros(2),
+        ...     isolation=np.ones(2), hardness=None,
         ...     targets=np.array([-1, -1]), class_names=None, prototypes=np.eye(2),
         ...     points=np.zeros((2, 2)), read=lambda row: Image.new("L", (8, 8)),
         ... )
@@ -70,6 +73,7 @@ class ReportData:
     labels: IntArray
     confidence: FloatArray
     distance: FloatArray
+    isolation: FloatArray
     hardness: FloatArray | None
     targets: IntArray
     class_names: Sequence[str] | None
@@ -106,7 +110,8 @@ def _check_shapes(data: ReportData) -> None:
     n = len(data.keys)
     if n == 0:
         raise ValueError("keys must name at least one image, got none")
-    shapes = {"labels": (n,), "confidence": (n,), "distance": (n,), "targets": (n,)}
+    names = ("labels", "confidence", "distance", "isolation", "targets")
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, (n,))
     if data.hardness is not None:
         shapes["hardness"] = (n,)
     for name, shape in {**shapes, "points": (n, 2)}.items():
@@ -129,6 +134,7 @@ def _check_values(data: ReportData) -> None:
     _check_range("labels", data.labels, 0, data.n_clusters - 1)
     _check_range("confidence", data.confidence, 0, 1)
     _check_range("distance", data.distance, 0, 2)
+    _check_range("isolation", data.isolation, 0, 2)
     n_classes = np.inf if data.class_names is None else len(data.class_names)
     _check_range("targets", data.targets, -1, n_classes - 1)
     _check_range("prototypes", data.prototypes, -1, 1)

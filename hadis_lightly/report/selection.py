@@ -34,7 +34,7 @@ def _priorities(data: ReportData, max_images: int) -> FloatArray:
     )
     priorities = np.where(ranks < KEPT_PER_CLUSTER, ranks, np.inf)
     n_hardest = max(1, int(max_images * _HARDEST_SHARE))
-    measures = [data.confidence, -data.distance]
+    measures = [data.confidence, -data.distance, -data.isolation]
     if data.hardness is not None:
         measures.append(-np.nan_to_num(data.hardness, nan=-np.inf))
     for measure in measures:

@@ -47,6 +47,9 @@ class StepProgress:
             if now - self._last_line >= 10:
                 self._last_line = now
                 line = f"{self.what}: {done:,} of {total:,}"
+                if 0 < done < total:
+                    left = (now - self._start) / done * (total - done)
+                    line += f", {_clock(left)} left"
                 print(line, file=sys.stderr, flush=True)
             return
         if self._bar is None:

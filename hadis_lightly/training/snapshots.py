@@ -82,7 +82,7 @@ class EmbeddingSnapshots(pl.Callback):
             return
         embeddings = self.prototypes.embeddings_
         n = len(embeddings)
-        rows = np.sort(np.random.default_rng(0).permutation(n)[: self.max_images])
+        rows = np.random.default_rng(0).permutation(n)[: self.max_images]
         self.folder.mkdir(exist_ok=True)
         with atomic_write(path, "wb") as file:
             np.savez(

@@ -56,6 +56,7 @@ def some_data(
         "labels": labels,
         "confidence": rng.uniform(0.3, 1, n),
         "distance": rng.uniform(0.1, 1.2, n),
+        "isolation": rng.uniform(0.2, 1.3, n),
         "hardness": hardness if with_hardness else None,
         "targets": targets if with_classes else np.full(n, -1),
         "class_names": [f"class {c}" for c in range(k)] if with_classes else None,

@@ -225,6 +225,7 @@ def test_the_range_of_the_confidence(browser: Browser, usual: Report) -> None:
         ("Lowest confidence", "confidence", 1),
         ("Highest confidence", "confidence", -1),
         ("Largest distance", "distance", -1),
+        ("Most isolated", "isolation", -1),
         ("Hardest", "hardness", -1),
     ],
 )
@@ -323,6 +324,10 @@ def test_the_hardest_images(browser: Browser, usual: Report) -> None:
     data, path = usual
     assert data.hardness is not None
     browser.open(path)
+    names = shown_names(browser, "#hard-grid")
+    found = data.isolation[[row_of(name) for name in names]]
+    assert found == pytest.approx(np.sort(data.isolation)[::-1][:40], abs=1e-4)
+    browser.click("#rankings [data-ranking='hardness']")
     hardest = np.argsort(-np.nan_to_num(data.hardness, nan=-1))
     names = shown_names(browser, "#hard-grid")
     assert [row_of(name) for name in names] == hardest[:40].tolist()
@@ -342,7 +347,7 @@ def test_the_hardest_images(browser: Browser, usual: Report) -> None:
 def test_without_hardness_it_says_why(browser: Browser, unlabelled: Report) -> None:
     browser.open(unlabelled[1])
     assert "trained without HSD" in browser.text("#hardest-words")
-    assert len(browser.all("#rankings button")) == 2
+    assert len(browser.all("#rankings button")) == 3
     assert browser.all("#sort option[value='hardness']") == []
     assert not browser.one("#confusion").is_displayed()
     assert len(browser.all("#nav a")) == 7
@@ -478,7 +483,9 @@ def test_the_selection_is_saved(browser: Browser, unlabelled: Report) -> None:
     with file.open(encoding="utf-8", newline="") as text:
         rows = list(csv.DictReader(text))
     file.unlink()
-    assert list(rows[0]) == ["key", "cluster", "confidence", "distance"]
+    assert list(rows[0]) == [
+        "key", "cluster", "confidence", "distance", "isolation",
+    ]  # fmt: skip
     found = {row["key"]: row for row in rows}
     assert len(found) == 60
     for row, key in enumerate(data.keys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, is_full: bool) -> None:
     write_assignments(tmp_path, table)
     back = read_assignments(tmp_path)
     assert back.keys == KEYS
-    for name in ("labels", "confidence", "distance", "isolation", "hardness", "targets"):
+    for name in [field.name for field in fields(table)][1:]:
         before, after = getattr(table, name), getattr(back, name)
         assert (before is None) == (after is None)
         if before is not None:

@@ -57,6 +57,7 @@ const SORTS = {
   "confidence-low": { title: "Lowest confidence", column: "confidence", sign: 1 },
   "confidence-high": { title: "Highest confidence", column: "confidence", sign: -1 },
   distance: { title: "Largest distance", column: "distance", sign: -1 },
+  isolation: { title: "Most isolated", column: "isolation", sign: -1 },
   hardness: { title: "Hardest", column: "hardness", sign: -1 },
 };
 if (!IMAGES.hardness) delete SORTS.hardness;

@@ -93,9 +93,13 @@ function startCards() {
 }
 
 const RANKINGS = {
+  isolation: {
+    title: "Isolation", sort: "isolation", column: "isolation", show: decimal,
+    words: "The images that are like few others: far even from their nearest among images drawn at random. Odd ones, and kinds of which there are few.",
+  },
   hardness: {
     title: "Hardness", sort: "hardness", column: "hardness", show: decimal,
-    words: "In training, HSD weighs every image by how far the student and the teacher network disagree on its hardest pairs. A high weight means odd, ambiguous, or a candidate for a wrong label.",
+    words: "In training, HSD weighs every image by how far the student and the teacher network disagree on its hardest pairs. A high weight means that its views are hard to tell: mixtures, ambiguous or crowded images.",
   },
   confidence: {
     title: "Lowest confidence", sort: "confidence-low", column: "confidence", show: percent,
@@ -110,7 +114,7 @@ const RANKINGS = {
 function startHardest() {
   if (!IMAGES.hardness) {
     delete RANKINGS.hardness;
-    RANKINGS.confidence.words += " They are ranked by confidence, because this method was trained without HSD, which is what weighs images by their hardness.";
+    RANKINGS.isolation.words += " There is no ranking by hardness, because this method was trained without HSD, which is what weighs images so.";
   }
   let ranking = Object.keys(RANKINGS)[0];
   let shown = HARD_AT_ONCE;

@@ -3,7 +3,7 @@
 function startOverview() {
   document.querySelector(".brand").textContent = DATA.title;
   document.querySelector("h1").textContent = DATA.title;
-  const shown = COUNT < DATA.total ? ` This page holds ${number(COUNT)} of them: the most typical, the least certain and the hardest, and a random choice of the rest. All numbers are of all ${number(DATA.total)}.` : "";
+  const shown = COUNT < DATA.total ? ` This page holds ${number(COUNT)} of them: the most typical, the least certain and the oddest, and a random choice of the rest. All numbers are of all ${number(DATA.total)}.` : "";
   byId("lead").textContent = `${plural(DATA.total, "image")} in ${plural(CLUSTERS.length, "cluster")}.${shown}`;
   byId("scores").append(
     ...DATA.scores.map(({ title, text, words }) => el("div", { class: "score" }, el("h3", {}, title), el("b", {}, text), el("p", {}, words))),
@@ -79,7 +79,7 @@ function startPill() {
 
 /** The list of sections, with the one in sight marked. */
 function startNavigation() {
-  const titles = { sizes: "Sizes", clusters: "Clusters", hardest: "Hardest", map: "Map", similarity: "Alike", curves: "Training", confusion: "Classes", images: "All images" };
+  const titles = { sizes: "Sizes", clusters: "Clusters", hardest: "Odd", map: "Map", similarity: "Alike", curves: "Training", confusion: "Classes", images: "All images" };
   const links = new Map();
   for (const [id, title] of Object.entries(titles)) {
     if (byId(id).hidden) continue;

@@ -86,7 +86,6 @@ def command() -> Command[FiguresSettings]:
         help=_HELP.format(settings=describe_settings(defaults)),
         task=lambda settings, _: figures(settings),
         check=check,
-        hydra={"run": {"dir": "."}, "sweep": {"dir": ".", "subdir": "."}},
     )
 
 

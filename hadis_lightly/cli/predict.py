@@ -168,7 +168,6 @@ def command() -> Command[PredictSettings]:
         check=check,
         groups={"data": {name: ImagesToPredict(source=name) for name in SOURCES}},
         chosen={"data": "folder"},
-        hydra={"run": {"dir": "."}, "sweep": {"dir": ".", "subdir": "."}},
     )
 
 

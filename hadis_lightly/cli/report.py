@@ -102,7 +102,6 @@ def command() -> Command[ReportSettings]:
         help=_HELP.format(settings=describe_settings(defaults)),
         task=lambda settings, _: report(settings),
         check=check,
-        hydra={"run": {"dir": "."}, "sweep": {"dir": ".", "subdir": "."}},
     )
 
 

@@ -14,7 +14,11 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from hadis_lightly.training.command_line import CommandLineError, check_jobs
+from hadis_lightly.training.command_line import (
+    CommandLineError,
+    check_jobs,
+    parse_arguments,
+)
 from hadis_lightly.training.error_lines import (
     errors_in_one_line,
     setting_names,
@@ -46,8 +50,12 @@ class Command(Generic[T]):
     """Sections that are chosen by name, as in ``data=folder``: their choices."""
     chosen: Mapping[str, str] = field(default_factory=dict)
     """For every such section the choice if none is made."""
-    hydra: Mapping[str, Any] = field(default_factory=dict)
+    hydra: Mapping[str, Any] = field(
+        default_factory=lambda: {"run": {"dir": "."}, "sweep": {"dir": "."}}
+    )
     """Settings of Hydra's, such as where its folders lie."""
+    may_sweep: bool = False
+    """Whether ``--multirun`` makes sense."""
 
     def __call__(self) -> None:
         """Reads the command line and does what it asks for."""
@@ -69,6 +77,8 @@ class Command(Generic[T]):
         # Left to itself, Hydra prints its errors over several lines.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         with errors_in_one_line(self.defaults, wants_traceback):
+            if not self.may_sweep and parse_arguments(sys.argv[1:]).multirun:
+                raise CommandLineError("--multirun is for training alone")
             # All runs of a sweep, so that none is found wrong after hours of others.
             check_jobs(
                 sys.argv[1:],

@@ -81,6 +81,7 @@ def run_command(
         ),
         task=in_its_folder,
         check=check_settings,
+        may_sweep=True,
         groups={"data": data_by_name(settings.data)},
         chosen={"data": settings.data.source},
         hydra={
@@ -125,4 +126,6 @@ def _remove_if_empty(folder: Path) -> None:
         if [path.name for path in above.iterdir()] == ["multirun.yaml"]:
             (above / "multirun.yaml").unlink()
         for empty in folder.parents[:3]:
+            if empty == Path.cwd():  # which is not ours, however empty
+                break
             empty.rmdir()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 from tqdm.auto import tqdm
+
+T = TypeVar("T")
 
 
 def _redraws() -> bool:
@@ -59,6 +62,19 @@ class StepProgress:
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def counted(batches: Iterable[T], progress: StepProgress) -> Iterable[T]:
+    """The same batches, each of them told to the progress, if their number is known."""
+    if not isinstance(batches, Sized):
+        return batches
+    return _counted(batches, len(batches), progress)
+
+
+def _counted(batches: Iterable[T], n: int, progress: StepProgress) -> Iterator[T]:
+    for index, batch in enumerate(batches):
+        yield batch
+        progress(index + 1, n)
 
 
 class RunProgressBar(ProgressBar):

@@ -22,6 +22,7 @@ from hadis_lightly.cluster import (
 from hadis_lightly.training.collapse_watch import CollapseWatch
 from hadis_lightly.training.embedding import check_loader, embed_dataset
 from hadis_lightly.training.key_index import KeyIndex, Keys
+from hadis_lightly.training.progress import StepProgress, counted
 
 
 class PrototypeKMeans(pl.Callback):
@@ -115,6 +116,8 @@ class PrototypeKMeans(pl.Callback):
         #: Whether to embed the set once more when clusters come from a checkpoint:
         #: for a run that is complete but for what is made of the embeddings.
         self.embeds_at_start = False
+        #: Whether to say how far the embedding of the set is, when it takes long.
+        self.shows_progress = False
         #: Whether to cluster before all else: for a run that trains nothing.
         self.clusters_at_start = False
         self._keys: KeyIndex | None = None
@@ -274,7 +277,10 @@ class PrototypeKMeans(pl.Callback):
         if lightly_dist.world_size() > 1:
             for buffer in pl_module.buffers():  # of BatchNorm, which may differ
                 torch_dist.broadcast(buffer, src=0)
-        embedded = embed_dataset(pl_module, self.dataloader, trainer)
+        shows = self.shows_progress and lightly_dist.rank() == 0
+        with StepProgress("embedding images", shows) as progress:
+            loader = counted(self.dataloader, progress)
+            embedded = embed_dataset(pl_module, loader, trainer)
         if self._keys is None:
             self._keys = embedded.keys
         # A loader that shuffles comes back into the order of its first pass.

@@ -186,6 +186,7 @@ def _watch(settings: Settings, feed: Feed, trainer: pl.Trainer, folder: Path) ->
     """Adds the callbacks that find out about the images."""
     prototypes = build_prototypes(settings, feed.clean_loader)
     prototypes.clusters_at_start = settings.model.freeze_backbone
+    prototypes.shows_progress = settings.trainer.progress_bar
     hardness = HardnessRecord(prototypes)
     snapshots = EmbeddingSnapshots(prototypes, settings.trainer.max_epochs)
     snapshots.start(folder)

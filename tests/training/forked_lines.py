@@ -66,6 +66,11 @@ def child(recipe: str, argv: list[str], out: str, err: str) -> int:
     return status
 
 
+def script(name: str) -> Path:
+    """A recipe by its name, or a command by its path without the suffix."""
+    return ROOT / (f"{name}.py" if "/" in name else f"recipes/{name}.py")
+
+
 def serve() -> None:
     warm_up()
     for line in sys.stdin:
@@ -77,7 +82,7 @@ def serve() -> None:
             try:
                 os.chdir(asked["cwd"])
                 status = child(
-                    str(ROOT / "recipes" / f"{asked['recipe']}.py"),
+                    str(script(asked["recipe"])),
                     asked["argv"],
                     asked["out"],
                     asked["err"],
@@ -118,7 +123,7 @@ class Lines:
         )
 
     def run(self, recipe: str, argv: list[str]) -> Ended:
-        """Runs a recipe to its end."""
+        """Runs a recipe, or a command, to its end."""
         asked = {"recipe": recipe, "argv": argv, "cwd": str(self.cwd)}
         asked |= {"out": str(self.out), "err": str(self.err)}
         assert self.process.stdin is not None and self.process.stdout is not None

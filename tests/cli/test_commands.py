@@ -1,0 +1,187 @@
+"""The commands as processes: from photos to a report, wrong lines, help."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from tests.cli.conftest import NUM_IMAGES, write_photos
+from tests.training.forked_lines import Ended, Lines
+
+TINY = (
+    "n_clusters=3", "trainer.max_epochs=2", "views.input_size=32", "seed=1",
+    "loader.batch_size=16", "loader.num_workers=0", "model.hidden_dim=16",
+    "model.output_dim=8", "clustering.warmup_epochs=1", "clustering.n_init=2",
+    "trainer.accelerator=cpu", "trainer.logger=none",
+)  # fmt: skip
+COMMANDS = ("train", "predict", "report", "figures")
+
+
+class Commands:
+    """Runs ``hadis-lightly-NAME`` in a folder."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.lines = lines
+
+    def __call__(self, name: str, *argv: str) -> Ended:
+        return self.lines.run(f"hadis_lightly/cli/{name}", list(argv))
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    folder = tmp_path_factory.mktemp("commands")
+    (folder / "cwd").mkdir()
+    lines = Lines(folder, folder / "cwd")
+    yield Commands(lines)
+    lines.close()
+
+
+def test_from_a_folder_of_photos_to_a_report(
+    commands: Commands, tmp_path: Path
+) -> None:
+    cwd = commands.lines.cwd = tmp_path
+    write_photos(cwd / "photos", NUM_IMAGES)
+    (cwd / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    train = ("data=folder", "data.path=photos", "data.on_error=skip", *TINY)
+    done = commands("train", *train, "model.backbone=small_convnet", "output_dir=run")
+    assert done.status == 0, done.errors
+    assert "1 file left out" in done.output
+    assert {"results.json", "assignments.csv", "embeddings.npy"} <= {
+        path.name for path in (cwd / "run").iterdir()
+    }
+
+    done = commands("report", "checkpoint=run", "out=report/")
+    assert done.status == 0, done.errors
+    page = (cwd / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"{NUM_IMAGES} images" in page or f'"total":{NUM_IMAGES}' in page
+    assert "broken.jpg" in page
+
+    (cwd / "moved").mkdir()
+    write_photos(cwd / "moved", 7, start=800)
+    line = ("checkpoint=run/checkpoints/last.ckpt", "data=folder", "data.path=moved")
+    done = commands("predict", *line, "out=new.csv", "sort_into=sorted")
+    assert done.status == 0, done.errors
+    with (cwd / "new.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 7
+    assert "7 images in" in done.output and "new.csv" in done.output
+    assert sum(path.is_symlink() for path in (cwd / "sorted").rglob("*")) == 7
+
+    done = commands("figures", "run=run", "out=pictures")
+    assert done.status == 0, done.errors
+    for name in ("scores.png", "moments.png"):
+        with Image.open(cwd / "pictures" / name) as image:
+            assert min(image.size) > 200
+    assert sorted(path.name for path in cwd.iterdir()) == [
+        "moved", "new.csv", "photos", "pictures", "report", "run", "sorted",
+    ]  # fmt: skip
+
+    (cwd / "photos").rename(cwd / "elsewhere")
+    done = commands("report", "checkpoint=run")
+    assert done.status == 2 and "no longer in 'photos'" in done.errors
+    done = commands("report", "checkpoint=run", "data.path=elsewhere", "quiet=true")
+    assert (done.status, done.output, done.errors) == (0, "", "")
+    assert (cwd / "report-2" / "index.html").is_file()
+
+
+def test_a_frozen_backbone_is_clustered_and_nothing_is_trained(
+    commands: Commands, tmp_path: Path
+) -> None:
+    cwd = commands.lines.cwd = tmp_path
+    write_photos(cwd / "photos", 40)
+    torch.manual_seed(3)
+    network = torchvision.models.resnet18()
+    torch.save(network.state_dict(), cwd / "resnet18.pth")
+    frozen = (
+        *("data.path=photos", "model.backbone=resnet18", "model.weights=resnet18.pth"),
+        *("model.freeze_backbone=true", *TINY, "output_dir=run"),
+    )
+    done = commands("train", *frozen)
+    assert done.status == 0, done.errors
+    assert "k-means on resnet18" in done.output and "nothing is trained" in done.output
+    results = json.loads((cwd / "run" / "results.json").read_text(encoding="utf-8"))
+    assert results["epochs"] == 0
+    done = commands("predict", "checkpoint=run", "data.path=photos", "out=a.csv")
+    assert done.status == 0, done.errors
+    with (cwd / "a.csv").open(encoding="utf-8", newline="") as file:
+        predicted = {row["file"]: row["cluster"] for row in csv.DictReader(file)}
+    with (cwd / "run" / "assignments.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert predicted == {row["key"]: row["cluster"] for row in rows}
+    assert "hardness" not in rows[0]
+    done = commands("report", "checkpoint=run", "quiet=true")
+    assert done.status == 0, done.errors
+    done = commands("train", *(x for x in frozen if not x.startswith("model.weights")))
+    assert done.status == 2 and "model.weights" in done.errors
+
+
+def test_pictures_of_a_sweep(commands: Commands, tmp_path: Path) -> None:
+    commands.lines.cwd = tmp_path
+    done = commands.lines.run(
+        "digits",
+        [
+            "--multirun", "seed=0,1", "model.pcl_weight=0.05,0.2", "data.limit=60",
+            "hydra.sweep.dir=sweep", "quiet=true", "clustering.pixel_baseline=false",
+            *TINY[:2], *TINY[4:],
+        ],
+    )  # fmt: skip
+    assert (done.status, done.output, done.errors) == (0, "", "")
+    done = commands("figures", "run=sweep")
+    assert done.status == 0, done.errors
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"sensitivity.png", "scores.png", "confusion_3.png"} <= drawn
+    done = commands("figures", "run=[sweep/0,sweep/2]", "out=two")
+    assert done.status == 0, done.errors
+    assert "sensitivity.png" not in done.output  # they differ in the seed alone
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_every_setting(
+    commands: Commands, tmp_path: Path, name: str
+) -> None:
+    commands.lines.cwd = tmp_path
+    done = commands(name, "--help")
+    assert done.status == 0, done.errors
+    assert f"hadis-lightly-{name}" in done.output
+    assert max(len(line) for line in done.output.splitlines()) <= 88
+    settings = re.findall(r"^  ([\w.]+)=\S+(.*)$", done.output, flags=re.MULTILINE)
+    assert len(settings) >= 3
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "word"),
+    [
+        ("predict", [], "checkpoint is needed"),
+        ("predict", ["checkpoint=nowhere", "data.path=."], "nowhere"),
+        ("predict", ["checkpoint=a", "data.pth=."], "data.path"),
+        ("predict", ["checkpoint=a", "data=hub"], "hub"),
+        ("predict", ["checkpoint=a", "batch_size=x"], "batch_size"),
+        ("predict", ["checkpoint=a", "data.path=.", "--multirun"], "--multirun"),
+        ("report", [], "checkpoint is needed"),
+        ("report", ["checkpoint=a", "max_images=0"], "max_images"),
+        ("report", ["checkpoint=nowhere"], "nowhere"),
+        ("figures", [], "run must be"),
+        ("figures", ["run=nowhere"], "nowhere"),
+        ("figures", ["run=a", "+more=1"], "more"),
+        ("train", [], "data.path"),
+        ("train", ["data.path=nowhere"], "nowhere"),
+        ("train", ["data.path=.", "trainer.logger=paper"], "trainer.logger"),
+    ],
+)
+def test_wrong_lines_end_in_one_line(
+    commands: Commands, tmp_path: Path, name: str, argv: list[str], word: str
+) -> None:
+    commands.lines.cwd = tmp_path
+    done = commands(name, *argv)
+    assert done.status == 2, done.output + done.errors
+    assert done.errors.startswith("error: ") and done.errors.count("\n") == 1
+    assert word in done.errors and not done.output
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,211 @@
+"""Predictions: as the run says, one by one or in batches, in a stream."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, check, predict
+from hadis_lightly.data import stream_folder
+from hadis_lightly.training import ClusterPredictor, SettingsError
+from hadis_lightly.training.assignments import read_assignments
+from hadis_lightly.training.checkpoint import CheckpointError
+from hadis_lightly.training.prediction_table import predict_to_table
+from tests.cli.conftest import NUM_IMAGES, write_photos
+
+ROUNDED = 1.1e-4  # both have four decimals
+
+
+def rows_of(table: Path) -> dict[str, dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+def agrees(found: dict[str, dict[str, str]], run_folder: Path) -> None:
+    """Every image is where the run has put it."""
+    table = read_assignments(run_folder)
+    assert set(found) == set(table.keys)
+    for i, key in enumerate(table.keys):
+        row = found[key]
+        assert int(row["cluster"]) == table.labels[i], key
+        assert float(row["confidence"]) == pytest.approx(
+            table.confidence[i], abs=ROUNDED
+        )
+        assert float(row["distance"]) == pytest.approx(table.distance[i], abs=ROUNDED)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_files_of_the_run_are_where_the_run_has_put_them(
+    run_folder: Path, photos: Path, tmp_path: Path, batch_size: int
+) -> None:
+    settings = PredictSettings(
+        checkpoint=str(run_folder),
+        out=str(tmp_path / "a.csv"),
+        batch_size=batch_size,
+        device="cpu",
+        quiet=True,
+        data=ImagesToPredict(path=str(photos)),
+    )
+    summary = predict(settings)
+    assert summary.num_images == NUM_IMAGES == sum(summary.sizes.values())
+    assert summary.num_left_out == 1
+    agrees(rows_of(tmp_path / "a.csv"), run_folder)
+    left_out = (tmp_path / "a.left_out.txt").read_text(encoding="utf-8")
+    assert left_out.startswith("broken.png: ") and left_out.count("\n") == 1
+
+
+def test_images_that_were_scaled_on_the_device_are_where_the_run_has_put_them(
+    digits_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a.csv"
+    data = ImagesToPredict(source="digits")
+    checkpoint = digits_run / "checkpoints" / "last.ckpt"
+    settings = PredictSettings(str(checkpoint), str(out), quiet=True, data=data)
+    assert predict(settings).num_images == 1797
+    table = read_assignments(digits_run)
+    found = rows_of(out)
+    agrees({key: found[key] for key in table.keys}, digits_run)
+
+
+def test_new_images_get_the_same_answer_alone_and_together(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    write_photos(tmp_path, 40, start=500)
+    images = [Image.open(path) for path in sorted(tmp_path.rglob("*.*"))]
+    predictor = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
+    together = predictor.predict(images)
+    for batch_size in (1, 3):
+        alone = predictor.predict(images, batch_size=batch_size)
+        assert torch.equal(alone.labels, together.labels)
+        for a, b in zip(alone[1:], together[1:], strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+    tensors = torch.stack([predictor.transform(image) for image in images])
+    assert torch.equal(predictor.predict(tensors).labels, together.labels)
+
+
+def test_prediction_is_what_its_definition_says(run_folder: Path, photos: Path) -> None:
+    predictor = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
+    images = [Image.open(path) for path in sorted(photos.rglob("*.jpg"))]
+    found = predictor.predict(images)
+    prototypes = predictor.partition.prototypes
+    cosines = found.embeddings @ prototypes.T
+    own = torch.arange(len(images)), found.labels
+    shares = (cosines / 0.1).softmax(dim=1)[own]
+    torch.testing.assert_close(found.confidence, shares, rtol=0, atol=1e-5)
+    expected = (2 - 2 * cosines[own]).sqrt()
+    torch.testing.assert_close(found.distance, expected, rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match="images is empty"):
+        predictor.predict([])
+
+
+@pytest.mark.parametrize("by", ["link", "copy"])
+def test_files_are_sorted_into_folders(
+    run_folder: Path, photos: Path, tmp_path: Path, by: str
+) -> None:
+    folder = tmp_path / "sorted"
+    settings = PredictSettings(
+        checkpoint=str(run_folder),
+        out=str(tmp_path / "a.csv"),
+        sort_into=str(folder),
+        sort_by=by,
+        quiet=True,
+        data=ImagesToPredict(path=str(photos)),
+    )
+    predict(settings)
+    for key, row in rows_of(tmp_path / "a.csv").items():
+        place = folder / f"cluster_{row['cluster']}" / key
+        assert place.is_symlink() == (by == "link")
+        assert place.read_bytes() == (photos / key).read_bytes()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="exists already"):
+        predict(settings)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_earlier_table_is_never_overwritten(
+    run_folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    data = ImagesToPredict(path=str(photos))
+    out = tmp_path / "a.csv"
+    out.write_text("mine")
+    for _ in range(2):
+        predict(PredictSettings(str(run_folder), str(out), quiet=True, data=data))
+    assert out.read_text() == "mine"
+    numbered = [tmp_path / "a-2.csv", tmp_path / "a-3.csv"]
+    assert numbered[0].read_bytes() == numbered[1].read_bytes()
+
+
+def test_images_are_read_as_they_are_needed(run_folder: Path, tmp_path: Path) -> None:
+    """However many files there are, a few are open or decoded at a time."""
+    write_photos(tmp_path / "p", 200)
+    predictor = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
+    decoded, written = [0], [0]
+    ahead = []
+
+    def make(image: Image.Image) -> torch.Tensor:
+        decoded[0] += 1
+        return predictor.transform(image)
+
+    def progress(done: int) -> None:
+        written[0] = done
+        ahead.append(decoded[0] - done)
+
+    images = stream_folder(tmp_path / "p", make, num_threads=2)
+    out = tmp_path / "a.csv"
+    predict_to_table(predictor, images, out, batch_size=8, progress=progress)
+    assert written[0] == decoded[0] == 200
+    assert max(ahead) <= 2 * 4 + 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"checkpoint": None}, "checkpoint is needed"),
+        ({"checkpoint": " "}, "checkpoint must not be empty"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"sort_by": "move"}, "sort_by"),
+        ({"data": ImagesToPredict()}, "data.path is needed"),
+        ({"data": ImagesToPredict("hub", "a")}, "data.source"),
+        ({"data": ImagesToPredict("npz", "a"), "sort_into": "b"}, "sort_into"),
+        ({"quiet": "yes"}, "quiet"),
+    ],
+)
+def test_wrong_settings_are_named(changes: dict[str, object], word: str) -> None:
+    settings = PredictSettings("runs/a", data=ImagesToPredict(path="photos"))
+    for name, value in changes.items():
+        setattr(settings, name, value)
+    with pytest.raises(SettingsError, match=word):
+        check(settings)
+
+
+def test_what_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint and no run"):
+        ClusterPredictor.from_checkpoint(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="no folder of a run"):
+        ClusterPredictor.from_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="damaged, or no checkpoint"):
+        (tmp_path / "a.ckpt").write_bytes(b"nothing")
+        ClusterPredictor.from_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_a_device_that_is_not_there_is_named(run_folder: Path) -> None:
+    with pytest.raises(ValueError, match="device must be"):
+        ClusterPredictor.from_checkpoint(run_folder, device="quantum")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA device"):
+            ClusterPredictor.from_checkpoint(run_folder, device="cuda")
+
+
+def test_embeddings_of_the_run_are_those_of_the_predictor(
+    run_folder: Path, photos: Path
+) -> None:
+    saved = np.load(run_folder / "embeddings.npy")
+    table = read_assignments(run_folder)
+    predictor = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
+    found = predictor.predict([Image.open(photos / key) for key in table.keys[:5]])
+    np.testing.assert_allclose(found.embeddings, saved[:5], atol=1e-3)

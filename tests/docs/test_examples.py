@@ -120,6 +120,7 @@ def test_hadis_trains(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     labels = prototypes.labels([filenames[i] for i in order])
     assert labels.dtype == torch.long
     assert torch.equal(labels, prototypes.labels_[order])
+    assert load("read_prototypes").main(module) is prototypes
     # By key or by prototype, an image has the same cluster.
     assert torch.equal(labels, prototypes.nearest(prototypes.embeddings_[order]))
 
@@ -159,6 +160,11 @@ def test_a_backbone_starts_from_weights(
     features = load("start_from_weights").main(name, path)
     assert torch.isfinite(features).all()
     assert capsys.readouterr().out.startswith("weights.pth: 1")
+
+
+def test_the_loss_alone() -> None:
+    terms = load("loss").main(n=8, d=4)
+    assert torch.isfinite(torch.stack(list(terms))).all()
 
 
 def test_costs_of_backbones(capsys: pytest.CaptureFixture[str]) -> None:

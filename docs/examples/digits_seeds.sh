@@ -1,0 +1,1 @@
+python recipes/digits.py --multirun seed=0,1,2,3

@@ -1,0 +1,1 @@
+hadis-lightly-figures run=runs/photos out=figures/

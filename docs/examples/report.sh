@@ -1,0 +1,1 @@
+hadis-lightly-report checkpoint=runs/photos out=report/

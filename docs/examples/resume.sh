@@ -1,0 +1,1 @@
+python recipes/cifar10.py output_dir=runs/mine trainer.resume=auto

@@ -1,0 +1,22 @@
+"""hadis-lightly-train data.path=... n_clusters=..., in Python."""
+
+import copy
+import sys
+
+from hadis_lightly.cli.train import SETTINGS
+from hadis_lightly.training import run
+
+
+def main(folder, n_clusters, change=lambda settings: None):
+    settings = copy.deepcopy(SETTINGS)
+    settings.data.path = folder
+    settings.n_clusters = n_clusters
+    change(settings)  # any other setting, by its name: settings.trainer.max_epochs = 50
+
+    result = run(settings)
+    print(result.output_dir, result.scores)
+    return result
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))  # my_photos 12

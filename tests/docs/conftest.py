@@ -1,0 +1,54 @@
+"""A folder with all that the pages speak of, shared by the tests of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from tests.docs.shell_lines import EXAMPLES, run, shell_lines
+from tests.training.forked_lines import Lines
+
+NUM_PHOTOS, NUM_NEW = 60, 11
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lines | None]:
+    """What runs commands, if any test asks for it: it imports while others run."""
+    items = request.session.items
+    if not any("lines" in getattr(item, "fixturenames", ()) for item in items):
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("shell")
+    (folder / "cwd").mkdir()
+    lines = Lines(folder, folder / "cwd")
+    yield lines
+    lines.close()
+
+
+@pytest.fixture(scope="session")
+def lines(server: Lines) -> Lines:
+    """Runs commands where images, weights and one trained run lie."""
+    cwd = server.cwd
+    digits = load_digits()
+    for i in range(NUM_PHOTOS + NUM_NEW):
+        pixels = (digits.images[i] * 15.9).astype(np.uint8)
+        sub_folder = f"my_photos/digit_{digits.target[i]}"
+        place = cwd / (sub_folder if i < NUM_PHOTOS else "new_photos")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).resize((20, 24)).save(place / f"{i}.png")
+    (cwd / "new_photos" / "broken.png").write_bytes(b"not an image")
+    network = torchvision.models.resnet18()
+    torch.save(network.state_dict(), cwd / "resnet18.pth")
+    for line in shell_lines((EXAMPLES / "quickstart.sh").read_text(encoding="utf-8")):
+        if line.program == "hadis-lightly-train":
+            done = run(server, line)
+            assert done.status == 0, done.errors
+    return server

@@ -48,9 +48,9 @@ SETTINGS = Settings(
         output_dim=128,
         teacher_momentum=0.99,
     ),
-    optimizer=OptimizerSettings(learning_rate=0.2, warmup_epochs=10),
-    clustering=ClusteringSettings(warmup_epochs=20, whiten=True),
-    trainer=TrainerSettings(max_epochs=100),
+    optimizer=OptimizerSettings(learning_rate=0.2, warmup_epochs=5),
+    clustering=ClusteringSettings(warmup_epochs=10, whiten=True),
+    trainer=TrainerSettings(max_epochs=60),
 )
 
 

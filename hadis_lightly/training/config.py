@@ -48,8 +48,8 @@ class LoaderSettings:
     """Images per step and device."""
     num_workers: int | None = None
     """Processes that load, for the engines workers and lightly; by default as many as
-    there are cores, at most 16, and half of them, at most 8, where the cores train as
-    well. 0 loads in the main process."""
+    there are cores, at most 16; where the cores train as well at most 8: half of
+    them, and a quarter for small images. 0 loads in the main process."""
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from hadis_lightly.data import (
     ArraySource,
     DeviceLoader,
     EpochSampler,
+    FolderSource,
     ImageSizeError,
     ImageSource,
     IndexedDataset,
@@ -37,6 +38,8 @@ from hadis_lightly.transforms import (
 # Crops of images are taken by products of matrices, whose cost grows with the image: a
 # process that cuts first is faster on images with more than so many pixels per pixel.
 _MAX_PIXELS_PER_PIXEL = 16
+# Images that take a core a millisecond or two to read.
+_SMALL_PIXELS = 512**2
 
 
 class Feed(NamedTuple):
@@ -185,7 +188,7 @@ def _workers_feed(
     reason: str,
 ) -> Feed:
     crops = HaDisCropTransform(settings.views.input_size, settings.views.min_scale)
-    train_loader = _train_loader(settings, IndexedDataset(source, crops), device)
+    train_loader = _train_loader(settings, source, crops, device)
     clean_loader = _clean_loader(settings, source, device)
     views = build_views(settings)
     workers = train_loader.num_workers
@@ -196,7 +199,7 @@ def _lightly_feed(
     settings: Settings, source: ImageSource, device: torch.device, reason: str
 ) -> Feed:
     transform = HaDisTransform(**_view_settings(settings))
-    train_loader = _train_loader(settings, IndexedDataset(source, transform), device)
+    train_loader = _train_loader(settings, source, transform, device)
     clean_loader = _clean_loader(settings, source, device)
     workers = train_loader.num_workers
     return Feed(train_loader, clean_loader, None, workers, "lightly", reason)
@@ -229,18 +232,27 @@ def _view_settings(settings: Settings) -> dict[str, Any]:
     return views | {"normalize": {"mean": views.pop("mean"), "std": views.pop("std")}}
 
 
-def _num_workers(settings: Settings, device: torch.device) -> int:
+def _num_workers(settings: Settings, source: ImageSource, device: torch.device) -> int:
     if settings.loader.num_workers is not None:
         return settings.loader.num_workers
     cores = available_cores()
-    # The GPU needs all the views that the cores can make; a CPU has to train, too.
-    return min(8, cores // 2) if device.type == "cpu" else min(16, cores)
+    if device.type != "cpu":  # which needs all the views that the cores can make
+        return min(16, cores)
+    # A CPU has to train, too. Small images are read in no time: 2 cores without a
+    # worker took 16 s for an epoch that took 25 s with one.
+    sizes = source.sizes if isinstance(source, FolderSource) else None
+    is_small = sizes is not None and float(sizes.prod(axis=1).mean()) <= _SMALL_PIXELS
+    return min(8, cores // 4 if is_small else cores // 2)
 
 
 def _train_loader(
-    settings: Settings, dataset: IndexedDataset, device: torch.device
+    settings: Settings,
+    source: ImageSource,
+    transform: Callable[[Any], Any],
+    device: torch.device,
 ) -> DataLoader[Any]:
-    num_workers = _num_workers(settings, device)
+    num_workers = _num_workers(settings, source, device)
+    dataset = IndexedDataset(source, transform)
     return DataLoader(
         ReproducibleDataset(dataset, settings.seed),
         batch_size=settings.loader.batch_size,
@@ -260,7 +272,7 @@ def _clean_loader(
     )
     # NOTE: Without augmentation, images in memory come faster than from a worker.
     is_in_memory = isinstance(source, ArraySource)
-    num_workers = 0 if is_in_memory else _num_workers(settings, device)
+    num_workers = 0 if is_in_memory else _num_workers(settings, source, device)
     dataset = IndexedDataset(source, transform)
     return DataLoader(
         ReproducibleDataset(dataset, settings.seed),

@@ -32,7 +32,7 @@ def summary(result: RunResult) -> str:
         f"epochs: {result.epochs}, time: {minutes} min {seconds:02} s{times}",
         f"{result.output_dir}/",
         "  results.json  assignments.csv  metrics.csv  settings.yaml  embeddings.npy",
-        "  checkpoints/last.ckpt  tensorboard/  snapshots/",
+        f"  checkpoints/last.ckpt  {_logs(result.output_dir)}snapshots/",
         f"  {figures}",
         "",
         *(f"WARNING: {warning}." for warning in result.warnings),
@@ -41,6 +41,14 @@ def summary(result: RunResult) -> str:
         lines.append(f"{'k-means on pixels':{width}}  {scores_line(of_pixels)}")
     lines.append(f"{result.method:{width}}  {scores_line(result.scores)}")
     return "\n".join(lines)
+
+
+def _logs(folder: Path) -> str:
+    """Folders of loggers that a run has filled."""
+    found = [
+        name for name in ("tensorboard", "wandb", "mlruns") if (folder / name).is_dir()
+    ]
+    return "".join(f"{name}/  " for name in found)
 
 
 def scores_line(scores: dict[str, float]) -> str:

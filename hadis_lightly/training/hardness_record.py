@@ -18,8 +18,9 @@ class HardnessRecord(pl.Callback):
     """Keeps, for every image, the weights that HSD gives it.
 
     The weights of Eq. 7 of HaDis [0] say by how much the student is wrong about an
-    image's hardest pair: images whose views stay hard to tell, such as mixtures. What is odd or
-    rare is found by :func:`~hadis_lightly.cluster.isolation`, far better. An epoch counts ``decay`` times as much as the one after it; a step waits for nothing.
+    image's hardest pair: images whose views stay hard to tell, such as mixtures. What
+    is odd or rare :func:`~hadis_lightly.cluster.isolation` finds far better. An epoch
+    counts ``decay`` times as much as the one after it; a step waits for nothing.
 
     Works with modules that have ``last_hardness``, ``(n,)`` for the last batch, or None
     where the loss has no HSD; there is then nothing to record.

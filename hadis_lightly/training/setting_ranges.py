@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from hadis_lightly.data import SOURCE_NAMES
@@ -92,6 +93,11 @@ def check_settings(settings: Settings) -> None:
         if choice not in choices:
             names = ", ".join(choices)
             raise SettingsError(f"{name} must be one of {names}, got {choice!r}.")
+    logger = settings.trainer.logger
+    if logger in ("wandb", "mlflow") and find_spec(logger) is None:
+        raise SettingsError(
+            f"trainer.logger is {logger}, which is not installed: pip install {logger}."
+        )
     check_possible(settings)
 
 

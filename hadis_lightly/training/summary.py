@@ -44,11 +44,9 @@ def summary(result: RunResult) -> str:
 
 
 def _logs(folder: Path) -> str:
-    """Folders of loggers that a run has filled."""
-    found = [
-        name for name in ("tensorboard", "wandb", "mlruns") if (folder / name).is_dir()
-    ]
-    return "".join(f"{name}/  " for name in found)
+    """What a logger has written."""
+    names = ("tensorboard/", "wandb/", "mlflow.db")
+    return "".join(f"{name}  " for name in names if (folder / name).exists())
 
 
 def scores_line(scores: dict[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hadis_lightly.training.prediction_table import (
     images_to_predict,
     predict_to_table,
 )
+from hadis_lightly.training.predictor import check_device
 from hadis_lightly.training.progress import StepProgress
 from hadis_lightly.training.setting_help import describe_settings
 from hadis_lightly.training.setting_values import check_path, check_types
@@ -80,6 +82,7 @@ def check(settings: PredictSettings) -> None:
         )
     for name in ("checkpoint", "out", "sort_into"):
         check_path(name, getattr(settings, name))
+    check_device(settings.device)
     if settings.batch_size < 1:
         raise SettingsError(f"batch_size must be >= 1, got {settings.batch_size}.")
     if settings.sort_by not in ("link", "copy"):
@@ -92,6 +95,13 @@ def check(settings: PredictSettings) -> None:
         raise SettingsError("data.path is needed: the folder of the images.")
     if settings.sort_into is not None and source != "folder":
         raise SettingsError(f"sort_into needs files, but data is {source!r}.")
+    if settings.sort_into is not None and settings.data.path is not None:
+        images = Path(os.path.realpath(os.path.expanduser(settings.data.path)))
+        if Path(os.path.realpath(settings.sort_into)).is_relative_to(images):
+            raise SettingsError(
+                f"sort_into is {settings.sort_into!r}, which lies below data.path: "
+                "what is sorted would be found there again."
+            )
     if Path(settings.out).is_dir():
         raise SettingsError(f"out is {settings.out!r}, which is a folder.")
 
@@ -124,7 +134,7 @@ def predict(settings: PredictSettings) -> PredictionSummary:
             batch_size=settings.batch_size,
             left_out=left_out,
             sort=sort,
-            progress=lambda done: progress(done, total),
+            progress=lambda done: progress(min(done, total), total),
         )
     if not settings.quiet:
         print(_words(summary, n_clusters, out, left_out, settings.sort_into))

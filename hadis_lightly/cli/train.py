@@ -24,7 +24,7 @@ Finds clusters in images without labels, and leaves them in a folder below runs/
 
 Sub-folders of the folder are taken for classes and used for scores alone. What decides
 on the time it takes: trainer.max_epochs, views.input_size and model.backbone. Weights
-to start from (model.weights) help most, above all with few images; with
+to start from (model.weights) help above all where there are few images; with
 model.freeze_backbone=true nothing is trained and k-means alone takes a minute or two.
 
 The defaults here are ours, for photographs of some hundreds to some ten thousands; the

@@ -11,7 +11,7 @@ from hadis_lightly.data.epoch_sampler import EpochSampler
 from hadis_lightly.data.errors import DataError, ImageReadError, ImageSizeError
 from hadis_lightly.data.image_folder import FolderSource, load_folder
 from hadis_lightly.data.image_problems import ImageProblem, describe_problems
-from hadis_lightly.data.image_reader import MAX_PIXELS, read_image
+from hadis_lightly.data.image_reader import MAX_PIXELS, plain_image, read_image
 from hadis_lightly.data.image_source import ArraySource, ImageSource
 from hadis_lightly.data.image_stream import (
     StreamedImage,
@@ -52,6 +52,7 @@ __all__ = [
     "load_folder",
     "load_npz",
     "load_source",
+    "plain_image",
     "read_image",
     "readable_images",
     "room_for_images",

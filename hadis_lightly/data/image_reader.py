@@ -108,12 +108,37 @@ def _decode(file: BinaryIO, mode: str) -> Image.Image:
             width, height = tags.get(_TIFF_TILE_WIDTH), tags.get(_TIFF_TILE_HEIGHT)
             if width and height:
                 _check_size(int(width), int(height))
-        raw_mode = _raw_mode(image)
-        image.load()
-        # A malformed EXIF block says nothing about the pixels.
-        with contextlib.suppress(Exception):
-            ImageOps.exif_transpose(image, in_place=True)
-        return to_plain(image, mode, raw_mode)
+        return _plain(image, mode)
+
+
+def plain_image(image: Image.Image, num_channels: int = 3) -> Image.Image:
+    """What :func:`read_image` would have made of the file of an image.
+
+    Turned as its EXIF block says, transparent parts on white, 8 bits.
+
+    Args:
+        image: Any image of Pillow's; it stays as it is.
+        num_channels: 3 for mode ``RGB``, 1 for mode ``L``.
+
+    Raises:
+        ValueError: if ``num_channels`` is neither 1 nor 3, or the pixels are floats.
+    """
+    if num_channels not in _MODES:
+        raise ValueError(f"num_channels must be 1 or 3, got {num_channels!r}")
+    raw_mode = _raw_mode(image)
+    image.load()
+    copy = image.copy()
+    copy.format = image.format
+    return _plain(copy, _MODES[num_channels], raw_mode)
+
+
+def _plain(image: Image.Image, mode: str, raw_mode: str | None = None) -> Image.Image:
+    raw_mode = _raw_mode(image) if raw_mode is None else raw_mode
+    image.load()
+    # A malformed EXIF block says nothing about the pixels.
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return to_plain(image, mode, raw_mode)
 
 
 def _identify(file: BinaryIO) -> Image.Image:

@@ -18,6 +18,8 @@ from hadis_lightly.checks import first_line
 
 # What PyTorch says of a pickle that is whole, but wants something called or made.
 _CODE = re.compile("GLOBAL|Can only|Trying to")
+# Dicts within dicts.
+_MAX_DEPTH = 20
 
 
 def read_tables(path: Path) -> dict[str, dict[str, Tensor]]:
@@ -51,7 +53,8 @@ def read_tables(path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def _tables(content: Any, prefix: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
-    if not isinstance(content, Mapping):
+    # No checkpoint is so deep; one that holds itself would be without end.
+    if not isinstance(content, Mapping) or prefix.count(".") > _MAX_DEPTH:
         return
     named = [(name, value) for name, value in content.items() if isinstance(name, str)]
     table = {name: value for name, value in named if _is_plain(value)}

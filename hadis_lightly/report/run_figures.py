@@ -12,6 +12,7 @@ from hadis_lightly.report.paper_figures import (
     draw_moments,
     draw_scores,
     draw_sensitivity,
+    shown_scores,
 )
 from hadis_lightly.training.checkpoint import CheckpointError
 from hadis_lightly.training.figures import draw_confusion
@@ -41,7 +42,7 @@ def find_runs(paths: Sequence[str]) -> list[SavedRun]:
             runs.append(load_run(folder))
         else:
             runs += [load_run(file.parent) for file in below]
-    return runs
+    return list({run.folder.resolve(): run for run in runs}.values())
 
 
 def _order(file: Path) -> tuple[int, str]:
@@ -70,7 +71,7 @@ def draw_all(
     if not runs:
         raise CheckpointError("there is no run to draw.")
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
+    drawn = _draw_comparisons(folder, runs)
     for number, run in enumerate(runs):
         suffix = f"_{number}" if len(runs) > 1 else ""
         confusion = run.confusion()
@@ -84,6 +85,14 @@ def draw_all(
             path = folder / f"moments{suffix}.png"
             draw_moments(path, moments, progress=progress)
             drawn.append(path)
+    return drawn
+
+
+def _draw_comparisons(folder: Path, runs: Sequence[SavedRun]) -> list[Path]:
+    """Scores against epochs and settings, if the runs have scores in common."""
+    if not shown_scores([run.result["scores"] for run in runs]):
+        return []
+    drawn = []
     histories = {
         name: run.history
         for name, run in zip(_names(runs), runs, strict=True)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from hadis_lightly.report.report_data import ReportData
 from hadis_lightly.training.figures import project_to_plane
-from hadis_lightly.training.saved_run import SavedRun
+from hadis_lightly.training.saved_run import DataError, SavedRun
 
 _PACKAGES = ("hadis-lightly", "torch", "lightly", "pytorch-lightning")
 
@@ -35,7 +36,9 @@ def data_of_run(
     Raises:
         DataError: If the images are gone.
     """
+    read = run.reader(path)  # before all that takes long
     table, n = run.assignments, len(run.assignments)
+    check_readable(read, n)
     drawn = np.random.default_rng(0).permutation(n)[:map_images]
     points = np.full((n, 2), np.nan, dtype=np.float32)
     points[drawn] = plane(run.embeddings[drawn])
@@ -60,8 +63,26 @@ def data_of_run(
         class_names=None if targets is None else run.class_names(),
         prototypes=run.prototypes,
         points=points,
-        read=run.reader(path),
+        read=read,
     )
+
+
+def check_readable(read: Callable[[int], Image.Image], n: int, tries: int = 20) -> None:
+    """Tries some of the images.
+
+    Raises:
+        DataError: If none of them can be read.
+    """
+    problem: DataError | None = None
+    for row in np.linspace(0, n - 1, min(n, tries)).astype(int).tolist():
+        try:
+            read(row)
+        except (OSError, DataError) as error:
+            problem = DataError(f"none of {min(n, tries)} images can be read: {error}")
+        else:
+            return
+    if problem is not None:
+        raise problem
 
 
 def _summary(run: SavedRun) -> list[tuple[str, str]]:

@@ -101,8 +101,9 @@ def read_assignments(folder: Path) -> Assignments:
     path = folder / _FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
+            rows = csv.reader(file, strict=True)
+            names = next(rows)
+            columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
         hardness, targets = columns.get("hardness"), columns.get("target")
         return Assignments(
             keys=columns["key"],
@@ -113,7 +114,7 @@ def read_assignments(folder: Path) -> Assignments:
             hardness=None if hardness is None else _floats(hardness),
             targets=None if targets is None else np.array(targets, dtype=np.int64),
         )
-    except (OSError, csv.Error, KeyError, IndexError, TypeError, ValueError) as error:
+    except (OSError, csv.Error, KeyError, StopIteration, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} cannot be read as the table of a run: {error}"
         ) from None

@@ -167,7 +167,8 @@ def project_to_plane(embeddings: FloatArray, random_state: int = 0) -> FloatArra
     if n < 5:
         plane = np.zeros((n, 2), dtype=np.float32)
         k = min(2, n, d)
-        plane[:, :k] = PCA(k).fit_transform(embeddings)
+        if n > 1:
+            plane[:, :k] = PCA(k).fit_transform(embeddings)
         return plane
     tsne = TSNE(
         metric="cosine",

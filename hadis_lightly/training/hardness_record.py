@@ -54,9 +54,8 @@ class HardnessRecord(pl.Callback):
         if self._table is None:
             return None
         now, count, before, weight = self._table
-        decay = self.decay if bool((weight > 0).any()) else 0.0
-        hardness: Tensor = (now + decay * before) / (count + decay * weight)
-        return hardness
+        mixed = (now + self.decay * before) / (count + self.decay * weight)
+        return torch.where(count > 0, mixed, before / weight)
 
     def on_train_batch_end(
         self,
@@ -91,10 +90,20 @@ class HardnessRecord(pl.Callback):
         self._table[:2] = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What was recorded, as it goes into a checkpoint."""
-        return {} if self._table is None else {"table": self._table.cpu()}
+        """What was recorded, as it goes into a checkpoint.
+
+        Asked for in all processes, as Lightning does: each has a part of the epoch.
+        """
+        if self._table is None:
+            return {}
+        table = self._table.clone()
+        if lightly_dist.world_size() > 1:
+            torch_dist.all_reduce(table[:2])
+        return {"table": table.cpu()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over what was recorded."""
+        """Takes over what was recorded: the epoch so far goes to the first process."""
         if state_dict:
-            self._table = state_dict["table"]
+            self._table = state_dict["table"].clone()
+            if lightly_dist.rank() > 0:
+                self._table[:2] = 0

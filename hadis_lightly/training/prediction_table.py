@@ -72,6 +72,9 @@ def predict_to_table(
         left_out: Where to list files that cannot be read, if there are any.
         sort: Called with every image and its cluster.
         progress: Called with how many images are done.
+
+    Raises:
+        DataError: If there is no image that can be read.
     """
     summary = PredictionSummary()
     problems = _Problems(left_out)
@@ -93,6 +96,8 @@ def predict_to_table(
             summary.num_images += len(batch)
             if progress is not None:
                 progress(summary.num_images + problems.count)
+        if summary.num_images == 0:
+            raise DataError(f"none of the {problems.count:,} files can be read.")
     summary.num_left_out = problems.count
     return summary
 
@@ -186,7 +191,10 @@ class SortIntoFolders:
         if by not in ("link", "copy"):
             raise ValueError(f"sort_by must be link or copy, got {by!r}.")
         if folder.exists():
-            raise ValueError(f"sort_into is {str(folder)!r}, which exists already.")
+            raise ValueError(
+                f"sort_into is {str(folder)!r}, which exists already: choose another "
+                "folder, or remove it if it was left by a command that did not finish."
+            )
         self.folder = folder
         self.by = by
         self._width = len(str(n_clusters - 1))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import Partition
+from hadis_lightly.data import plain_image
 from hadis_lightly.models import HaDisModel
 from hadis_lightly.training.build import build_model
 from hadis_lightly.training.checkpoint import (
@@ -26,7 +27,6 @@ from hadis_lightly.training.checkpoint import (
 )
 from hadis_lightly.training.config import Settings
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
-from hadis_lightly.training.switches import resolve_precision
 from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
 
 
@@ -53,6 +53,7 @@ class ClusterPredictor:
         clean_transform: How clean images were scaled: ``batched``, by tensors, or
             ``pillow``. The two differ by less than one level of 255.
         device: ``auto``, ``cpu``, ``cuda``, ...
+        precision: Precision of the run; half precision is kept on a GPU alone.
 
     Raises:
         ValueError: If there is no such device.
@@ -70,10 +71,14 @@ class ClusterPredictor:
         partition: Partition,
         clean_transform: str = "pillow",
         device: str = "auto",
+        precision: str = "32-true",
     ) -> None:
         self.settings = settings
-        self.device = torch.device(_checked_device(device))
-        self.precision = resolve_precision(settings)
+        self.device = check_device(device)
+        is_half = precision in ("bf16-mixed", "16-mixed")
+        self.precision = (
+            "32-true" if is_half and self.device.type != "cuda" else precision
+        )
         if self.precision == "64-true":
             model = model.double()
         self.model = model.to(self.device).eval()
@@ -126,17 +131,17 @@ class ClusterPredictor:
             clusters_of(checkpoint, path)["partition"]
         )
         kind = made.get("clean_transform", "pillow")
-        return cls(settings, model, partition, kind, device)
+        precision = made.get("precision", "32-true")
+        return cls(settings, model, partition, kind, device, precision)
 
     def transform(self, image: Image.Image) -> Tensor:
         """The clean tensor ``(c, h, w)`` of an image of any size and mode."""
-        mode = "L" if self.num_channels == 1 else "RGB"
-        if image.mode != mode:
-            image = image.convert(mode)
+        image = plain_image(image, self.num_channels)
         if not self._is_batched:
             return self._pillow(image)
         pixels = torch.from_numpy(np.array(image))
-        channels_first = pixels.unsqueeze(0) if mode == "L" else pixels.permute(2, 0, 1)
+        is_grey = self.num_channels == 1
+        channels_first = pixels.unsqueeze(0) if is_grey else pixels.permute(2, 0, 1)
         return self._batched(channels_first.unsqueeze(0))[0]
 
     @torch.no_grad()
@@ -237,15 +242,24 @@ def _fill(section: Any, content: Mapping[str, Any]) -> None:
                 setattr(section, field.name, content[field.name])
 
 
-def _checked_device(device: str) -> str:
+def check_device(device: str) -> torch.device:
+    """The device of that name; for ``auto`` a GPU of NVIDIA's if there is one.
+
+    Raises:
+        ValueError: If there is no such device here.
+    """
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        kind = torch.device(device).type
+        found = torch.device(device)
     except RuntimeError:
-        raise ValueError(
-            f"device must be auto, cpu, cuda or mps, got {device!r}."
-        ) from None
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {device}, but PyTorch finds no CUDA device.")
-    return device
+        found = torch.device("meta")
+    if found.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}.")
+    if found.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"device is {device}, but PyTorch finds no MPS device.")
+    if found.type == "cuda":
+        n = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if n <= (found.index or 0):
+            raise ValueError(f"device is {device}, but PyTorch finds {n} CUDA devices.")
+    return found

@@ -147,7 +147,10 @@ def _train(
     device = trainer.strategy.root_device
     resolved = resolve_switches(resolved, device, len(source))
     feed = build_feed(resolved, source, device, trainer.world_size)
-    saving.stamp["clean_transform"] = feed.clean_transform
+    saving.stamp |= {
+        "clean_transform": feed.clean_transform,
+        "precision": resolved.trainer.precision,
+    }
     found = _watch(resolved, feed, trainer, folder.path)
     prototypes = found.prototypes
     if settings.trainer.sync_batchnorm and trainer.world_size > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from hadis_lightly.cluster import match_clusters
-from hadis_lightly.data import DataError, ImageSource, load_source, read_image
+from hadis_lightly.data import DataError as DataError
+from hadis_lightly.data import ImageSource, load_source, read_image
+from hadis_lightly.data.image_walk import walk_images
+from hadis_lightly.data.printable import in_utf8
 from hadis_lightly.training.assignments import Assignments, read_assignments
 from hadis_lightly.training.checkpoint import KEY, CheckpointError, read_checkpoint
 from hadis_lightly.training.config import Settings
@@ -82,8 +85,7 @@ class SavedRun:
                     f"the images are no longer in {str(where)!r}: data.path=DIR says "
                     "where they are"
                 )
-            num_channels = len(self.settings.views.mean)
-            return lambda row: read_image(root / keys[row], num_channels=num_channels)
+            return _FolderReader(root, keys, len(self.settings.views.mean))
         source: ImageSource = load_source(data.source, where, download=False)
         rows = {key: row for row, key in enumerate(source.keys)}
         missing = [key for key in keys if key not in rows]
@@ -92,6 +94,32 @@ class SavedRun:
                 f"{where!r} has other images than the run: {len(missing):,} are missing"
             )
         return lambda row: source.read(rows[keys[row]])
+
+
+class _FolderReader:
+    """Reads images below a folder by their keys, and nothing outside of it."""
+
+    def __init__(self, root: Path, keys: list[str], num_channels: int) -> None:
+        for key in keys:
+            parts = PurePosixPath(key)
+            if parts.is_absolute() or ".." in parts.parts:
+                raise DataError(f"{key!r} is no path below the folder of the images")
+        self.root, self.keys, self.num_channels = root, keys, num_channels
+        self._escaped: dict[str, Path] | None = None
+
+    def __call__(self, row: int) -> Image.Image:
+        key = self.keys[row]
+        path = self.root / key
+        if "\\" in key and not path.exists():  # a name that is no UTF-8
+            if self._escaped is None:
+                found = walk_images(self.root, on_error="skip")
+                self._escaped = {
+                    in_utf8(image.as_posix()): self.root / image
+                    for image in found
+                    if isinstance(image, PurePath)
+                }
+            path = self._escaped.get(key, path)
+        return read_image(path, num_channels=self.num_channels)
 
 
 def load_run(path: str | Path) -> SavedRun:
@@ -107,6 +135,10 @@ def load_run(path: str | Path) -> SavedRun:
     found = find_checkpoint(path)
     checkpoint = read_checkpoint(found)
     folder = found.parent.parent
+    if found.parent.name != "checkpoints":
+        raise CheckpointError(
+            f"{str(path)!r} lies outside the folder of its run, which a report needs."
+        )
     if not (folder / "results.json").is_file():
         raise CheckpointError(
             f"{str(folder)!r} has no results: the run has not finished. With "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,9 @@ class EmbeddingSnapshots(pl.Callback):
     ) -> None:
         super().__init__()
         self.prototypes = prototypes
-        self.moments = np.linspace(0, max_epochs, num_moments).round().astype(int)
+        self.max_epochs = max_epochs
+        self.num_moments = num_moments
+        self.moments = np.zeros(1, dtype=int)
         self.max_images = max_images
         self.folder: Path | None = None
 
@@ -61,6 +64,12 @@ class EmbeddingSnapshots(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
         """Takes the first moment."""
+        trainer_steps = trainer.estimated_stepping_batches
+        accumulated = trainer.accumulate_grad_batches
+        per_epoch = max(1.0, trainer.num_training_batches / accumulated)
+        epochs = math.ceil(trainer_steps / per_epoch)  # steps may end before max_epochs
+        moments = np.linspace(0, min(epochs, self.max_epochs), self.num_moments)
+        self.moments = moments.round().astype(int)
         self._take()
 
     def on_train_epoch_end(

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, check, predict
-from hadis_lightly.data import stream_folder
+from hadis_lightly.data import read_image, stream_folder
 from hadis_lightly.training import ClusterPredictor, SettingsError
 from hadis_lightly.training.assignments import read_assignments
 from hadis_lightly.training.checkpoint import CheckpointError
@@ -127,6 +127,57 @@ def test_files_are_sorted_into_folders(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_what_is_sorted_is_not_found_again(run_folder: Path, photos: Path) -> None:
+    for place in (photos / "sorted", photos / "more" / ".." / "sorted"):
+        settings = PredictSettings(str(run_folder), sort_into=str(place))
+        settings.data = ImagesToPredict(path=str(photos))
+        with pytest.raises(SettingsError, match=r"below data\.path"):
+            predict(settings)
+
+
+def test_where_no_image_can_be_read_there_is_no_table(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "a.png").write_bytes(b"nothing")
+    settings = PredictSettings(str(run_folder), str(tmp_path / "a.csv"), quiet=True)
+    settings.data = ImagesToPredict(path=str(tmp_path / "p"))
+    with pytest.raises(ValueError, match="none of the 1 files"):
+        predict(settings)
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_an_opened_image_is_read_as_its_file_is(
+    digits_run: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    """Turned by EXIF, of 16 bits, transparent: what Image.open leaves to others."""
+    rng = np.random.default_rng(0)
+    colours = Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    colours.save(tmp_path / "turned.jpg", exif=exif)
+    deep = rng.integers(0, 65536, (20, 30), dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    clear = colours.convert("RGBA")
+    clear.putalpha(Image.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8)))
+    clear.save(tmp_path / "clear.png")
+    for folder in (run_folder, digits_run):
+        predictor = ClusterPredictor.from_checkpoint(folder, device="cpu")
+        for path in sorted(tmp_path.glob("*.*")):
+            plain = read_image(path, num_channels=predictor.num_channels)
+            with Image.open(path) as image:
+                assert torch.equal(
+                    predictor.transform(image), predictor.transform(plain)
+                )
+
+
+def test_half_precision_of_a_gpu_is_not_kept_on_a_cpu(run_folder: Path) -> None:
+    made = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
+    parts = (made.settings, made.model, made.partition)
+    predictor = ClusterPredictor(*parts, device="cpu", precision="bf16-mixed")
+    assert predictor.precision == "32-true"
+
+
 def test_an_earlier_table_is_never_overwritten(
     run_folder: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -196,8 +247,10 @@ def test_what_is_no_run_is_named(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_named(run_folder: Path) -> None:
     with pytest.raises(ValueError, match="device must be"):
         ClusterPredictor.from_checkpoint(run_folder, device="quantum")
+    with pytest.raises(ValueError, match="device must be"):
+        ClusterPredictor.from_checkpoint(run_folder, device="meta")
     if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="no CUDA device"):
+        with pytest.raises(ValueError, match="0 CUDA devices"):
             ClusterPredictor.from_checkpoint(run_folder, device="cuda")
 
 

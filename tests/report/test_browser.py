@@ -310,7 +310,7 @@ def test_a_view_can_be_shared(browser: Browser, usual: Report) -> None:
 
 
 @pytest.mark.parametrize(
-    "hash", ["#clusters=99.x.-1&image=1e9&low=400&sort=what", "#x"]
+    "hash", ["#clusters=99.x.-1&image=1e9&low=400&sort=what", "#sort=constructor", "#x"]
 )
 def test_a_broken_address_does_no_harm(
     browser: Browser, usual: Report, hash: str

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.multiprocessing as mp
+from torch import distributed as dist
 
 from hadis_lightly.loss import HaDisLoss
 from hadis_lightly.loss.hsd_loss import hsd_terms
@@ -49,6 +52,49 @@ def test_an_epoch_counts_decay_times_as_much_as_the_one_after_it() -> None:
     assert log.hardness_ is not None and within is not None
     np.testing.assert_allclose(log.hardness_, expected, rtol=1e-6)
     np.testing.assert_allclose(within, expected, rtol=1e-6)
+
+
+def test_without_memory_the_last_epoch_counts_and_what_was_not_in_it_stays() -> None:
+    log = record(decay=0.0)
+    batch(log, [0, 1], [1.0, 2.0])
+    end_epoch(log)
+    assert log.hardness_ is not None
+    np.testing.assert_allclose(log.hardness_[:2], [1.0, 2.0])
+    batch(log, [0], [5.0])
+    assert log.hardness_[0] == 5.0 and log.hardness_[1] == 2.0
+
+
+def of_two_processes(rank: int, folder: str, saves: bool) -> None:
+    """One epoch and a half; saved and loaded within the second one, or not."""
+    init = f"file://{folder}/init_{saves}"
+    dist.init_process_group("gloo", init_method=init, rank=rank, world_size=2)
+    log = record()
+    batch(log, [2 * rank, 2 * rank + 1], [1.0 + rank, 2.0])
+    end_epoch(log)
+    batch(log, [rank], [3.0 + rank])
+    if saves:
+        state = log.state_dict()  # of which only the first one's is written
+        if rank == 0:
+            torch.save(state, f"{folder}/state")
+        dist.barrier()
+        log = record()
+        log.load_state_dict(torch.load(f"{folder}/state"))
+    batch(log, [rank + 2], [7.0])
+    end_epoch(log)
+    assert log.hardness_ is not None
+    torch.save(log.hardness_, f"{folder}/{saves}_{rank}")
+    dist.destroy_process_group()
+
+
+def test_two_processes_go_on_from_what_the_first_one_has_saved(tmp_path: Path) -> None:
+    for saves in (False, True):
+        mp.spawn(of_two_processes, (str(tmp_path), saves), nprocs=2)
+    names = [f"{saves}_{rank}" for saves in (False, True) for rank in (0, 1)]
+    found = [torch.load(tmp_path / name) for name in names]
+    for hardness in found:
+        assert torch.equal(hardness.nan_to_num(), found[0].nan_to_num())
+    expected = [(3 + 0.5) / 1.5, (4 + 1) / 1.5, (7 + 1) / 1.5, (7 + 1) / 1.5]
+    np.testing.assert_allclose(found[0][:4], expected, rtol=1e-6)
 
 
 def test_an_image_that_comes_twice_in_an_epoch_counts_twice() -> None:

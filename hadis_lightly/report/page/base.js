@@ -63,7 +63,7 @@ const SORTS = {
 if (!IMAGES.hardness) delete SORTS.hardness;
 
 const collator = new Intl.Collator("en", { numeric: true });
-const orders = {};
+const orders = Object.create(null);
 
 /** All images in the order of a sort, computed once. */
 function order(sort) {
@@ -146,7 +146,7 @@ function readHash() {
   state.low = whole(parts.get("low"), 100) ?? 0;
   state.high = Math.max(state.low, whole(parts.get("high"), 100) ?? 100);
   state.query = parts.get("query") ?? "";
-  state.sort = SORTS[parts.get("sort")] ? parts.get("sort") : DEFAULTS.sort;
+  state.sort = Object.hasOwn(SORTS, parts.get("sort")) ? parts.get("sort") : DEFAULTS.sort;
   state.image = PLACE_OF_ROW.get(whole(parts.get("image"), Infinity)) ?? null;
   return true;
 }

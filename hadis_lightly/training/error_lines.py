@@ -93,6 +93,8 @@ def one_line(error: BaseException, settings: object) -> str:
     key = keys[-1].removeprefix("full_key:").strip() if keys else ""
     if any(re.match("Key '.*' not in", line) for line in lines):
         return f"there is no setting {key!r}{suggestion(key, settings)}"
+    if "Invalid type assigned" in " ".join(lines):
+        return f"{key} is a section of settings, given as {key}.NAME=VALUE; see --help"
     kept = [line for line in dict.fromkeys(lines) if not line.startswith(_NOISE)]
     message = re.sub("^In '.*': ", "", "; ".join(kept)).replace(":; ", ": ")
     return f"{key}: {message}" if key else message

@@ -168,6 +168,8 @@ def test_help_names_every_setting(
         ("report", [], "checkpoint is needed"),
         ("report", ["checkpoint=a", "max_images=0"], "max_images"),
         ("report", ["checkpoint=nowhere"], "nowhere"),
+        ("report", ["checkpoint=a", "data=folder"], "data.NAME=VALUE"),
+        ("predict", ["checkpoint=a", "data.path=.", "device=meta"], "device"),
         ("figures", [], "run must be"),
         ("figures", ["run=nowhere"], "nowhere"),
         ("figures", ["run=a", "+more=1"], "more"),

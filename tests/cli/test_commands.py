@@ -168,7 +168,7 @@ def test_help_names_every_setting(
         ("report", [], "checkpoint is needed"),
         ("report", ["checkpoint=a", "max_images=0"], "max_images"),
         ("report", ["checkpoint=nowhere"], "nowhere"),
-        ("report", ["checkpoint=a", "data=folder"], "data.NAME=VALUE"),
+        ("report", ["checkpoint=a", "data=folder"], "data"),
         ("predict", ["checkpoint=a", "data.path=.", "device=meta"], "device"),
         ("figures", [], "run must be"),
         ("figures", ["run=nowhere"], "nowhere"),

@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Half of the time goes by waiting for processes that tests start.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
+
 .PHONY: help
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,11 +29,11 @@ demo: $(VENV)/installed ## Cluster 1,797 handwritten digits, a minute or two
 
 .PHONY: test
 test: $(VENV)/installed ## Run the quick tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' $(PARALLEL)
 
 .PHONY: test-all
 test-all: $(VENV)/installed $(VENV)/installed-bench ## Run all tests: the slow ones, and many more generated cases
-	HADIS_TEST_PROFILE=long $(BIN)/python -m pytest
+	HADIS_TEST_PROFILE=long $(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: lint
 lint: $(VENV)/installed ## Check style and format

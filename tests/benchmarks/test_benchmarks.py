@@ -67,6 +67,7 @@ def test_kmeans(tmp_path: Path) -> None:
     assert all(float(row["seconds"]) > 0 < float(row["inertia"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_throughput(tmp_path: Path) -> None:
     file = tmp_path / "throughput.csv"
 
@@ -91,6 +92,7 @@ def test_throughput(tmp_path: Path) -> None:
     assert len(read(file)) == 3 + 9
 
 
+@pytest.mark.slow
 def test_scaling(tmp_path: Path) -> None:
     file = tmp_path / "scaling.csv"
 
@@ -109,6 +111,7 @@ def test_scaling(tmp_path: Path) -> None:
         assert float(row["epoch_s"]) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_large(tmp_path: Path) -> None:
     file = tmp_path / "new" / "large.csv"
 

@@ -314,7 +314,7 @@ def test_a_run_that_starts_from_one(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = tiny_settings(tmp_path / "run", weights=str(checkpoint))
-    model = build_model(settings, build_source(settings))
+    model = build_model(settings, build_source(settings).num_channels)
     assert "backbone starts from last.ckpt: 24 of " in capsys.readouterr().out
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     for network in (model.student, model.teacher.module):
@@ -325,7 +325,7 @@ def test_a_run_that_starts_from_one(
 def test_a_checkpoint_to_go_on_from_has_the_weights(tmp_path: Path) -> None:
     settings = tiny_settings(tmp_path / "run", weights="nowhere.pth")
     settings.trainer.resume = str(tmp_path)
-    build_model(settings, build_source(settings))
+    build_model(settings, build_source(settings).num_channels)
 
 
 @pytest.mark.slow  # two runs with all their figures

@@ -30,6 +30,8 @@ RIGHT: dict[str, st.SearchStrategy[Any]] = {
     "data.path": st.one_of(st.none(), st.just("a folder/файл")),
     "output_dir": st.sampled_from([None, "no/such/folder", "/tmp/x y", "ünï"]),
     "model.backbone": st.sampled_from(["small_convnet", "resnet50", "vit_b_16"]),
+    "model.freeze_backbone": st.just(False),  # else it needs model.weights
+    "trainer.logger": st.sampled_from(["tensorboard", "none"]),  # always installed
     "trainer.devices": st.one_of(st.just("auto"), st.integers(1, 64).map(str)),
     "trainer.resume": st.sampled_from([None, "auto", "runs/digits/1"]),
     "trainer.accelerator": st.sampled_from(["auto", "cpu"]),

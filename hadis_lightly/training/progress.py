@@ -180,7 +180,8 @@ class RunProgressBar(ProgressBar):
         for name in ("nmi", "acc", "ari", "silhouette"):
             value = trainer.callback_metrics.get(f"cluster/{name}")
             if value is not None:
-                words.append(f"{name.upper()} {float(value):.3f}")
+                title = name if len(name) > 3 else name.upper()
+                words.append(f"{title} {float(value):.3f}")
         return " ".join(words)
 
 

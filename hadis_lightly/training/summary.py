@@ -34,6 +34,7 @@ def summary(result: RunResult) -> str:
         "  results.json  assignments.csv  metrics.csv  settings.yaml  embeddings.npy",
         f"  checkpoints/last.ckpt  {_logs(result.output_dir)}snapshots/",
         f"  {figures}",
+        f"to look at them: hadis-lightly-report checkpoint={result.output_dir}",
         "",
         *(f"WARNING: {warning}." for warning in result.warnings),
     ]
@@ -51,11 +52,12 @@ def _logs(folder: Path) -> str:
 
 def scores_line(scores: dict[str, float]) -> str:
     """``NMI 0.912  ACC 0.952  ARI 0.899``, or the label-free scores."""
-    short = ("nmi", "acc", "ari")
-    return "  ".join(
-        f"{name.upper() if name in short else name} {value:.3f}"
-        for name, value in scores.items()
-    )
+    words = []
+    for name, value in scores.items():
+        title = name.upper() if name in ("nmi", "acc", "ari") else name
+        is_count = name in ("size_min", "size_max")
+        words.append(f"{title} {value:,.0f}" if is_count else f"{title} {value:.3f}")
+    return "  ".join(words)
 
 
 def announcement(

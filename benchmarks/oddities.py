@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import runpy
 import tempfile
 from pathlib import Path
 
@@ -24,8 +25,8 @@ from sklearn.metrics import average_precision_score
 
 from hadis_lightly.training import run
 from hadis_lightly.training.assignments import Assignments, read_assignments
-from recipes.digits import SETTINGS
 
+RECIPE = Path(__file__).parents[1] / "recipes" / "digits.py"
 KINDS = ("mixture", "photograph", "turned")
 NUM_EACH = 30
 MEASURES = ("isolation", "hardness", "confidence", "distance")
@@ -87,13 +88,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="fewer, for a try")
     parser.add_argument("--csv", type=Path, help="where to write all figures")
     options = parser.parse_args()
+    recipe = runpy.run_path(str(RECIPE))["SETTINGS"]
     found: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in options.seeds:
             images, targets, kinds = plant(seed, options.cifar10)
             path = Path(folder) / f"{seed}.npz"
             np.savez(path, images=images, labels=targets)
-            settings = copy.deepcopy(SETTINGS)
+            settings = copy.deepcopy(recipe)
             settings.seed, settings.quiet = seed, True
             settings.data.source, settings.data.path = "npz", str(path)
             settings.clustering.pixel_baseline = False

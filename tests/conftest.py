@@ -21,6 +21,12 @@ settings.register_profile("long", _QUICK, max_examples=400, derandomize=False)
 settings.load_profile(os.environ.get("HADIS_TEST_PROFILE", "quick"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread_from_the_start() -> None:
+    """Also for what modules make once: other threads would give other last bits."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Fits this small are quicker, and steadier on a busy machine, on one thread."""

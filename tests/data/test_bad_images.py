@@ -76,6 +76,13 @@ def test_bomb_is_refused(tmp_path: Path, name: str) -> None:
     assert "pixels" in refusal(path)
 
 
+def data_bytes() -> int:
+    """Memory of this process that counts towards RLIMIT_DATA."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return int(fields["VmData"].split()[0]) * 1024
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 # Python 3.12 warns of every fork in a process that has threads.
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -87,9 +94,14 @@ def test_bombs_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
     (tmp_path / "control.png").write_bytes(png(11_000, 11_000, 1, 0, b"\0" * 1000))
 
     def read_with_little_memory(connection: Connection) -> None:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        fields = dict(line.split(":", 1) for line in status.splitlines())
-        limit = int(fields["VmData"].split()[0]) * 1024 + (64 << 20)
+        # What other tests have freed would be taken, beyond the limit: hold it.
+        block, held = 16 << 20, [bytearray()]
+        while True:
+            before = data_bytes()
+            held.append(bytearray(block))
+            if data_bytes() - before >= block:
+                break
+        limit = data_bytes() + (64 << 20)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         connection.send([refusal(path) for path in sorted(tmp_path.iterdir())])
 

@@ -83,31 +83,24 @@ def data_bytes() -> int:
     return int(fields["VmData"].split()[0]) * 1024
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
-# Python 3.12 warns of every fork in a process that has threads.
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_bombs_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def read_with_little_memory(connection: Connection, folder: Path) -> None:
+    """Sends why each image is refused where 64 MiB are left to take."""
     import resource
 
+    limit = data_bytes() + (64 << 20)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    connection.send([refusal(path) for path in sorted(folder.iterdir())])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_bombs_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
     for number, content in enumerate(BOMBS.values()):
         (tmp_path / f"{number:02}.png").write_bytes(content)
     (tmp_path / "control.png").write_bytes(png(11_000, 11_000, 1, 0, b"\0" * 1000))
-
-    def read_with_little_memory(connection: Connection) -> None:
-        # What other tests have freed would be taken, beyond the limit: hold it.
-        block, held = 16 << 20, [bytearray()]
-        while True:
-            before = data_bytes()
-            held.append(bytearray(block))
-            if data_bytes() - before >= block:
-                break
-        limit = data_bytes() + (64 << 20)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-        connection.send([refusal(path) for path in sorted(tmp_path.iterdir())])
-
     ours, theirs = multiprocessing.Pipe()
-    context = multiprocessing.get_context("fork")
-    process = context.Process(target=read_with_little_memory, args=(theirs,))
+    # A fresh process: one that has freed memory may take it again beyond the limit.
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=read_with_little_memory, args=(theirs, tmp_path))
     process.start()
     theirs.close()
     try:

@@ -151,7 +151,7 @@ def images_to_predict(
     Raises:
         DataError: If the images cannot be found.
     """
-    num_channels, make = predictor.num_channels, predictor.transform
+    num_channels, make = predictor.num_channels, predictor.transform_plain
     if source != "folder":
         found = load_source(source, path, num_channels=num_channels)
         return _stream(found, make), len(found)

@@ -136,7 +136,10 @@ class ClusterPredictor:
 
     def transform(self, image: Image.Image) -> Tensor:
         """The clean tensor ``(c, h, w)`` of an image of any size and mode."""
-        image = plain_image(image, self.num_channels)
+        return self.transform_plain(plain_image(image, self.num_channels))
+
+    def transform_plain(self, image: Image.Image) -> Tensor:
+        """The same, of an image by :func:`~hadis_lightly.data.read_image`."""
         if not self._is_batched:
             return self._pillow(image)
         pixels = torch.from_numpy(np.array(image))

@@ -191,8 +191,7 @@ def _watch(settings: Settings, feed: Feed, trainer: pl.Trainer, folder: Path) ->
     prototypes.clusters_at_start = settings.model.freeze_backbone
     prototypes.shows_progress = settings.trainer.progress_bar
     hardness = HardnessRecord(prototypes)
-    snapshots = EmbeddingSnapshots(prototypes, settings.trainer.max_epochs)
-    snapshots.start(folder)
+    snapshots = EmbeddingSnapshots(prototypes, folder)
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     # After what listens for signals, and before the bar, which shows the scores.
     callbacks[1:1] = [prototypes, snapshots]

@@ -36,7 +36,7 @@ class EmbeddingSnapshots(pl.Callback):
 
     Args:
         prototypes: Whose embeddings.
-        max_epochs: Epochs of the run.
+        folder: Folder of the run, to write below.
         num_moments: How many moments. Fig. 7 of the paper has six.
         max_images: At most so many images, always the same ones.
     """
@@ -44,32 +44,29 @@ class EmbeddingSnapshots(pl.Callback):
     def __init__(
         self,
         prototypes: PrototypeKMeans,
-        max_epochs: int,
+        folder: Path,
         num_moments: int = 6,
         max_images: int = 2000,
     ) -> None:
         super().__init__()
         self.prototypes = prototypes
-        self.max_epochs = max_epochs
+        self.folder = folder / _FOLDER
         self.num_moments = num_moments
         self.moments = np.zeros(1, dtype=int)
         self.max_images = max_images
-        self.folder: Path | None = None
-
-    def start(self, folder: Path) -> None:
-        """Chooses the folder of the run to write below."""
-        self.folder = folder / _FOLDER
 
     def on_train_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
         """Takes the first moment."""
-        trainer_steps = trainer.estimated_stepping_batches
-        accumulated = trainer.accumulate_grad_batches
-        per_epoch = max(1.0, trainer.num_training_batches / accumulated)
-        epochs = math.ceil(trainer_steps / per_epoch)  # steps may end before max_epochs
-        moments = np.linspace(0, min(epochs, self.max_epochs), self.num_moments)
-        self.moments = moments.round().astype(int)
+        batches, accumulated = (
+            trainer.num_training_batches,
+            trainer.accumulate_grad_batches,
+        )
+        steps_per_epoch = max(1, math.ceil(batches / accumulated))
+        # Not trainer.max_epochs: max_steps may end a run before.
+        epochs = math.ceil(trainer.estimated_stepping_batches / steps_per_epoch)
+        self.moments = np.linspace(0, epochs, self.num_moments).round().astype(int)
         self._take()
 
     def on_train_epoch_end(
@@ -80,7 +77,7 @@ class EmbeddingSnapshots(pl.Callback):
 
     def _take(self) -> None:
         history = self.prototypes.history_
-        if not history or lightly_dist.rank() > 0 or self.folder is None:
+        if not history or lightly_dist.rank() > 0:
             return
         epoch = int(history[-1]["epoch"])
         before = int(history[-2]["epoch"]) if len(history) > 1 else -1

@@ -82,9 +82,32 @@ def small_convnet(
     return nn.Sequential(*layers, nn.Flatten())
 
 
+def small_pooled_convnet(
+    num_channels: int = 3, widths: Sequence[int] = (16, 32, 64, 128)
+) -> nn.Module:
+    """As :func:`small_convnet`, with features that are averaged over the image.
+
+    For small photographs, in which things may lie anywhere, on a CPU.
+
+    Args:
+        num_channels: Channels of the images.
+        widths: Output channels of the convolutions.
+
+    Shape: ``(n, num_channels, h, w)`` to ``(n, widths[-1])``.
+    """
+    *layers, flatten = small_convnet(num_channels, widths).children()
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), flatten)
+
+
 _OWN = {
     function.__name__: function
-    for function in (small_resnet18, small_resnet34, small_resnet50, small_convnet)
+    for function in (
+        small_resnet18,
+        small_resnet34,
+        small_resnet50,
+        small_convnet,
+        small_pooled_convnet,
+    )
 }
 _TIMM = "timm/"
 # These have classifiers beside the last one, for training alone.
@@ -130,8 +153,9 @@ def build_backbone(
 
     Args:
         name: ``small_resnet18``, ``small_resnet34``, ``small_resnet50``,
-            ``small_convnet``, any classification model of torchvision, or ``timm/``
-            and the name of a model of timm's, such as ``timm/convnext_tiny``.
+            ``small_convnet``, ``small_pooled_convnet``, any classification model of
+            torchvision, or ``timm/`` and the name of a model of timm's, such as
+            ``timm/convnext_tiny``.
         num_channels: Channels of the images.
         input_size: Side of the images in pixels, for networks that are built for one
             size, such as vision transformers; by default the size they were made for.

@@ -1,0 +1,107 @@
+"""The two heads of Contrastive Clustering, on lightly's ``ProjectionHead``."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from lightly.models.modules.heads import ProjectionHead
+from torch import Tensor, nn
+
+from hadis_lightly.checks import check_integer
+
+
+class CCInstanceHead(ProjectionHead):
+    """Instance head: Linear, ReLU, Linear, rows of length 1, as in CC [0].
+
+    Args:
+        input_dim: Features of the backbone. 512 for a ResNet-34.
+        hidden_dim: Width of the hidden layer; by default ``input_dim``, as in the
+            paper.
+        output_dim: Embedding size d. Paper: 128.
+
+    Shape: ``(n, input_dim)`` to ``(n, output_dim)``, L2-normalised; at least float32.
+
+    Raises:
+        TypeError: If a size is not an integer.
+        ValueError: If a size is below 1.
+
+    Example:
+        >>> CCInstanceHead(8, output_dim=2)(torch.rand(3, 8)).norm(dim=1).round()
+        tensor([1., 1., 1.], grad_fn=<RoundBackward0>)
+
+    - [0]: Contrastive Clustering, 2021, https://arxiv.org/abs/2009.09687
+    """
+
+    def __init__(
+        self, input_dim: int = 512, hidden_dim: int | None = None, output_dim: int = 128
+    ) -> None:
+        check_integer("output_dim", output_dim, least=1)
+        super().__init__(_two_layers(input_dim, hidden_dim, output_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns instance embeddings of length 1."""
+        embeddings = super().forward(x)
+        with torch.autocast(device_type=x.device.type, enabled=False):
+            return F.normalize(_at_least_float32(embeddings), dim=1)
+
+
+class CCClusterHead(ProjectionHead):
+    """Cluster head: Linear, ReLU, Linear, softmax over the clusters, as in CC [0].
+
+    Args:
+        input_dim: Features of the backbone. 512 for a ResNet-34.
+        n_clusters: Number of clusters k, at least 2.
+        hidden_dim: Width of the hidden layer; by default ``input_dim``, as in the
+            paper.
+
+    Shape: ``(n, input_dim)`` to ``(n, k)``, rows sum to 1; at least float32.
+
+    Raises:
+        TypeError: If a size is not an integer.
+        ValueError: If a size is below 1, or ``n_clusters`` below 2.
+
+    Example:
+        >>> head = CCClusterHead(8, n_clusters=3)
+        >>> head(torch.rand(2, 8)).sum(dim=1).round()
+        tensor([1., 1.], grad_fn=<RoundBackward0>)
+
+    - [0]: Contrastive Clustering, 2021, https://arxiv.org/abs/2009.09687
+    """
+
+    def __init__(
+        self, input_dim: int, n_clusters: int, hidden_dim: int | None = None
+    ) -> None:
+        check_integer("n_clusters", n_clusters, least=2)
+        super().__init__(_two_layers(input_dim, hidden_dim, n_clusters))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the probabilities of the clusters."""
+        return assignments_of(self.logits(x))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Returns what the softmax is taken of, ``(n, k)``."""
+        logits: Tensor = super().forward(x)
+        return logits
+
+
+def assignments_of(logits: Tensor) -> Tensor:
+    """Probabilities of the clusters from logits, ``(n, k)``, in at least float32."""
+    with torch.autocast(device_type=logits.device.type, enabled=False):
+        return _at_least_float32(logits).softmax(dim=1)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def _two_layers(
+    input_dim: int, hidden_dim: int | None, output_dim: int
+) -> list[tuple[int, int, nn.Module | None, nn.Module | None]]:
+    check_integer("input_dim", input_dim, least=1)
+    if hidden_dim is None:
+        hidden_dim = input_dim
+    check_integer("hidden_dim", hidden_dim, least=1)
+    return [
+        (input_dim, hidden_dim, None, nn.ReLU()),
+        (hidden_dim, output_dim, None, None),
+    ]

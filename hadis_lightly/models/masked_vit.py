@@ -1,0 +1,174 @@
+"""A masked autoencoder of vision transformers, from lightly's parts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from lightly.models import utils
+from lightly.models.modules.masked_vision_transformer import MaskedVisionTransformer
+from lightly.models.modules.masked_vision_transformer_decoder import (
+    MaskedVisionTransformerDecoder,
+)
+from torch import Tensor, nn
+
+from hadis_lightly.checks import check_number
+from hadis_lightly.models.two_head_model import check_image_batch
+
+
+class PatchMask(NamedTuple):
+    """Which tokens of each image are seen and which are not; token 0 is the class."""
+
+    keep: Tensor
+    """The class token and the patches that are seen, int64 ``(n, 1 + patches - m)``."""
+    masked: Tensor
+    """The m patches to be predicted, int64 ``(n, m)``, numbered from 1."""
+
+
+class MaskedViT(nn.Module):
+    """Encodes whole or half-masked images, and predicts the masked patches [0].
+
+    Made by :func:`build_masked_vit`. The encoder is given only the patches that are
+    seen; the decoder has a mask token in place of the others.
+
+    Args:
+        encoder: lightly's ``MaskedVisionTransformerTIMM``, with a class token.
+        decoder: lightly's ``MaskedVisionTransformerDecoderTIMM``.
+        decoder_embedding: Linear, from the encoder's width to the decoder's.
+        pixel_head: From the decoder's width to the pixels of a patch.
+        num_channels: Channels of the images.
+        input_size: Side of the images in pixels.
+        patch_size: Side of a patch in pixels.
+
+    Example:
+        >>> from hadis_lightly.models import build_masked_vit
+        >>> vit = build_masked_vit(1, 16, 4, 32, 1, 2, 32, 1, 2)
+        >>> images = torch.rand(2, 1, 16, 16)
+        >>> mask = vit.draw_mask(len(images))
+        >>> tokens = vit.encode(images, mask.keep)
+        >>> tokens.shape, vit.reconstruct(tokens, mask).shape
+        (torch.Size([2, 9, 32]), torch.Size([2, 8, 16]))
+
+    - [0]: Masked Autoencoder, 2021, https://arxiv.org/abs/2111.06377
+    """
+
+    def __init__(
+        self,
+        encoder: MaskedVisionTransformer,
+        decoder: MaskedVisionTransformerDecoder,
+        decoder_embedding: nn.Linear,
+        pixel_head: nn.Module,
+        num_channels: int,
+        input_size: int,
+        patch_size: int,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.decoder_embedding = decoder_embedding
+        self.pixel_head = pixel_head
+        self.num_channels = num_channels
+        self.input_size = input_size
+        self.patch_size = patch_size
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of an image."""
+        return int((self.input_size // self.patch_size) ** 2)
+
+    @property
+    def width(self) -> int:
+        """Size of a class token."""
+        return self.decoder_embedding.in_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the class tokens ``(n, width)`` of whole images."""
+        return self.encode(x)[:, 0]
+
+    def encode(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Encodes the class token and those patches that are seen.
+
+        Args:
+            x: Images, ``(n, c, h, w)``.
+            keep: Tokens that are seen, ``(n, length)``, the class token among them;
+                by default all, in their order.
+
+        Returns:
+            The encoded tokens ``(n, length, width)``, the class token first if it is
+            first in ``keep``.
+
+        Raises:
+            ValueError: If images are not of the size the network was built for.
+        """
+        self.check_images(x)
+        tokens: Tensor = self.encoder.encode(x, idx_keep=keep)
+        return tokens
+
+    def reconstruct(self, tokens: Tensor, mask: PatchMask) -> Tensor:
+        """Predicts the normalised pixels of the masked patches.
+
+        Args:
+            tokens: What :meth:`encode` made of ``mask.keep``.
+            mask: Which tokens those are, and which patches to predict.
+
+        Returns:
+            Pixels of the m masked patches of each image, ``(n, m, p)``.
+        """
+        tokens = self.decoder_embedding(tokens)
+        # lightly's set_at_index wants one dtype, also where autocast changes it.
+        mask_token = self.decoder.mask_token.to(tokens.dtype)
+        size = (len(tokens), 1 + self.num_patches)
+        tokens = utils.set_at_index(
+            utils.repeat_token(mask_token, size), mask.keep, tokens
+        )
+        decoded = utils.get_at_index(self.decoder(tokens), mask.masked)
+        pixels: Tensor = self.pixel_head(decoded)
+        return pixels
+
+    def patches(self, x: Tensor, mask: PatchMask) -> Tensor:
+        """Returns the pixels of the masked patches as they are, ``(n, m, p)``."""
+        self.check_images(x)
+        patches = utils.patchify(x, self.patch_size)
+        return utils.get_at_index(patches, mask.masked - 1)
+
+    def draw_mask(
+        self, n: int, mask_ratio: float = 0.5, device: torch.device | None = None
+    ) -> PatchMask:
+        """Draws which patches of each image are masked, for each image its own.
+
+        The draws come from PyTorch's global generator of the device.
+
+        Args:
+            n: Number of images.
+            mask_ratio: Share of the patches to mask, in (0, 1), rounded up.
+            device: Where to draw; by default the CPU.
+
+        Raises:
+            ValueError: If the share leaves no patch to see or none to predict.
+        """
+        self.check_mask_ratio(mask_ratio)
+        size = (n, 1 + self.num_patches)
+        keep, masked = utils.random_token_mask(size, mask_ratio, device=device)
+        return PatchMask(keep, masked)
+
+    def check_mask_ratio(self, mask_ratio: float) -> None:
+        """Raises unless some patches are masked, and some are not."""
+        check_number("mask_ratio", mask_ratio, 0, 1)
+        num_seen = int(self.num_patches * (1 - mask_ratio))
+        if not 0 < num_seen < self.num_patches:
+            raise ValueError(
+                f"mask_ratio={mask_ratio!r} of {self.num_patches} patches leaves "
+                f"{num_seen} to see and {self.num_patches - num_seen} to predict; "
+                "both must be at least 1."
+            )
+
+    def check_images(self, x: Tensor) -> None:
+        """Raises unless images are those that the network was built for."""
+        check_image_batch(x)
+        expected = (self.num_channels, self.input_size, self.input_size)
+        if tuple(x.shape[1:]) != expected:
+            raise ValueError(
+                f"x must have shape (n, {', '.join(map(str, expected))}) for a network "
+                f"of num_channels={self.num_channels} and input_size="
+                f"{self.input_size}, got {tuple(x.shape)}."
+            )

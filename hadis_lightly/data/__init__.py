@@ -4,6 +4,7 @@ A source is a small map-style dataset of ``(PIL image, target)``;
 :class:`IndexedDataset` makes of it, or of any other dataset, what training reads.
 """
 
+from hadis_lightly.data.cifar20_source import load_cifar20
 from hadis_lightly.data.device_loader import DeviceLoader
 from hadis_lightly.data.device_memory import in_words, room_for_images
 from hadis_lightly.data.distinct_images import count_distinct
@@ -18,6 +19,7 @@ from hadis_lightly.data.image_stream import (
     count_images,
     stream_folder,
 )
+from hadis_lightly.data.imagenet_subsets import IMAGENET_SUBSETS, load_imagenet_subset
 from hadis_lightly.data.indexed_dataset import IndexedDataset
 from hadis_lightly.data.npz_source import load_npz
 from hadis_lightly.data.public_sets import load_cifar10, load_digits
@@ -25,11 +27,14 @@ from hadis_lightly.data.readable_images import ReadableImages, readable_images
 from hadis_lightly.data.reproducible_dataset import ReproducibleDataset
 from hadis_lightly.data.sources import SOURCE_NAMES, load_source
 from hadis_lightly.data.stacked_images import common_size, stack_images
+from hadis_lightly.data.stl10_source import BinarySource, load_stl10
 
 __all__ = [
+    "IMAGENET_SUBSETS",
     "MAX_PIXELS",
     "SOURCE_NAMES",
     "ArraySource",
+    "BinarySource",
     "DataError",
     "DeviceLoader",
     "EpochSampler",
@@ -48,10 +53,13 @@ __all__ = [
     "describe_problems",
     "in_words",
     "load_cifar10",
+    "load_cifar20",
     "load_digits",
     "load_folder",
+    "load_imagenet_subset",
     "load_npz",
     "load_source",
+    "load_stl10",
     "plain_image",
     "read_image",
     "readable_images",

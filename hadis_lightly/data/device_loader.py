@@ -82,7 +82,8 @@ class DeviceLoader:
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.transform = transform
-        #: Under this name Lightning looks for something to tell the epoch to.
+        #: Under this name Lightning looks for something to tell the epoch to. Its
+        #: ``cluster_labels`` make clusters come equally often.
         self.sampler = EpochSampler(n, shuffle, seed, shared=shared, even=drop_last)
         #: And looks here for another; there is none.
         self.batch_sampler = None

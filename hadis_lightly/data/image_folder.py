@@ -91,7 +91,7 @@ def load_folder(
     """
     check_on_error(on_error)
     root = Path(os.path.expanduser(root))
-    found, left_out = _images_below(root, on_error)
+    found, left_out = images_below(root, on_error)
     top = {path.parts[0] for path in found if len(path.parts) > 1}
     splits = top if {name.lower() for name in top} <= SPLIT_NAMES else set()
     labels = [_class_of(path, splits) for path in found]
@@ -110,10 +110,21 @@ def load_folder(
     )
 
 
-def _images_below(
+def images_below(
     root: Path, on_error: str
 ) -> tuple[list[PurePath], tuple[ImageProblem, ...]]:
-    """The images below ``root`` in their order, at least one; and what is left out."""
+    """Finds the images below ``root`` in their order, and what is left out.
+
+    Args:
+        root: The folder.
+        on_error: As in :func:`load_folder`.
+
+    Returns:
+        Paths relative to ``root``, at least one, and the rest.
+
+    Raises:
+        DataError: as in :func:`load_folder`.
+    """
     if not os.path.isdir(root):
         problem = "is not a folder" if os.path.exists(root) else "does not exist"
         raise DataError(f"data folder {str(root)!r} {problem}")
@@ -125,7 +136,7 @@ def _images_below(
             f"no images in data folder {str(root)!r}: looked in all its subfolders for "
             f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}{others}"
         )
-    return sorted(images, key=_order), tuple(left_out)
+    return sorted(images, key=path_order), tuple(left_out)
 
 
 def _class_of(path: PurePath, splits: set[str]) -> str | None:
@@ -160,5 +171,6 @@ def _normalized(text: str) -> tuple[str, str]:
     return unicodedata.normalize("NFC", text), text
 
 
-def _order(path: PurePath) -> list[tuple[str, str]]:
+def path_order(path: PurePath) -> list[tuple[str, str]]:
+    """What paths are sorted by: the same on every file system."""
     return [_normalized(part) for part in path.parts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,12 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
             folder, or the position in the full set such as ``"000123"``.
         protocol: One line: which splits, how many images, how many classes.
         num_channels: 1 for grey images (mode ``L``), 3 for colour (mode ``RGB``).
+        training_only: Bool ``(n,)``, true for images that are there to learn from: they
+            take no part in scores, nor in the cluster loss of a method that trains a
+            cluster head. ``None`` if there are no such images.
+
+    Raises:
+        DataError: if ``training_only`` is not one bool for each image.
     """
 
     name: str
@@ -38,6 +44,15 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
     keys: Sequence[str]
     protocol: str
     num_channels: int
+    training_only: NDArray[np.bool_] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        mask = self.training_only
+        if mask is not None and (mask.dtype != bool or mask.shape != (len(self),)):
+            raise DataError(
+                f"training_only must be bool of shape ({len(self)},), one for each "
+                f"image, got {mask.dtype} of shape {mask.shape}"
+            )
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -75,9 +90,11 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
             indices: int64 ``(m,)``.
             note: Which images these are, for the protocol line.
         """
+        mask = self.training_only
         return replace(
             self,
             targets=self.targets[indices],
+            training_only=None if mask is None else mask[indices],
             keys=[self.keys[index] for index in indices],
             protocol=f"{self.protocol}; {note}",
             **self._rows(indices),

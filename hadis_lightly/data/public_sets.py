@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import socket
-from collections.abc import Iterator
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +18,14 @@ from hadis_lightly.data.image_source import (
     position_keys,
 )
 from hadis_lightly.data.printable import one_line
+from hadis_lightly.data.torchvision_download import (
+    DOWNLOAD_ERRORS,
+    DOWNLOAD_TIMEOUT_SECONDS,
+    patient_for,
+    root_of,
+)
 
 DEFAULT_CIFAR10_PATH = Path("data") / "cifar10"
-
-#: Seconds of silence after which a download is given up. Without it a firewall that
-#: drops packets would keep us waiting for minutes.
-_DOWNLOAD_TIMEOUT_SECONDS = 30.0
 
 
 def load_digits() -> ArraySource:
@@ -75,14 +73,12 @@ def load_cifar10(
     Raises:
         DataError: if the data are not there and cannot be downloaded.
     """
-    root = Path(os.path.expanduser(path))
-    if root.name == CIFAR10.base_folder and root.is_dir():
-        root = root.parent
+    root = root_of(CIFAR10, path)
     try:
-        with _patient_for(_DOWNLOAD_TIMEOUT_SECONDS):
+        with patient_for(DOWNLOAD_TIMEOUT_SECONDS):
             train = CIFAR10(root, train=True, download=download)
             test = CIFAR10(root, train=False, download=False)
-    except (OSError, RuntimeError, HTTPException, EOFError) as error:
+    except DOWNLOAD_ERRORS as error:
         tried = "could not be downloaded" if download else "download is off"
         raise DataError(
             f"CIFAR-10 is not in {str(root)!r} and {tried} "
@@ -119,15 +115,3 @@ def _damaged_file(root: Path) -> str | None:
             if os.path.lexists(path) and not check_integrity(path, md5):
                 return f"{str(path)!r} is damaged"
     return None
-
-
-@contextlib.contextmanager
-def _patient_for(seconds: float) -> Iterator[None]:
-    """Limits the wait for a silent server, and keeps torchvision from printing."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -23,7 +23,8 @@ class ReproducibleDataset(Dataset[Any]):
         dataset: A map-style data set.
         seed: Seed of the draws.
 
-    Is read by ``(epoch, index)``, as :class:`EpochSampler` yields them.
+    Is read by ``(epoch, index)``, as :class:`EpochSampler` yields them, or by ``(epoch,
+    index, k)``, which gives an image that comes again in an epoch draws of its own.
 
     Example:
         >>> class Noise(Dataset):
@@ -41,10 +42,10 @@ class ReproducibleDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        """Returns the sample at ``(epoch, index)``."""
-        epoch, index = key
-        with _seeded(self.seed, epoch, index):
+    def __getitem__(self, key: tuple[int, ...]) -> Any:
+        """Returns the sample at ``(epoch, index)`` or ``(epoch, index, k)``."""
+        epoch, index, *times = key
+        with _seeded(self.seed, epoch, index, *times):
             return self.dataset[index]
 
 

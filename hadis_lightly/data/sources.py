@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hadis_lightly.data.cifar20_source import DEFAULT_CIFAR20_PATH, load_cifar20
 from hadis_lightly.data.errors import DataError
 from hadis_lightly.data.image_folder import load_folder
 from hadis_lightly.data.image_problems import check_on_error
 from hadis_lightly.data.image_source import ImageSource
+from hadis_lightly.data.imagenet_subsets import IMAGENET_SUBSETS, load_imagenet_subset
 from hadis_lightly.data.npz_source import load_npz
 from hadis_lightly.data.public_sets import (
     DEFAULT_CIFAR10_PATH,
     load_cifar10,
     load_digits,
 )
+from hadis_lightly.data.stl10_source import DEFAULT_STL10_PATH, load_stl10
 
-SOURCE_NAMES = ("digits", "cifar10", "npz", "folder")
+SOURCE_NAMES = (
+    "digits", "cifar10", "cifar20", "stl10", *IMAGENET_SUBSETS, "npz", "folder",
+)  # fmt: skip
 
 
 def load_source(
@@ -27,20 +32,26 @@ def load_source(
     limit: int | None = None,
     seed: int = 0,
     on_error: str = "raise",
+    unlabelled: bool = False,
 ) -> ImageSource:
     """Loads a source of images by its name.
 
     Args:
         name: One of :data:`SOURCE_NAMES`.
-        path: The npz file or the folder; for ``cifar10`` the folder that holds
-            torchvision's layout, by default ``data/cifar10``; not for ``digits``.
-        download: Whether ``cifar10`` may be downloaded.
-        num_channels: For ``folder``: 1 to read every image as grey, 3 (the default) as
-            RGB. For the others: what is expected of them, if given.
+        path: The npz file or the folder; for ``cifar10``, ``cifar20`` and ``stl10`` the
+            folder that holds torchvision's layout, by default ``data/cifar10``,
+            ``data/cifar100`` and ``data/stl10``; for ``imagenet10`` and
+            ``imagenet_dogs`` a folder of ImageNet; not for ``digits``.
+        download: Whether ``cifar10``, ``cifar20`` and ``stl10`` may be downloaded.
+        num_channels: For ``folder``, ``imagenet10`` and ``imagenet_dogs``: 1 to read
+            every image as grey, 3 (the default) as RGB. For the others: what is
+            expected of them, if given.
         limit: Keep only so many images, drawn at random whatever their class.
         seed: Seed of that draw; the same seed gives the same images.
-        on_error: For ``folder``: what to do about a folder in it that cannot be listed,
+        on_error: For folders: what to do about a folder in it that cannot be listed,
             ``raise`` or ``skip``. For the images see :func:`readable_images`.
+        unlabelled: For ``stl10``: whether to add its 100,000 unlabelled images, for
+            training alone.
 
     Returns:
         The source, an :class:`ImageSource`.
@@ -59,7 +70,9 @@ def load_source(
     if num_channels not in (None, 1, 3):
         raise DataError(f"num_channels must be 1 or 3, got {num_channels!r}")
     check_on_error(on_error)
-    source = _load(name, path, download, num_channels, on_error)
+    if unlabelled and name != "stl10":
+        raise DataError(f"only stl10 has unlabelled images, not {name!r}")
+    source = _load(name, path, download, num_channels, on_error, unlabelled)
     if num_channels not in (None, source.num_channels):
         raise DataError(
             f"num_channels is {num_channels} but the images of {name!r} have "
@@ -74,6 +87,7 @@ def _load(
     download: bool,
     num_channels: int | None,
     on_error: str,
+    unlabelled: bool,
 ) -> ImageSource:
     if name == "digits":
         if path is not None:
@@ -83,6 +97,14 @@ def _load(
         return load_digits()
     if name == "cifar10":
         return load_cifar10(path or DEFAULT_CIFAR10_PATH, download=download)
+    if name == "cifar20":
+        return load_cifar20(path or DEFAULT_CIFAR20_PATH, download=download)
+    if name == "stl10":
+        path = path or DEFAULT_STL10_PATH
+        return load_stl10(path, download=download, unlabelled=unlabelled)
+    if name in IMAGENET_SUBSETS:
+        folder = _required(path, name, "DIR")
+        return load_imagenet_subset(name, folder, num_channels or 3, on_error=on_error)
     if name == "npz":
         return load_npz(_required(path, "npz", "FILE"))
     if name == "folder":

@@ -47,10 +47,11 @@ from hadis_lightly.data import ArraySource, IndexedDataset
 from hadis_lightly.data.image_source import position_keys
 from hadis_lightly.models import HaDisModel, build_backbone, feature_dim
 from hadis_lightly.training import HaDis, Settings
-from hadis_lightly.training.build import build_model, build_module, build_prototypes
 from hadis_lightly.training.cores import available_cores, cores_left_by_workers
 from hadis_lightly.training.embedding import embed_dataset
 from hadis_lightly.training.engine import Feed, build_feed
+from hadis_lightly.training.method import Parts
+from hadis_lightly.training.methods import build_model, method_of
 from hadis_lightly.training.switches import (
     describe_switches,
     resolve_precision,
@@ -176,9 +177,14 @@ def assemble(
     settings: Settings, source: ArraySource, device: torch.device
 ) -> tuple[HaDis, Feed]:
     feed = build_feed(settings, source, device)
-    prototypes = build_prototypes(settings, feed.clean_loader)
+    method = method_of(settings)
+    clusters = method.build_clusters(settings, feed.clean_loader)
     model = build_model(settings, source.num_channels)
-    return build_module(settings, model, prototypes, feed.views), feed
+    if settings.trainer.channels_last == "on":
+        model = model.to(memory_format=torch.channels_last)
+    return method.build_module(
+        Parts(settings, model, clusters, source, feed.views)
+    ), feed
 
 
 METHODS: dict[str, Callable[[argparse.Namespace, ArraySource], Any]] = {

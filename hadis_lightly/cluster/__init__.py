@@ -1,6 +1,7 @@
 """Clusters of embeddings, and scores of a clustering; knows nothing of training."""
 
 from hadis_lightly.cluster.collapse import collapse_signs
+from hadis_lightly.cluster.head_partition import HeadPartition
 from hadis_lightly.cluster.isolation import isolation
 from hadis_lightly.cluster.kmeans import KMeans
 from hadis_lightly.cluster.partition import Partition, partition_embeddings
@@ -12,6 +13,7 @@ from hadis_lightly.cluster.scores import (
 from hadis_lightly.cluster.whitening import Whitening
 
 __all__ = [
+    "HeadPartition",
     "KMeans",
     "Partition",
     "Whitening",

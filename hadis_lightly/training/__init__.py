@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hadis_lightly.training.contrastive_clustering import ContrastiveClustering
 from hadis_lightly.training.hadis import HaDis
+from hadis_lightly.training.online_clusters import OnlineClusters
+from hadis_lightly.training.pici import PICI
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 
 if TYPE_CHECKING:
@@ -16,10 +19,12 @@ if TYPE_CHECKING:
     )
     from hadis_lightly.training.config import (
         ClusteringSettings,
+        ContrastSettings,
         DataSettings,
         LoaderSettings,
         ModelSettings,
         OptimizerSettings,
+        PICISettings,
         Settings,
         SettingsError,
         TrainerSettings,
@@ -28,21 +33,27 @@ if TYPE_CHECKING:
     from hadis_lightly.training.health import DivergedError, HealthMonitor
     from hadis_lightly.training.interruption import RunInterrupted
     from hadis_lightly.training.launcher import launch
+    from hadis_lightly.training.methods import with_method
     from hadis_lightly.training.predictor import ClusterPredictor, Prediction
     from hadis_lightly.training.results import RunResult
     from hadis_lightly.training.runner import run
 
 __all__ = [
+    "PICI",
     "CheckpointError",
     "ClusterPredictor",
     "ClusteringSettings",
+    "ContrastSettings",
+    "ContrastiveClustering",
     "DataSettings",
     "DivergedError",
     "HaDis",
     "HealthMonitor",
     "LoaderSettings",
     "ModelSettings",
+    "OnlineClusters",
     "OptimizerSettings",
+    "PICISettings",
     "Prediction",
     "PrototypeKMeans",
     "RunInterrupted",
@@ -55,6 +66,7 @@ __all__ = [
     "launch",
     "read_checkpoint",
     "run",
+    "with_method",
 ]
 
 _MODULES = {
@@ -69,6 +81,7 @@ _MODULES = {
     "launch": "launcher",
     "read_checkpoint": "checkpoint",
     "run": "runner",
+    "with_method": "methods",
 }
 
 

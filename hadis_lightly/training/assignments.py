@@ -14,7 +14,7 @@ from torch import Tensor
 from hadis_lightly.cluster import isolation
 from hadis_lightly.data import ImageSource
 from hadis_lightly.training.atomic import atomic_write
-from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -31,7 +31,8 @@ class Assignments:
     labels: IntArray
     """Cluster, ``(n,)``."""
     confidence: FloatArray
-    """Share of the cluster in a softmax over all prototypes, ``(n,)``."""
+    """Share of the cluster in a softmax over all prototypes, or probability of the
+    cluster by a cluster head, ``(n,)``."""
     distance: FloatArray
     """Euclidean distance to the prototype, 0 to 2, ``(n,)``."""
     isolation: FloatArray
@@ -47,25 +48,24 @@ class Assignments:
 
 
 def assignments_of(
-    source: ImageSource, prototypes: PrototypeKMeans, hardness: Tensor | None = None
+    source: ImageSource,
+    clusters: ClusteringCallback[Any],
+    hardness: Tensor | None = None,
 ) -> Assignments:
     """What a run has found out about its images.
 
     Args:
         source: The images.
-        prototypes: After the last clustering.
+        clusters: After the last clustering.
         hardness: Of every image, ``(n,)``.
     """
-    partition = prototypes.partition_
-    if partition is None:
-        raise ValueError("prototypes have not clustered yet.")
-    embeddings, targets = prototypes.embeddings_, prototypes.targets_
+    targets = clusters.targets_
     return Assignments(
         keys=list(source.keys),
-        labels=partition.labels.cpu().numpy(),
-        confidence=partition.confidence(embeddings).cpu().numpy(),
-        distance=partition.distance(embeddings).cpu().numpy(),
-        isolation=isolation(embeddings).cpu().numpy(),
+        labels=clusters.labels_.cpu().numpy(),
+        confidence=clusters.confidence_.cpu().numpy(),
+        distance=clusters.distance_.cpu().numpy(),
+        isolation=isolation(clusters.embeddings_).cpu().numpy(),
         hardness=None if hardness is None else hardness.cpu().numpy(),
         targets=targets.numpy() if bool((targets >= 0).any()) else None,
     )

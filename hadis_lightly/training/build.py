@@ -1,14 +1,12 @@
-"""From settings to the parts of a run: images, model, module, trainer."""
+"""From settings to the parts of a run: images, backbone, trainer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from pytorch_lightning.utilities import rank_zero_only
@@ -20,24 +18,12 @@ from hadis_lightly.data import (
     load_source,
     readable_images,
 )
-from hadis_lightly.loss import HaDisLoss
-from hadis_lightly.models import (
-    HaDisModel,
-    HaDisPredictionHead,
-    HaDisProjectionHead,
-    build_backbone,
-    feature_dim,
-    load_backbone_weights,
-)
+from hadis_lightly.models import build_backbone, feature_dim, load_backbone_weights
 from hadis_lightly.training.checkpoint import CheckpointIO
 from hadis_lightly.training.config import Settings, SettingsError
 from hadis_lightly.training.cores import available_cores
-from hadis_lightly.training.hadis import HaDis
 from hadis_lightly.training.loggers import build_loggers
 from hadis_lightly.training.progress import RunProgressBar, StepProgress
-from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
-from hadis_lightly.training.switches import COMPILE_MODES
-from hadis_lightly.transforms import BatchedViews
 
 
 def build_source(settings: Settings) -> ImageSource:
@@ -58,6 +44,7 @@ def build_source(settings: Settings) -> ImageSource:
         limit=data.limit,
         seed=settings.seed,
         on_error=data.on_error,
+        unlabelled=data.unlabelled,
     )
     for name in ("mean", "std"):
         given = len(getattr(settings.views, name))
@@ -107,54 +94,32 @@ def check_batches(settings: Settings, n: int, world_size: int = 1) -> None:
         )
 
 
-def build_prototypes(
-    settings: Settings, clean_loader: Iterable[Any]
-) -> PrototypeKMeans:
-    """The callback that clusters."""
-    options = settings.clustering
-    return PrototypeKMeans(
-        settings.n_clusters,
-        clean_loader,
-        warmup_epochs=options.warmup_epochs,
-        every_n_epochs=options.every_n_epochs,
-        n_init=options.n_init,
-        whiten=options.whiten,
-        warm_start=options.warm_start,
-        random_state=settings.seed,
-    )
-
-
-def build_model(
+def build_backbone_of(
     settings: Settings, num_channels: int, *, with_weights: bool = True
-) -> HaDisModel:
-    """The networks, the backbone with the weights of ``model.weights`` if it is set.
+) -> tuple[nn.Module, int]:
+    """The backbone, with the weights of ``model.weights`` if it is set.
 
     Args:
         settings: All settings.
         num_channels: Channels of the images.
         with_weights: Whether to load the weights: not if a checkpoint brings them.
 
+    Returns:
+        The backbone, and how many features it returns for an image.
+
     Raises:
         SettingsError: If there is no backbone of that name, if it does not take such
             images, or if the weights cannot be read or do not fit.
     """
-    choice, input_size = settings.model, settings.views.input_size
+    name, input_size = settings.model.backbone, settings.views.input_size
     try:
-        backbone = build_backbone(choice.backbone, num_channels, input_size)
+        backbone = build_backbone(name, num_channels, input_size)
         input_dim = feature_dim(backbone, num_channels, input_size)
     except ValueError as error:
         raise SettingsError(f"model.{error}") from None
     if with_weights:
         _load_weights(backbone, settings)
-    if choice.freeze_backbone:  # its own features are clustered
-        return HaDisModel(backbone, nn.Identity(), nn.Identity(), latent_std=0.0)
-    d, hidden_dim = choice.output_dim, choice.hidden_dim
-    return HaDisModel(
-        backbone,
-        HaDisProjectionHead(input_dim, hidden_dim, d),
-        HaDisPredictionHead(d, hidden_dim, d),
-        latent_std=choice.latent_std,
-    )
+    return backbone, input_dim
 
 
 def _load_weights(backbone: nn.Module, settings: Settings) -> None:
@@ -170,60 +135,11 @@ def _load_weights(backbone: nn.Module, settings: Settings) -> None:
         print(f"backbone starts from {loaded}", flush=True)
 
 
-def build_module(
-    settings: Settings,
-    model: HaDisModel,
-    prototypes: PrototypeKMeans,
-    views: BatchedViews | None = None,
-    world_size: int = 1,
-) -> HaDis:
-    """The networks and the loss, in one module.
-
-    Args:
-        settings: All settings, those of the switches resolved.
-        model: The networks.
-        prototypes: Where pseudo-labels come from.
-        views: What makes views on the device, unless the loader does.
-        world_size: Number of processes.
-    """
-    choice, optimizer = settings.model, settings.optimizer
-    if settings.trainer.channels_last == "on":
-        # Convolutions run up to twice as fast so, and compute the same.
-        model = model.to(memory_format=torch.channels_last)
-    criterion = HaDisLoss(
-        settings.n_clusters,
-        hsd_weight=choice.hsd_weight,
-        pcl_weight=choice.pcl_weight,
-        hsd_temperature=choice.hsd_temperature,
-        pcl_temperature=choice.pcl_temperature,
-        gather_distributed=settings.trainer.gather_distributed,
-    )
-    global_batch_size = settings.loader.batch_size * world_size
-    module = HaDis(
-        model,
-        criterion,
-        prototypes,
-        learning_rate=optimizer.learning_rate * global_batch_size / 256,
-        momentum=optimizer.momentum,
-        weight_decay=optimizer.weight_decay,
-        prediction_head_lr_scale=optimizer.prediction_head_lr_scale,
-        warmup_epochs=optimizer.warmup_epochs,
-        teacher_momentum=choice.teacher_momentum,
-        final_teacher_momentum=choice.final_teacher_momentum,
-        concatenate_views=choice.concatenate_views,
-        views=views,
-        seed=settings.seed,
-        compile_mode=COMPILE_MODES[settings.trainer.compile],
-        fused=optimizer.fused == "on",
-        log_every_n_steps=settings.trainer.log_every_n_steps,
-    )
-    # Into the checkpoint, so that it says what it was made with.
-    module.save_hyperparameters(asdict(settings), logger=False)
-    return module
-
-
 def build_trainer(
-    settings: Settings, folder: Path, callbacks: Sequence[Callback] = ()
+    settings: Settings,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+    has_unused_parameters: bool = False,
 ) -> pl.Trainer:
     """Lightning's trainer, with loggers below the folder.
 
@@ -232,18 +148,25 @@ def build_trainer(
         folder: Folder of the run.
         callbacks: Callbacks beside those for the learning rate and the progress bar;
             they come before these.
+        has_unused_parameters: Whether a step leaves some of the networks out, which
+            several processes have to be told.
     """
     options = settings.trainer
     callbacks = [*callbacks, LearningRateMonitor(logging_interval="epoch")]
     if options.progress_bar:
         callbacks.append(RunProgressBar())
-    devices = options.devices
+    devices, strategy = options.devices, options.strategy
+    may_be_several = devices not in ("1", "0") or "WORLD_SIZE" in os.environ
+    if has_unused_parameters and (
+        strategy == "ddp" or (strategy == "auto" and may_be_several)
+    ):
+        strategy = "ddp_find_unused_parameters_true"
     trainer = pl.Trainer(
         max_epochs=0 if settings.model.freeze_backbone else options.max_epochs,
         max_steps=options.max_steps,
         accelerator=options.accelerator,
         devices=int(devices) if devices.lstrip("-").isdigit() else devices,
-        strategy=options.strategy,
+        strategy=strategy,
         precision=options.precision,  # type: ignore[arg-type]
         deterministic=options.deterministic,
         # The fastest convolution for shapes that never change.

@@ -50,6 +50,9 @@ class Command(Generic[T]):
     """Sections that are chosen by name, as in ``data=folder``: their choices."""
     chosen: Mapping[str, str] = field(default_factory=dict)
     """For every such section the choice if none is made."""
+    bundles: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Settings of any section that are chosen together by one name, as in
+    ``method=cc``: their choices, and for each the full names of settings to values."""
     hydra: Mapping[str, Any] = field(
         default_factory=lambda: {"run": {"dir": "."}, "sweep": {"dir": "."}}
     )
@@ -95,6 +98,12 @@ class Command(Generic[T]):
         for group, nodes in self.groups.items():
             for name, node in nodes.items():
                 store.store(group=group, name=name, node=node)
+        for group, bundles in self.bundles.items():
+            for name, values in bundles.items():
+                node = OmegaConf.create()
+                for setting, value in {group: name, **values}.items():
+                    OmegaConf.update(node, setting, value)
+                store.store(group=group, name=name, node=node, package="_global_")
         kind = type(self.defaults)
         defaults: Any = field(default_factory=list)
         composed = make_dataclass(

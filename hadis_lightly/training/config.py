@@ -13,19 +13,25 @@ from dataclasses import dataclass, field
 from hadis_lightly.training.setting_values import SettingsError as SettingsError
 from hadis_lightly.transforms import CIFAR10_NORMALIZE
 
+METHOD_NAMES = ("hadis", "propos", "byol", "cc", "pici")
+
 
 @dataclass
 class DataSettings:
     """Where the images come from."""
 
     source: str = "cifar10"
-    """One of digits, cifar10, npz, folder."""
+    """One of digits, cifar10, cifar20, stl10, imagenet10, imagenet_dogs, npz,
+    folder."""
     path: str | None = None
-    """The npz file or the folder; for cifar10 where torchvision keeps it."""
+    """The npz file or the folder; for cifar10, cifar20 and stl10 where torchvision
+    keeps them, for imagenet10 and imagenet_dogs a folder of ImageNet."""
     limit: int | None = None
     """Use only so many images, drawn at random."""
     download: bool = True
-    """Whether cifar10 may be downloaded."""
+    """Whether cifar10, cifar20 and stl10 may be downloaded."""
+    unlabelled: bool = False
+    """Train on the 100,000 unlabelled images of stl10 as well; they are not scored."""
     on_error: str = "raise"
     """What to do about files that are no images, or broken: raise, which names them all
     and stops, or skip, which names them and goes on without."""
@@ -50,6 +56,9 @@ class LoaderSettings:
     """Processes that load, for the engines workers and lightly; by default as many as
     there are cores, at most 16; where the cores train as well at most 8: half of
     them, and a quarter for small images. 0 loads in the main process."""
+    even_clusters: bool = False
+    """Draw images so that all clusters of the epoch before come equally often. Paper:
+    for CIFAR-20."""
 
 
 @dataclass
@@ -96,11 +105,11 @@ class ViewsSettings:
 
 @dataclass
 class ModelSettings:
-    """The networks and the loss."""
+    """The networks of hadis, propos and byol, and their loss; the backbone of cc."""
 
     backbone: str = "small_resnet18"
     """small_resnet18 / 34 / 50, small_convnet, a model of torchvision, or timm/ and one
-    of timm's."""
+    of timm's; for pici masked_vit, which the section pici describes."""
     weights: str | None = None
     """File with weights of the backbone to start from: torchvision's, timm's,
     lightly's, or a checkpoint of a run."""
@@ -129,11 +138,52 @@ class ModelSettings:
 
 
 @dataclass
+class ContrastSettings:
+    """The two heads of cc and pici, and their losses."""
+
+    output_dim: int = 128
+    """Size of the instance embedding."""
+    instance_temperature: float = 0.5
+    """Temperature of the contrast between images."""
+    cluster_temperature: float = 1.0
+    """Temperature of the contrast between clusters."""
+
+
+@dataclass
+class PICISettings:
+    """The network of pici, and its three phases."""
+
+    patch_size: int = 16
+    """Side of a patch in pixels; views.input_size must be a multiple of it."""
+    width: int = 384
+    """Width of the encoder."""
+    depth: int = 6
+    """Layers of the encoder."""
+    num_heads: int = 12
+    """Attention heads of the encoder."""
+    decoder_width: int = 512
+    """Width of the decoder."""
+    decoder_depth: int = 8
+    """Layers of the decoder."""
+    decoder_num_heads: int = 16
+    """Attention heads of the decoder."""
+    mask_ratio: float = 0.5
+    """Share of the patches that is masked while training."""
+    pretraining_epochs: int | None = None
+    """First epochs, which reconstruct masked patches and do nothing else; by default
+    200 of every 1050 epochs."""
+    interaction_epochs: int | None = None
+    """Last epochs, in which k-means guides the cluster head; by default 50 of every
+    1050 epochs."""
+
+
+@dataclass
 class OptimizerSettings:
-    """SGD and its schedule."""
+    """The optimiser: SGD for hadis, propos and byol, Adam for cc and pici."""
 
     learning_rate: float = 0.05
-    """For 256 images; scaled linearly with the batch over all devices."""
+    """SGD: for 256 images, scaled linearly with the batch over all devices. Adam: as it
+    is."""
     prediction_head_lr_scale: float = 10.0
     """Learning rate of the predictor relative to the rest."""
     momentum: float = 0.9
@@ -141,14 +191,15 @@ class OptimizerSettings:
     weight_decay: float = 5e-4
     """Weight decay on all parameters."""
     warmup_epochs: int = 50
-    """Linear rise of the learning rate; no diffusion meanwhile."""
+    """Linear rise of the learning rate; no diffusion meanwhile. SGD goes down to 0
+    along a cosine after it, Adam stays."""
     fused: str = "auto"
     """on: one kernel updates all weights; auto: on GPUs."""
 
 
 @dataclass
 class ClusteringSettings:
-    """k-means over the teacher's embeddings."""
+    """k-means over the embeddings; cc and pici cluster by their head instead."""
 
     warmup_epochs: int = 50
     """Epochs without pseudo-labels."""
@@ -216,6 +267,8 @@ class TrainerSettings:
 class Settings:
     """All settings of a run."""
 
+    method: str = "hadis"
+    """hadis, propos, byol, cc or pici. Brings the settings of its paper along."""
     n_clusters: int = 10
     """Number of clusters to look for."""
     seed: int = 0
@@ -228,6 +281,8 @@ class Settings:
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     views: ViewsSettings = field(default_factory=ViewsSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
+    contrast: ContrastSettings = field(default_factory=ContrastSettings)
+    pici: PICISettings = field(default_factory=PICISettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     clustering: ClusteringSettings = field(default_factory=ClusteringSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)

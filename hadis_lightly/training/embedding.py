@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Iterable, Sequence, Sized
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -28,6 +28,57 @@ class EmbeddedSet(NamedTuple):
     """Class numbers, -1 where unknown, ``(n,)``, on the CPU."""
     keys: KeyIndex
     """Finds the row of an image by its key."""
+    probabilities: Tensor | None = None
+    """By the network's cluster head, float32 ``(n, k)``; None where it has none."""
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Embeddings, and probabilities where there are any."""
+        if self.probabilities is None:
+            return (self.embeddings,)
+        return self.embeddings, self.probabilities
+
+    def at(self, rows: Tensor) -> EmbeddedSet:
+        """The same images in another order; the keys stay as they are.
+
+        Args:
+            rows: int64 ``(n,)``, on the CPU.
+        """
+        there = rows.to(self.embeddings.device)
+        probabilities = self.probabilities
+        return self._replace(
+            embeddings=self.embeddings[there],
+            targets=self.targets[rows],
+            probabilities=None if probabilities is None else probabilities[there],
+        )
+
+
+def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
+    """What a network says of clean images ``(n, c, h, w)``, in float32.
+
+    Args:
+        network: Offers ``embed(x)``: embeddings ``(n, d)``; or ``embed_and_assign(x)``:
+            embeddings and the probabilities ``(n, k)`` of a cluster head.
+        images: Under the plain test transform.
+
+    Returns:
+        L2-normalised embeddings, and probabilities if there are any.
+
+    Raises:
+        ValueError: If there is not one of each for every image.
+    """
+    if callable(getattr(network, "embed_and_assign", None)):
+        outputs: tuple[Tensor, ...] = network.embed_and_assign(images)
+    else:
+        outputs = (network.embed(images),)
+    for output in outputs:
+        if output.ndim != 2 or len(output) != len(images):
+            raise ValueError(
+                f"embed(x) must return ({len(images)}, d) for so many images, got "
+                f"{tuple(output.shape)}."
+            )
+    embeddings, *probabilities = outputs
+    return F.normalize(embeddings.float(), dim=1), *(p.float() for p in probabilities)
 
 
 @torch.no_grad()
@@ -36,13 +87,14 @@ def embed_dataset(
     dataloader: Iterable[Any],
     trainer: pl.Trainer | None = None,
 ) -> EmbeddedSet:
-    """Embeds every image of a loader with ``module.embed``, in evaluation mode.
+    """Embeds every image of a loader with a module, in evaluation mode.
 
     With several processes the loader may give each of them all images, or a share of
     its own: what they embed is put together, and counts once.
 
     Args:
-        module: Offers ``embed(x)``: images ``(n, c, h, w)`` to ``(n, d)``.
+        module: Offers ``embed(x)``, and ``embed_and_assign(x)`` if it has a cluster
+            head, see :func:`network_outputs`.
         dataloader: Yields ``(images, targets, keys)``.
         trainer: If given, its precision (autocast) is used.
 
@@ -50,12 +102,11 @@ def embed_dataset(
         TypeError: If a batch is not ``(images, targets, keys)``.
         ValueError: If the loader is empty.
     """
-    embed: Callable[[Tensor], Tensor] = getattr(module, "embed", None)  # type: ignore[assignment]
-    if not callable(embed):
+    if not callable(getattr(module, "embed", None)):
         raise TypeError(f"module must have embed(x), got {type(module).__name__}.")
     check_loader(dataloader)
     precision = trainer.precision_plugin.forward_context() if trainer else nullcontext()
-    embeddings: list[Tensor] = []
+    outputs: list[tuple[Tensor, ...]] = []
     targets: list[Tensor] = []
     keys: list[Keys] = []
     with evaluating(module), precision:
@@ -64,20 +115,22 @@ def embed_dataset(
             images = images.to(module.device, non_blocking=True)
             if trainer is not None:
                 images = trainer.precision_plugin.convert_input(images)
-            embedded = embed(images)
-            if embedded.ndim != 2 or len(embedded) != len(images):
-                raise ValueError(
-                    f"embed(x) must return ({len(images)}, d) for so many images, got "
-                    f"{tuple(embedded.shape)}."
-                )
-            embeddings.append(F.normalize(embedded.float(), dim=1))
+            outputs.append(network_outputs(module, images))
             targets.append(batch_targets)
             keys.append(batch_keys)
     if lightly_dist.world_size() > 1:
-        return _gathered(embeddings, targets, keys, module.device)
-    if not embeddings:
+        return _gathered(outputs, targets, keys, module.device)
+    if not outputs:
         raise ValueError(_EMPTY)
-    return EmbeddedSet(torch.cat(embeddings), torch.cat(targets).cpu(), KeyIndex(keys))
+    columns = [torch.cat(parts) for parts in zip(*outputs, strict=True)]
+    return _embedded_set(columns, torch.cat(targets).cpu(), KeyIndex(keys))
+
+
+def _embedded_set(
+    columns: Sequence[Tensor], targets: Tensor, keys: KeyIndex
+) -> EmbeddedSet:
+    probabilities = columns[1] if len(columns) > 1 else None
+    return EmbeddedSet(columns[0], targets, keys, probabilities)
 
 
 def check_loader(dataloader: object) -> None:
@@ -116,7 +169,7 @@ def _parts(batch: Any) -> tuple[Tensor, Tensor, Keys]:
 
 
 def _gathered(
-    embeddings: list[Tensor],
+    outputs: list[tuple[Tensor, ...]],
     targets: list[Tensor],
     keys: list[Keys],
     device: torch.device,
@@ -127,11 +180,15 @@ def _gathered(
     order of the set where each process has taken every N-th image of it.
     """
     world_size, rank = lightly_dist.world_size(), lightly_dist.rank()
-    mine = torch.cat(embeddings) if embeddings else torch.empty(0, 0, device=device)
+    # Embeddings and probabilities side by side, to be sent as one.
+    widths = [output.shape[1] for output in outputs[0]] if outputs else []
+    mine = torch.empty(0, 0, device=device)
+    if outputs:
+        mine = torch.cat([torch.cat(parts, dim=1) for parts in outputs])
     names = KeyIndex(keys).as_list() if keys else []
     classes = torch.cat(targets).tolist() if targets else []
     shares: list[Any] = [None] * world_size
-    torch_dist.all_gather_object(shares, (names, classes, mine.shape[1]))
+    torch_dist.all_gather_object(shares, (names, classes, widths))
     places = _places([names for names, _, _ in shares])
     if not places:
         raise ValueError(_EMPTY)
@@ -139,7 +196,8 @@ def _gathered(
     for process, row in places:
         rows_of[process].append(row)
     most = max(map(len, rows_of))
-    sent = torch.zeros(most, max(d for _, _, d in shares), device=device)
+    widths = max(widths for _, _, widths in shares)  # of one without images: []
+    sent = torch.zeros(most, sum(widths), device=device)
     if rows_of[rank]:
         sent[: len(rows_of[rank])] = mine[rows_of[rank]]
     received = [torch.empty_like(sent) for _ in range(world_size)]
@@ -147,8 +205,8 @@ def _gathered(
     # Of each process its rows come in their order, one after the other.
     taken = [iter(range(most)) for _ in range(world_size)]
     at = torch.tensor([process * most + next(taken[process]) for process, _ in places])
-    return EmbeddedSet(
-        torch.cat(received)[at.to(device)],
+    return _embedded_set(
+        torch.split(torch.cat(received)[at.to(device)], widths, dim=1),
         torch.tensor([shares[process][1][row] for process, row in places]),
         KeyIndex([[shares[process][0][row] for process, row in places]]),
     )

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from lightly.utils.scheduler import CosineWarmupScheduler, cosine_schedule
@@ -18,17 +15,13 @@ from torch.optim import SGD, Optimizer
 from hadis_lightly.checks import check_bool, check_integer, check_number
 from hadis_lightly.loss import HaDisLoss, HaDisLossTerms
 from hadis_lightly.models import HaDisModel, evaluating
-from hadis_lightly.training.loss_log import LossLog
+from hadis_lightly.training.clustering_module import ClusteringModule
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
-from hadis_lightly.training.switches import COMPILE_MODES
 from hadis_lightly.training.symmetric_terms import symmetric_terms
 from hadis_lightly.transforms import BatchedViews
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-class HaDis(pl.LightningModule):
+class HaDis(ClusteringModule):
     r"""Trains a :class:`~hadis_lightly.models.HaDisModel` as in HaDis [0].
 
     One step: both views through the student and the teacher, the loss in both
@@ -99,7 +92,15 @@ class HaDis(pl.LightningModule):
         fused: bool = False,
         log_every_n_steps: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            model,
+            prototypes,
+            views=views,
+            seed=seed,
+            compile_mode=compile_mode,
+            fused=fused,
+            log_every_n_steps=log_every_n_steps,
+        )
         check_number("learning_rate", learning_rate, 0, above=True)
         check_number("momentum", momentum, 0, 1)
         check_number("weight_decay", weight_decay, 0)
@@ -108,18 +109,8 @@ class HaDis(pl.LightningModule):
         check_number("teacher_momentum", teacher_momentum, 0, 1)
         if final_teacher_momentum is not None:
             check_number("final_teacher_momentum", final_teacher_momentum, 0, 1)
-        if log_every_n_steps is not None:
-            check_integer("log_every_n_steps", log_every_n_steps, least=1)
-        if seed is not None:
-            check_integer("seed", seed, least=0)
         check_bool("concatenate_views", concatenate_views)
-        check_bool("fused", fused)
-        if compile_mode not in COMPILE_MODES.values():
-            modes = list(COMPILE_MODES.values())
-            raise ValueError(
-                f"compile_mode must be one of {modes}, got {compile_mode!r}."
-            )
-        self.model = model
+        self.model: HaDisModel = model
         self.criterion = criterion
         self.prototypes = prototypes
         self.learning_rate = learning_rate
@@ -130,76 +121,20 @@ class HaDis(pl.LightningModule):
         self.teacher_momentum = teacher_momentum
         self.final_teacher_momentum = final_teacher_momentum
         self.concatenate_views = concatenate_views
-        self.views = views
-        self.seed = seed
-        self.compile_mode = compile_mode
-        self.fused = fused
-        self.log_every_n_steps = log_every_n_steps
-        self._losses = LossLog([f"train/{name}" for name in self.loss_names])
-        self._terms = self._compiled(symmetric_terms)
-        self._forward_teacher = self._compiled(model.forward_teacher)
+        self._terms = self.compiled(symmetric_terms)
+        self._forward_teacher = self.compiled(model.forward_teacher)
         #: How hard HSD finds each image of the last batch, ``(n,)``; None without HSD.
         self.last_hardness: Tensor | None = None
         asked_for = inspect.signature(criterion.forward).parameters
         self._gives_hardness = "return_hardness" in asked_for  # a loss of one's own
-        self._most_embedded = 0
-        self._last_logged_step = 0
-        if views is not None:
-            self._make_views = self._compiled(views.make)
-
-    def _compiled(self, function: Callable[P, R]) -> Callable[P, R]:
-        if self.compile_mode is None:
-            return function
-        return torch.compile(function, mode=self.compile_mode, dynamic=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embeds clean images, as :meth:`embed`."""
-        return self.embed(x)
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
         """Embeds clean images ``(n, c, h, w)``: normalised, ``(n, d)``."""
-        n = len(x)
-        if self.compile_mode is not None:
-            # A last batch of another size would be compiled once more.
-            self._most_embedded = max(n, self._most_embedded)
-            x = torch.cat([x, x.new_zeros((self._most_embedded - n, *x.shape[1:]))])
         with evaluating(self.model.teacher):
             # A copy: what a CUDA graph returns is overwritten when it runs again.
-            return F.normalize(self._forward_teacher(x)[:n].float(), dim=1)
-
-    def configure_callbacks(self) -> list[pl.Callback]:
-        """Brings the prototypes along, unless the trainer has them already."""
-        prototypes = self.prototypes
-        attached = self.trainer.callbacks  # type: ignore[attr-defined]
-        if prototypes is None or prototypes in attached:
-            return []
-        return [prototypes]
-
-    def on_train_epoch_start(self) -> None:
-        """Starts the means of the losses anew."""
-        self._losses.start_epoch()
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Makes the views of a batch of training, if the module was given ``views``."""
-        if self.views is None or not self.training:
-            return batch
-        if self.compile_mode is not None:
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        images, targets, keys = batch
-        if not isinstance(images, Tensor):
-            raise TypeError(
-                "the module makes the views, so that batches must bring uint8 images "
-                f"(n, c, h, w), got a {type(images).__name__}: leave views=None for a "
-                "loader that brings views."
-            )
-        if self.seed is not None and isinstance(keys, Tensor):
-            uniforms = self.views.keyed_uniforms(
-                images, keys, seed=self.seed, epoch=self.current_epoch
-            )
-        else:
-            uniforms = self.views.uniforms(images)
-        return self._make_views(images, uniforms), targets, keys
+            embeddings = self._forward_teacher(self.padded(x))
+            return F.normalize(embeddings[: len(x)].float(), dim=1)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1), targets, keys)``."""
@@ -209,7 +144,7 @@ class HaDis(pl.LightningModule):
         else:
             labels = self.prototypes.labels(keys)
         terms, self.last_hardness = self._symmetric_terms(x0, x1, labels)
-        self._log_losses(terms)
+        self.log_losses(terms)
         return terms.loss
 
     def symmetric_loss(
@@ -231,46 +166,6 @@ class HaDis(pl.LightningModule):
             concatenate_views=self.concatenate_views,
             return_hardness=self._gives_hardness,
         )
-
-    def _log_losses(self, terms: HaDisLossTerms) -> None:
-        """Sums up the losses; logs their means with the last step of an epoch."""
-        trainer = self.trainer
-        interval = self.log_every_n_steps
-        self.last_losses = torch.stack(terms).detach()
-        self._losses.add(self.last_losses, for_interval=interval is not None)
-        step = trainer.global_step + 1
-        is_new = step != self._last_logged_step  # a step may have several batches
-        if interval is not None and step % interval == 0 and is_new:
-            self._last_logged_step = step
-            self._log_interval(self._losses.end_interval(step))
-        if trainer.is_last_batch or 0 < trainer.max_steps <= step:
-            if interval is not None:
-                self._log_interval(self._losses.arrived())
-            self.log_dict(
-                self._losses.means_of_epoch(),
-                on_step=False,
-                on_epoch=True,
-                batch_size=1,
-                sync_dist=trainer.world_size > 1,
-            )
-
-    def _log_interval(self, arrived: tuple[int, dict[str, float]] | None) -> None:
-        if arrived is None:
-            return
-        step, means = arrived
-        metrics = {f"{name}_step": mean for name, mean in means.items()}
-        metrics["epoch"] = self.current_epoch
-        for logger in self.trainer.loggers:
-            logger.log_metrics(metrics, step=step)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the sums of the losses, for the means of an epoch that is resumed."""
-        checkpoint["hadis_losses"] = self._losses.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the sums of the losses, if there are any."""
-        if "hadis_losses" in checkpoint:
-            self._losses.load_state_dict(checkpoint["hadis_losses"])
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Moves the teacher towards the student, once per step of the optimiser."""
@@ -302,16 +197,7 @@ class HaDis(pl.LightningModule):
             weight_decay=self.weight_decay,
             fused=self.fused or None,
         )
-        if math.isinf(self.trainer.estimated_stepping_batches):
-            raise ValueError(
-                "the trainer has neither max_epochs nor max_steps, but the schedule of "
-                "the learning rate has to end somewhere."
-            )
-        max_steps = int(self.trainer.estimated_stepping_batches)
-        accumulated = self.trainer.accumulate_grad_batches
-        steps_per_epoch = max_steps  # of a loader without a length, the most it can be
-        if not math.isinf(self.trainer.num_training_batches):
-            steps_per_epoch = math.ceil(self.trainer.num_training_batches / accumulated)
+        max_steps, steps_per_epoch = self.schedule()
         scheduler = CosineWarmupScheduler(
             optimizer,
             warmup_epochs=min(self.warmup_epochs * steps_per_epoch, max_steps),

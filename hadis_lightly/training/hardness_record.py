@@ -11,7 +11,7 @@ from torch import Tensor
 from torch import distributed as torch_dist
 
 from hadis_lightly.checks import check_number
-from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 
 class HardnessRecord(pl.Callback):
@@ -35,7 +35,7 @@ class HardnessRecord(pl.Callback):
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
 
-    def __init__(self, prototypes: PrototypeKMeans, decay: float = 0.9) -> None:
+    def __init__(self, prototypes: ClusteringCallback[Any], decay: float = 0.9) -> None:
         super().__init__()
         check_number("decay", decay, 0)
         if decay >= 1:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.training.command import Command
-from hadis_lightly.training.config import DataSettings, Settings
+from hadis_lightly.training.config import METHOD_NAMES, DataSettings, Settings
+from hadis_lightly.training.methods import check_run, paper_settings
 from hadis_lightly.training.run_folder import interrupted_run
 from hadis_lightly.training.runner import run
 from hadis_lightly.training.setting_help import describe_settings
-from hadis_lightly.training.setting_ranges import check_settings
 
 _HELP = """{description}
 
 Any setting below can be given as key=value, for example
   {program} trainer.max_epochs=20 model.pcl_weight=0.05
   {program} data=folder data.path=my_photos n_clusters=12
+  {program} method=cc
   {program} --multirun seed=0,1,2
 The images come from data={sources}.
 --cfg job prints all settings as they would be used, --multirun runs all combinations,
@@ -35,6 +37,7 @@ def launch(
     description: str,
     task: Callable[[Settings], object] = run,
     program: str | None = None,
+    methods: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Runs a recipe with what the command line changes in its settings.
 
@@ -48,8 +51,10 @@ def launch(
         description: First words of the help.
         task: What to do with the settings.
         program: How the recipe is called; by default ``python recipes/name.py``.
+        methods: For a method that the recipe has settings of its own for: their full
+            names, and their values. They take the place of the paper's.
     """
-    run_command(settings, name, description, task, program)()
+    run_command(settings, name, description, task, program, methods)()
 
 
 def run_command(
@@ -58,6 +63,7 @@ def run_command(
     description: str,
     task: Callable[[Settings], object] = run,
     program: str | None = None,
+    methods: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Command[Settings]:
     """The command that :func:`launch` runs."""
 
@@ -80,10 +86,11 @@ def run_command(
             settings=describe_settings(settings),
         ),
         task=in_its_folder,
-        check=check_settings,
+        check=check_run,
         may_sweep=True,
         groups={"data": data_by_name(settings.data)},
-        chosen={"data": settings.data.source},
+        chosen={"data": settings.data.source, "method": settings.method},
+        bundles={"method": _bundles(settings, methods or {})},
         hydra={
             "run": {"dir": f"runs/{name}/{time}"},
             "sweep": {
@@ -99,6 +106,18 @@ def data_by_name(own: DataSettings) -> dict[str, DataSettings]:
     return {
         source: own if source == own.source else DataSettings(source=source)
         for source in SOURCE_NAMES
+    }
+
+
+def _bundles(
+    settings: Settings, methods: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """For every method the settings that it brings along, where it is not the own."""
+    return {
+        method: {}
+        if method == settings.method
+        else {**paper_settings(method), **methods.get(method, {})}
+        for method in METHOD_NAMES
     }
 
 

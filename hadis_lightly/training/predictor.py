@@ -12,20 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from hadis_lightly.checks import check_integer
-from hadis_lightly.cluster import Partition
 from hadis_lightly.data import plain_image
-from hadis_lightly.models import HaDisModel
-from hadis_lightly.training.build import build_model
 from hadis_lightly.training.checkpoint import (
     KEY,
     CheckpointError,
     newest_checkpoint,
     read_checkpoint,
 )
+from hadis_lightly.training.clustering_callback import Clusters
 from hadis_lightly.training.config import Settings
+from hadis_lightly.training.embedding import network_outputs
+from hadis_lightly.training.methods import build_model, method_of
+from hadis_lightly.training.online_clusters import OnlineClusters
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
 
@@ -36,11 +37,12 @@ class Prediction(NamedTuple):
     labels: Tensor
     """Cluster, ``(n,)``."""
     confidence: Tensor
-    """Share of the cluster in a softmax over all prototypes, in [0, 1], ``(n,)``."""
+    """Share of the cluster in a softmax over all prototypes, or its probability by a
+    cluster head, in [0, 1], ``(n,)``."""
     distance: Tensor
     """Euclidean distance to the prototype, in [0, 2], ``(n,)``."""
     embeddings: Tensor
-    """By the teacher, of length one, ``(n, d)``."""
+    """Of length one, ``(n, d)``."""
 
 
 class ClusterPredictor:
@@ -67,8 +69,8 @@ class ClusterPredictor:
     def __init__(
         self,
         settings: Settings,
-        model: HaDisModel,
-        partition: Partition,
+        model: nn.Module,
+        partition: Clusters,
         clean_transform: str = "pillow",
         device: str = "auto",
         precision: str = "32-true",
@@ -127,12 +129,13 @@ class ClusterPredictor:
             raise CheckpointError(
                 f"checkpoint {str(path)!r} does not fit its own settings: {reason}"
             ) from None
-        partition = Partition.from_state_dict(
+        kind_of_clusters = method_of(settings).partition_type
+        clusters = kind_of_clusters.from_state_dict(
             clusters_of(checkpoint, path)["partition"]
         )
         kind = made.get("clean_transform", "pillow")
         precision = made.get("precision", "32-true")
-        return cls(settings, model, partition, kind, device, precision)
+        return cls(settings, model, clusters, kind, device, precision)
 
     def transform(self, image: Image.Image) -> Tensor:
         """The clean tensor ``(c, h, w)`` of an image of any size and mode."""
@@ -183,13 +186,13 @@ class ClusterPredictor:
         if self.settings.trainer.channels_last != "off":
             images = images.contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            embeddings = self.model.embed(images)
-        partition = self.partition
+            outputs = network_outputs(self.model, images)
+        clusters = self.partition
         return Prediction(
-            labels=partition.predict(embeddings).cpu(),
-            confidence=partition.confidence(embeddings).cpu(),
-            distance=partition.distance(embeddings).cpu(),
-            embeddings=embeddings.cpu(),
+            labels=clusters.predict(*outputs).cpu(),
+            confidence=clusters.confidence(*outputs).cpu(),
+            distance=clusters.distance(*outputs).cpu(),
+            embeddings=outputs[0].cpu(),
         )
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -217,15 +220,16 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def clusters_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What :class:`PrototypeKMeans` has left in a checkpoint.
+    """What the callback that clusters has left in a checkpoint.
 
     Raises:
         CheckpointError: If it has not clustered yet.
     """
-    state: dict[str, Any] = checkpoint["callbacks"].get(PrototypeKMeans.__name__, {})
-    if not state:
-        raise CheckpointError(f"checkpoint {str(path)!r} has no clusters yet.")
-    return state
+    for callback in (PrototypeKMeans, OnlineClusters):
+        state: dict[str, Any] = checkpoint["callbacks"].get(callback.__name__, {})
+        if state:
+            return state
+    raise CheckpointError(f"checkpoint {str(path)!r} has no clusters yet.")
 
 
 def settings_of(content: Mapping[str, Any]) -> Settings:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from hadis_lightly.cluster import match_clusters
 from hadis_lightly.data import ImageSource
 from hadis_lightly.training import figures
 from hadis_lightly.training.atomic import atomic_write
+from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.config import Settings
-from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 
 _PACKAGES = (
     "torch", "torchvision", "lightly", "pytorch-lightning", "scikit-learn", "scipy",
@@ -83,7 +84,7 @@ def write_embeddings(folder: Path, embeddings: Tensor) -> None:
 def draw_figures(
     folder: Path,
     source: ImageSource,
-    prototypes: PrototypeKMeans,
+    prototypes: ClusteringCallback[Any],
     title: str,
     random_state: int,
     n_columns: int = 16,
@@ -130,7 +131,9 @@ def draw_figures(
     return [folder / name for name in drawings]
 
 
-def _cluster_names(source: ImageSource, prototypes: PrototypeKMeans) -> list[str]:
+def _cluster_names(
+    source: ImageSource, prototypes: ClusteringCallback[Any]
+) -> list[str]:
     """``cluster 3``, and the class that it was matched to, where classes are known."""
     names = [str(cluster) for cluster in range(prototypes.n_clusters)]
     if source.class_names is None or not (prototypes.targets_ >= 0).any():

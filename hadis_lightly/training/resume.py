@@ -6,10 +6,10 @@ from typing import Any
 
 from hadis_lightly.data import ImageSource
 from hadis_lightly.training.checkpoint import KEY, check_fits, read_checkpoint
+from hadis_lightly.training.clustering_callback import ClusteringCallback
+from hadis_lightly.training.clustering_module import ClusteringModule
 from hadis_lightly.training.config import Settings
 from hadis_lightly.training.engine import Feed
-from hadis_lightly.training.hadis import HaDis
-from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 from hadis_lightly.training.run_folder import RunFolder
 from hadis_lightly.training.setting_changes import different_settings
 
@@ -18,8 +18,8 @@ def resume(
     folder: RunFolder,
     settings: Settings,
     source: ImageSource,
-    module: HaDis,
-    prototypes: PrototypeKMeans,
+    module: ClusteringModule,
+    clusters: ClusteringCallback[Any],
     feed: Feed,
 ) -> str:
     """Checks the checkpoint to go on from, and tells the loader where that is.
@@ -31,7 +31,7 @@ def resume(
         settings: All settings.
         source: The images.
         module: What will be trained.
-        prototypes: What will cluster.
+        clusters: What will cluster.
         feed: The loaders.
 
     Returns:
@@ -54,7 +54,7 @@ def resume(
         0 < trainer.max_steps <= checkpoint["global_step"]
     )
     # Nothing will be clustered any more, but results need the embeddings.
-    prototypes.embeds_at_start = is_complete
+    clusters.embeds_at_start = is_complete
     within = f", batch {batches}" if batches else ""
     said = f"resumed from {path}, epoch {epoch}{within}"
     changes = different_settings(made["settings"], settings, exactly=True)

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 
 from hadis_lightly.cluster import KMeans, clustering_scores
 from hadis_lightly.data import (
@@ -22,25 +24,25 @@ from hadis_lightly.data import (
     ImageSource,
     describe_problems,
 )
-from hadis_lightly.models import HaDisModel, synchronize_batchnorm
+from hadis_lightly.models import synchronize_batchnorm
 from hadis_lightly.training.assignments import assignments_of, write_assignments
 from hadis_lightly.training.atomic import atomic_write
 from hadis_lightly.training.build import (
-    build_model,
-    build_module,
-    build_prototypes,
     build_source,
     build_trainer,
     check_batches,
 )
 from hadis_lightly.training.checkpoint import check_fits, read_checkpoint, stamp
+from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.config import Settings
 from hadis_lightly.training.cores import cores_left_by_workers
 from hadis_lightly.training.engine import Feed, build_feed
+from hadis_lightly.training.even_clusters import draw_evenly
 from hadis_lightly.training.hardness_record import HardnessRecord
 from hadis_lightly.training.health import HealthMonitor
+from hadis_lightly.training.method import Parts
+from hadis_lightly.training.methods import build_model, check_run, method_of
 from hadis_lightly.training.progress import StepProgress
-from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 from hadis_lightly.training.results import (
     RunResult,
     draw_figures,
@@ -55,13 +57,11 @@ from hadis_lightly.training.run_folder import (
     choose_folder,
     told_to_others,
 )
-from hadis_lightly.training.setting_ranges import check_settings
 from hadis_lightly.training.snapshots import EmbeddingSnapshots
 from hadis_lightly.training.step_seeds import StepSeeds
 from hadis_lightly.training.summary import (
     announcement,
     device_name,
-    method_name,
     scores_line,
     summary,
 )
@@ -98,7 +98,7 @@ def run(settings: Settings) -> RunResult:
         RunInterrupted: After Ctrl-C or SIGTERM, once a checkpoint is written.
     """
     settings = copy.deepcopy(settings)
-    check_settings(settings)
+    check_run(settings)
     if settings.quiet:
         settings.trainer.progress_bar = False
     source = build_source(settings)
@@ -123,12 +123,12 @@ def run(settings: Settings) -> RunResult:
 class _Found(NamedTuple):
     """What a run has found out about the images."""
 
-    prototypes: PrototypeKMeans
+    clusters: ClusteringCallback[Any]
     hardness: HardnessRecord
 
 
 def _train(
-    settings: Settings, source: ImageSource, model: HaDisModel, folder: RunFolder
+    settings: Settings, source: ImageSource, model: nn.Module, folder: RunFolder
 ) -> tuple[RunResult, _Found]:
     """Puts the parts together, trains, and saves."""
     resolved = copy.deepcopy(settings)
@@ -141,7 +141,10 @@ def _train(
         health=health,
     )
     trainer = build_trainer(
-        resolved, folder.path, [saving, health, StepSeeds(settings.seed)]
+        resolved,
+        folder.path,
+        [saving, health, StepSeeds(settings.seed)],
+        method_of(settings).has_unused_parameters,
     )
     check_batches(settings, len(source), trainer.world_size)
     device = trainer.strategy.root_device
@@ -152,51 +155,65 @@ def _train(
         "precision": resolved.trainer.precision,
     }
     found = _watch(resolved, feed, trainer, folder.path)
-    prototypes = found.prototypes
+    clusters = found.clusters
     if settings.trainer.sync_batchnorm and trainer.world_size > 1:
         synchronize_batchnorm(model, device)  # Lightning's does not run on a CPU
-    module = build_module(resolved, model, prototypes, feed.views, trainer.world_size)
-    switches = describe_switches(resolved, feed.engine, feed.reason)
+    if resolved.trainer.channels_last == "on":
+        # Convolutions run up to twice as fast so, and compute the same.
+        model = model.to(memory_format=torch.channels_last)
+    method = method_of(resolved)
+    parts = Parts(resolved, model, clusters, source, feed.views, trainer.world_size)
+    module = method.build_module(parts)
+    module.images_come_again = resolved.loader.even_clusters
+    # Into the checkpoint, so that it says what it was made with.
+    module.save_hyperparameters(asdict(resolved), logger=False)
+    switches = describe_switches(
+        resolved, feed.engine, feed.reason, optimizer=method.optimizer
+    )
     with (
         cores_left_by_workers(device, feed.num_workers),
         told_to_others(trainer, folder),
     ):
         name = device_name(device)
-        told = announcement(settings, source, trainer.world_size, name, folder.path)
+        told = announcement(
+            settings, source, trainer.world_size, name, folder.path, method
+        )
         _say(settings, told)
         _say(settings, switches)
-        _say(settings, resume(folder, settings, source, module, prototypes, feed))
+        _say(settings, resume(folder, settings, source, module, clusters, feed))
         saving.start(trainer, folder.path)
         trainer.fit(module, feed.train_loader, ckpt_path=folder.checkpoint)
     saving.save(trainer)
     result = RunResult(
-        scores=prototypes.scores_,
+        scores=clusters.scores_,
         output_dir=folder.path,
         seconds=saving.seconds,
-        epochs=int(prototypes.history_[-1]["epoch"]),
+        epochs=int(clusters.history_[-1]["epoch"]),
         protocol=source.protocol,
-        method=method_name(settings),
+        method=method.title(settings),
         class_names=None if source.class_names is None else list(source.class_names),
         device=name,
         switches=switches,
         num_resumed=saving.num_resumed,
-        warnings=prototypes.warnings_,
+        warnings=clusters.warnings_,
     )
     return result, found
 
 
 def _watch(settings: Settings, feed: Feed, trainer: pl.Trainer, folder: Path) -> _Found:
     """Adds the callbacks that find out about the images."""
-    prototypes = build_prototypes(settings, feed.clean_loader)
-    prototypes.clusters_at_start = settings.model.freeze_backbone
-    prototypes.shows_progress = settings.trainer.progress_bar
-    hardness = HardnessRecord(prototypes)
-    snapshots = EmbeddingSnapshots(prototypes, folder)
+    clusters = method_of(settings).build_clusters(settings, feed.clean_loader)
+    clusters.clusters_at_start = settings.model.freeze_backbone
+    clusters.shows_progress = settings.trainer.progress_bar
+    if settings.loader.even_clusters:
+        draw_evenly(feed.train_loader, clusters)
+    hardness = HardnessRecord(clusters)
+    snapshots = EmbeddingSnapshots(clusters, folder)
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     # After what listens for signals, and before the bar, which shows the scores.
-    callbacks[1:1] = [prototypes, snapshots]
+    callbacks[1:1] = [clusters, snapshots]
     callbacks.insert(0, hardness)  # before what saves it
-    return _Found(prototypes, hardness)
+    return _Found(clusters, hardness)
 
 
 def _tell_what_is_left_out(
@@ -216,17 +233,17 @@ def _write(
     result: RunResult, settings: Settings, source: ImageSource, found: _Found
 ) -> None:
     """Writes what a run leaves behind; the pictures last, lest one costs a long run."""
-    folder, prototypes = result.output_dir, found.prototypes
-    assignments = assignments_of(source, prototypes, found.hardness.hardness_)
+    folder, clusters = result.output_dir, found.clusters
+    assignments = assignments_of(source, clusters, found.hardness.hardness_)
     write_assignments(folder, assignments)
-    write_embeddings(folder, prototypes.embeddings_)
+    write_embeddings(folder, clusters.embeddings_)
     write_results(result, settings)
     if settings.clustering.pixel_baseline:
         result.pixel_scores = pixel_scores(source, settings)
     title = f"{result.method}, {scores_line(result.scores)}"
     with StepProgress("drawing figures", settings.trainer.progress_bar) as progress:
         result.figures = draw_figures(
-            folder, source, prototypes, title, settings.seed, progress=progress
+            folder, source, clusters, title, settings.seed, progress=progress
         )
     write_results(result, settings)
     _say(settings, summary(result))

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from hadis_lightly.cluster import match_clusters
+from hadis_lightly.data import IMAGENET_SUBSETS, ImageSource, load_source, read_image
 from hadis_lightly.data import DataError as DataError
-from hadis_lightly.data import ImageSource, load_source, read_image
 from hadis_lightly.data.image_walk import walk_images
 from hadis_lightly.data.printable import in_utf8
 from hadis_lightly.training.assignments import Assignments, read_assignments
@@ -78,7 +78,7 @@ class SavedRun:
         """
         data, keys = self.settings.data, self.assignments.keys
         where = path if path is not None else data.path
-        if data.source == "folder":
+        if data.source == "folder" or data.source in IMAGENET_SUBSETS:
             root = Path(str(where)).expanduser()
             if not root.is_dir():
                 raise DataError(
@@ -86,7 +86,12 @@ class SavedRun:
                     "where they are"
                 )
             return _FolderReader(root, keys, len(self.settings.views.mean))
-        source: ImageSource = load_source(data.source, where, download=False)
+        source: ImageSource = load_source(
+            data.source,
+            where,
+            download=False,
+            unlabelled=data.unlabelled,
+        )
         rows = {key: row for row, key in enumerate(source.keys)}
         missing = [key for key in keys if key not in rows]
         if missing:

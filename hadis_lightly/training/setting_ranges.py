@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from hadis_lightly.data import SOURCE_NAMES
-from hadis_lightly.training.config import Settings
+from hadis_lightly.training.config import METHOD_NAMES, Settings
 from hadis_lightly.training.setting_values import (
     SettingsError,
     check_possible,
@@ -29,6 +29,17 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "model.pcl_weight": (0, None),
     "model.teacher_momentum": (0, 1),
     "model.final_teacher_momentum": (0, 1),
+    "contrast.output_dim": (1, 2**16),
+    "pici.patch_size": (1, 4096),
+    "pici.width": (1, 2**16),
+    "pici.depth": (1, 1024),
+    "pici.num_heads": (1, 2**16),
+    "pici.decoder_width": (1, 2**16),
+    "pici.decoder_depth": (1, 1024),
+    "pici.decoder_num_heads": (1, 2**16),
+    "pici.mask_ratio": (0, 1),
+    "pici.pretraining_epochs": (0, None),
+    "pici.interaction_epochs": (0, None),
     "optimizer.prediction_head_lr_scale": (0, None),
     "optimizer.momentum": (0, 1),
     "optimizer.weight_decay": (0, None),
@@ -44,6 +55,7 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "trainer.checkpoint_every_n_minutes": (0, None),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "method": METHOD_NAMES,
     "data.source": SOURCE_NAMES,
     "data.engine": ("auto", "device", "workers", "lightly"),
     "data.on_error": ("raise", "skip"),
@@ -58,6 +70,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _POSITIVE = (
     "model.hsd_temperature",
     "model.pcl_temperature",
+    "contrast.instance_temperature",
+    "contrast.cluster_temperature",
     "optimizer.learning_rate",
 )
 

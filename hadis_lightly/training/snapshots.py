@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 from lightly.utils import dist as lightly_dist
 
 from hadis_lightly.training.atomic import atomic_write
-from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 _FOLDER = "snapshots"
 
@@ -43,7 +43,7 @@ class EmbeddingSnapshots(pl.Callback):
 
     def __init__(
         self,
-        prototypes: PrototypeKMeans,
+        prototypes: ClusteringCallback[Any],
         folder: Path,
         num_moments: int = 6,
         max_images: int = 2000,
@@ -84,7 +84,7 @@ class EmbeddingSnapshots(pl.Callback):
         if not ((self.moments > before) & (self.moments <= epoch)).any():
             return
         path = self.folder / f"epoch_{epoch:05d}.npz"
-        if path.exists() or not hasattr(self.prototypes, "embeddings_"):
+        if path.exists() or not self.prototypes.has_embedded:
             return
         embeddings = self.prototypes.embeddings_
         n = len(embeddings)

@@ -8,16 +8,8 @@ import torch
 
 from hadis_lightly.data import ImageSource
 from hadis_lightly.training.config import Settings
+from hadis_lightly.training.method import Method
 from hadis_lightly.training.results import RunResult
-
-
-def method_name(settings: Settings) -> str:
-    """HaDis, or what is left of it without its terms: ProPos or BYOL."""
-    if settings.model.freeze_backbone:
-        return f"k-means on {settings.model.backbone}"
-    if settings.model.pcl_weight > 0:
-        return "HaDis" if settings.model.hsd_weight > 0 else "ProPos"
-    return "HaDis without PCL" if settings.model.hsd_weight > 0 else "BYOL"
 
 
 def summary(result: RunResult) -> str:
@@ -66,6 +58,7 @@ def announcement(
     world_size: int,
     device_name: str,
     folder: Path,
+    method: Method,
 ) -> str:
     """What is about to be done, to what and where."""
     options = settings.trainer
@@ -76,7 +69,7 @@ def announcement(
     if settings.model.freeze_backbone:
         length = "nothing is trained"
     return (
-        f"{method_name(settings)}: {settings.n_clusters} clusters, {length}, on "
+        f"{method.title(settings)}: {settings.n_clusters} clusters, {length}, on "
         f"{world_size} x {device_name}\n"
         f"{source.protocol}\nresults in {folder}/"
     )

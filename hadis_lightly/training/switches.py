@@ -90,7 +90,9 @@ def can_compile(device: torch.device) -> bool:
     return True
 
 
-def describe_switches(settings: Settings, engine: str, reason: str) -> str:
+def describe_switches(
+    settings: Settings, engine: str, reason: str, optimizer: str = "SGD"
+) -> str:
     """One line: how images are fed, and what each switch was turned to."""
     trainer = settings.trainer
     words = [
@@ -98,6 +100,6 @@ def describe_switches(settings: Settings, engine: str, reason: str) -> str:
         trainer.precision,
         "channels_last" if trainer.channels_last == "on" else "channels_first",
         f"compile {trainer.compile}",
-        "fused SGD" if settings.optimizer.fused == "on" else "SGD",
+        f"fused {optimizer}" if settings.optimizer.fused == "on" else optimizer,
     ]
     return ", ".join(words)

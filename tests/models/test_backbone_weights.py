@@ -38,7 +38,8 @@ from hadis_lightly.training import (
     ViewsSettings,
     run,
 )
-from hadis_lightly.training.build import build_model, build_source
+from hadis_lightly.training.build import build_source
+from hadis_lightly.training.methods import build_model
 
 
 def resnet(name: str = "resnet18") -> nn.Module:

@@ -1,0 +1,42 @@
+"""Settings for all methods on a part of CIFAR-10, small enough for a CPU.
+
+Used by ``benchmarks/methods.py --recipe small_cifar10``. It shows that everything
+learns, and nothing about which method is best: 10,000 images, 24 x 24 views, a network
+of four convolutions, and some minutes in place of hours.
+"""
+
+from __future__ import annotations
+
+from hadis_lightly.training import (
+    ClusteringSettings,
+    DataSettings,
+    LoaderSettings,
+    ModelSettings,
+    OptimizerSettings,
+    Settings,
+    TrainerSettings,
+    ViewsSettings,
+)
+
+SETTINGS = Settings(
+    n_clusters=10,
+    data=DataSettings(source="npz"),
+    loader=LoaderSettings(batch_size=128),
+    views=ViewsSettings(input_size=24, min_scale=0.2),
+    model=ModelSettings(
+        backbone="small_pooled_convnet",
+        hidden_dim=512,
+        output_dim=128,
+        teacher_momentum=0.99,
+    ),
+    optimizer=OptimizerSettings(learning_rate=0.2, warmup_epochs=5),
+    clustering=ClusteringSettings(
+        warmup_epochs=10, whiten=True, every_n_epochs=5, pixel_baseline=True
+    ),
+    trainer=TrainerSettings(max_epochs=60, accelerator="cpu"),
+)
+
+METHODS = {
+    "cc": {"loader.batch_size": 256, "optimizer.learning_rate": 1e-3},
+    "pici": {"loader.batch_size": 128, "optimizer.learning_rate": 5e-4},
+}

@@ -1,0 +1,96 @@
+"""Clusters that a network's cluster head gives, in the manner of a partition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hadis_lightly.cluster.assign import cluster_sums
+
+
+@dataclass(frozen=True)
+class HeadPartition:
+    """Clusters of a set of images by the cluster head of a network.
+
+    The outputs of the network are embeddings ``(n, d)`` and the head's probabilities
+    ``(n, k)``. The label is the most probable cluster; prototypes are there to say how
+    far from its cluster's others an image lies, and take no part in labels.
+    """
+
+    labels: Tensor
+    """Cluster of every image, ``(n,)``."""
+    prototypes: Tensor
+    """Normalised mean of the embeddings of every cluster, ``(k, d)``; for a cluster
+    without images the embedding of the image for which it is most probable."""
+
+    @classmethod
+    def of(cls, embeddings: Tensor, probabilities: Tensor) -> HeadPartition:
+        """The clusters of a set.
+
+        Args:
+            embeddings: L2-normalised, ``(n, d)``.
+            probabilities: Rows that sum to 1, ``(n, k)``.
+
+        Raises:
+            ValueError: If there are not as many of each, or none.
+
+        Example:
+            >>> embeddings = torch.eye(3)
+            >>> probabilities = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+            >>> HeadPartition.of(embeddings, probabilities).labels
+            tensor([0, 0, 1])
+        """
+        if len(embeddings) != len(probabilities) or len(embeddings) == 0:
+            raise ValueError(
+                f"embeddings and probabilities must be as many and not none, got "
+                f"{len(embeddings)} and {len(probabilities)}."
+            )
+        labels = probabilities.argmax(dim=1)
+        sums, counts = cluster_sums(embeddings, labels, probabilities.shape[1])
+        means = F.normalize(sums, dim=1).to(embeddings)
+        likeliest = embeddings[probabilities.argmax(dim=0)]
+        # Also where the embeddings of a cluster cancel out.
+        has_mean = torch.linalg.vector_norm(sums, dim=1) > 1e-6 * counts
+        prototypes = torch.where(has_mean.unsqueeze(1), means, likeliest)
+        return cls(labels, prototypes)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters k."""
+        return len(self.prototypes)
+
+    def predict(self, embeddings: Tensor, probabilities: Tensor) -> Tensor:
+        """Most probable cluster of each image, ``(n,)``."""
+        return probabilities.argmax(dim=1)
+
+    def confidence(self, embeddings: Tensor, probabilities: Tensor) -> Tensor:
+        """Probability of that cluster, in [0, 1], ``(n,)``."""
+        return probabilities.amax(dim=1)
+
+    def distance(self, embeddings: Tensor, probabilities: Tensor) -> Tensor:
+        """Distance of each embedding to the prototype of its cluster, ``(n,)``.
+
+        Euclidean, between vectors of length one: 0 for the same direction, 2 for
+        opposite ones.
+        """
+        prototypes = self.prototypes.to(embeddings)[probabilities.argmax(dim=1)]
+        rows = F.normalize(embeddings, dim=1)
+        distances: Tensor = torch.linalg.vector_norm(rows - prototypes, dim=1)
+        return distances
+
+    def to(self, device: torch.device | str) -> HeadPartition:
+        """The partition with all tensors on the device."""
+        return HeadPartition(self.labels.to(device), self.prototypes.to(device))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors alone, as they go into a checkpoint."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> HeadPartition:
+        """Makes a partition out of what :meth:`state_dict` gave."""
+        return cls(**state)

@@ -1,0 +1,76 @@
+"""Contrastive Clustering, for the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hadis_lightly.loss import CCLoss
+from hadis_lightly.models import CCClusterHead, CCInstanceHead, CCModel
+from hadis_lightly.training.build import build_backbone_of
+from hadis_lightly.training.config import Settings
+from hadis_lightly.training.contrastive_clustering import ContrastiveClustering
+from hadis_lightly.training.method import Parts
+from hadis_lightly.training.online_clusters import OnlineClusters
+from hadis_lightly.training.online_method import OnlineMethod, training_only_of
+
+_PAPER: Mapping[str, Any] = {
+    "loader.batch_size": 256,
+    "optimizer.learning_rate": 3e-4,
+    "optimizer.weight_decay": 0.0,
+    "optimizer.warmup_epochs": 0,
+}
+
+
+class CCMethod(OnlineMethod):
+    """Contrastive Clustering (CC)."""
+
+    settings = _PAPER
+
+    def title(self, settings: Settings) -> str:
+        """Its name for people."""
+        return "CC"
+
+    def build_model(
+        self, settings: Settings, num_channels: int, *, with_weights: bool = True
+    ) -> CCModel:
+        """The backbone and its two heads."""
+        backbone, input_dim = build_backbone_of(
+            settings, num_channels, with_weights=with_weights
+        )
+        return CCModel(
+            backbone,
+            CCInstanceHead(input_dim, output_dim=settings.contrast.output_dim),
+            CCClusterHead(input_dim, settings.n_clusters),
+        )
+
+    def build_clusters(
+        self, settings: Settings, clean_loader: Iterable[Any]
+    ) -> OnlineClusters:
+        """The clusters of the head."""
+        return OnlineClusters(
+            settings.n_clusters,
+            clean_loader,
+            every_n_epochs=settings.clustering.every_n_epochs,
+            random_state=settings.seed,
+        )
+
+    def build_module(self, parts: Parts) -> ContrastiveClustering:
+        """The networks and the loss, in one module."""
+        settings = parts.settings
+        criterion = CCLoss(
+            settings.n_clusters,
+            instance_temperature=settings.contrast.instance_temperature,
+            cluster_temperature=settings.contrast.cluster_temperature,
+            gather_distributed=settings.trainer.gather_distributed,
+        )
+        return ContrastiveClustering(
+            parts.model,
+            criterion,
+            parts.clusters,
+            learning_rate=settings.optimizer.learning_rate,
+            weight_decay=settings.optimizer.weight_decay,
+            warmup_epochs=settings.optimizer.warmup_epochs,
+            training_only=training_only_of(parts.source),
+            **parts.of_every_module(),
+        )

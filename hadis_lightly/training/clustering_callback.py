@@ -1,0 +1,341 @@
+"""Clusters of the whole set, once per epoch: what all ways of finding them share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from lightly.utils import dist as lightly_dist
+from torch import Tensor
+from torch import distributed as torch_dist
+
+from hadis_lightly.checks import check_integer
+from hadis_lightly.cluster import clustering_scores, label_free_scores
+from hadis_lightly.training.collapse_watch import CollapseWatch
+from hadis_lightly.training.embedding import EmbeddedSet, check_loader, embed_dataset
+from hadis_lightly.training.key_index import KeyIndex, Keys
+from hadis_lightly.training.progress import StepProgress, counted
+
+
+class Clusters(Protocol):
+    """What is known of the clusters of a set: labels, prototypes, how to predict.
+
+    The outputs of a network are embeddings ``(n, d)`` and, where it has a cluster head,
+    probabilities ``(n, k)``.
+    """
+
+    @property
+    def labels(self) -> Tensor:
+        """Cluster of every image, ``(n,)``."""
+
+    @property
+    def prototypes(self) -> Tensor:
+        """Normalised mean of the embeddings of every cluster, ``(k, d)``."""
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters k."""
+
+    @property
+    def predict(self) -> Callable[..., Tensor]:
+        """Of the outputs for some images: cluster of each, ``(n,)``."""
+
+    @property
+    def confidence(self) -> Callable[..., Tensor]:
+        """How clearly each image lies with its cluster, in [0, 1], ``(n,)``."""
+
+    @property
+    def distance(self) -> Callable[..., Tensor]:
+        """Distance of each image to the prototype of its cluster, ``(n,)``."""
+
+    def to(self, device: torch.device | str) -> Clusters:
+        """The same with all tensors on the device."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors alone, as they go into a checkpoint."""
+
+
+C = TypeVar("C", bound=Clusters)
+
+
+class ClusteringCallback(pl.Callback, Generic[C]):
+    """Finds the clusters of the training set before the first and after every epoch.
+
+    The module embeds the whole set in evaluation mode; how clusters are made of that a
+    subclass says: :class:`PrototypeKMeans` by k-means, :class:`OnlineClusters` by the
+    network's cluster head.
+
+    With several processes each image is embedded by one of them, if the loader gives
+    each its share (:class:`~hadis_lightly.data.EpochSampler`,
+    ``DistributedSampler``), and all have the same labels.
+
+    Signs of a collapse are logged as warnings, once each, from the end of warm-up on.
+
+    Args:
+        n_clusters: Number of clusters, at least 2.
+        dataloader: Yields ``(images, targets, keys)`` of the whole training set under
+            the plain test transform. Keys are indices, as from
+            :class:`~hadis_lightly.data.IndexedDataset`, or file names, as from
+            lightly's ``LightlyDataset``; targets are class numbers, -1 where unknown.
+        warmup_epochs: Number of first epochs in which clusters do not count yet.
+        every_n_epochs: Cluster after every n-th epoch only (and after the last).
+
+    Attributes:
+        partition_: The clusters; None until training starts.
+        targets_: Class of every image, -1 where unknown, ``(n,)``, on the CPU.
+        embeddings_: Normalised embeddings of the last clustering, ``(n, d)``.
+        scores_: ``{"nmi", "acc", "ari"}`` where targets are known, else the label-free
+            scores of :func:`~hadis_lightly.cluster.label_free_scores`.
+        history_: One dictionary per clustering: epoch, seconds and scores.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    #: What may help against each sign of a collapse, see :class:`CollapseWatch`.
+    remedies: Mapping[str, str] = {}
+
+    def __init__(
+        self,
+        n_clusters: int,
+        dataloader: Iterable[Any],
+        warmup_epochs: int = 0,
+        every_n_epochs: int = 1,
+    ) -> None:
+        super().__init__()
+        check_integer("n_clusters", n_clusters, least=2)
+        check_loader(dataloader)
+        check_integer("warmup_epochs", warmup_epochs, least=0)
+        check_integer("every_n_epochs", every_n_epochs, least=1)
+        self.n_clusters = n_clusters
+        self.dataloader = dataloader
+        self.warmup_epochs = warmup_epochs
+        self.every_n_epochs = every_n_epochs
+        self.history_: list[dict[str, float]] = []
+        self.partition_: C | None = None
+        self._watch = CollapseWatch(self.remedies)
+        #: Whether to embed the set once more when clusters come from a checkpoint:
+        #: for a run that is complete but for what is made of the embeddings.
+        self.embeds_at_start = False
+        #: Whether to say how far the embedding of the set is, when it takes long.
+        self.shows_progress = False
+        #: Whether to cluster before all else: for a run that trains nothing.
+        self.clusters_at_start = False
+        self._keys: KeyIndex | None = None
+        self._is_restored = False
+        self._epoch = 0
+
+    def partition(self, embedded: EmbeddedSet) -> C:
+        """Finds the clusters of a set that has been embedded, alike in all processes.
+
+        Args:
+            embedded: The rows are those of the first time.
+        """
+        raise NotImplementedError
+
+    def restored(self, state: dict[str, Any]) -> C:
+        """Clusters out of what their ``state_dict`` gave."""
+        raise NotImplementedError
+
+    def rows(self, keys: Keys) -> Tensor:
+        """Positions ``(n,)`` of some images in :attr:`labels_`, on its device.
+
+        Raises:
+            ValueError: If a key did not come out of the loader.
+            AttributeError: If nothing has been clustered yet.
+        """
+        device = self.labels_.device
+        assert self._keys is not None
+        return self._keys.rows(keys, device=device)
+
+    @property
+    def labels_(self) -> Tensor:
+        """Cluster of every image, ``(n,)``, in the order of the loader's first pass."""
+        return self._fitted().labels
+
+    @property
+    def prototypes_(self) -> Tensor:
+        """Prototypes, L2-normalised, ``(n_clusters, d)``, on the module's device."""
+        return self._fitted().prototypes
+
+    def _fitted(self) -> C:
+        if self.partition_ is None:
+            raise AttributeError(
+                f"{type(self).__name__} has not clustered yet: it does when training "
+                "starts."
+            )
+        return self.partition_
+
+    @property
+    def confidence_(self) -> Tensor:
+        """How clearly each image lies with its cluster, in [0, 1], ``(n,)``."""
+        return self._fitted().confidence(*self._embedded.outputs)
+
+    @property
+    def distance_(self) -> Tensor:
+        """Distance of each embedding to the prototype of its cluster, ``(n,)``."""
+        return self._fitted().distance(*self._embedded.outputs)
+
+    @property
+    def embeddings_(self) -> Tensor:
+        """Normalised embeddings of the last clustering, ``(n, d)``."""
+        return self._embedded.embeddings
+
+    @property
+    def targets_(self) -> Tensor:
+        """Class of every image, -1 where unknown, ``(n,)``, on the CPU."""
+        return self._embedded.targets
+
+    @property
+    def has_embedded(self) -> bool:
+        """Whether there are embeddings: not right after a checkpoint was loaded."""
+        return hasattr(self, "_embedded")
+
+    @property
+    def warnings_(self) -> list[str]:
+        """Signs of collapse in the last clustering, and what may help."""
+        return list(self._watch.warnings.values())
+
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether clusters do not count yet in the current epoch."""
+        return self._epoch < self.warmup_epochs
+
+    def _on(self, device: torch.device) -> C:
+        moved: Any = self._fitted().to(device)
+        clusters: C = moved
+        return clusters
+
+    def setup(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str
+    ) -> None:
+        """Checks that the module can embed."""
+        if not callable(getattr(pl_module, "embed", None)):
+            raise TypeError(
+                f"{type(self).__name__} needs a module with embed(x), but "
+                f"{type(pl_module).__name__} has none."
+            )
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Embeds or clusters the set, if that is all there is to do."""
+        if self.clusters_at_start:
+            self.cluster(trainer, pl_module, epoch=0)
+        elif self.embeds_at_start and self.partition_ is not None:
+            self.partition_ = self._on(pl_module.device)
+            self._embed(trainer, pl_module)
+
+    def on_train_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> None:
+        """Clusters before the first epoch, unless a checkpoint brought the labels."""
+        self._epoch = trainer.current_epoch
+        if self.partition_ is not None and self._is_restored:
+            self.partition_ = self._on(pl_module.device)
+        else:
+            self.cluster(trainer, pl_module, epoch=trainer.current_epoch)
+        self._is_restored = False
+
+    def on_train_epoch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> None:
+        """Takes note of the epoch, which warm-up is counted in."""
+        self._epoch = trainer.current_epoch
+
+    def on_train_epoch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> None:
+        """Clusters after every n-th and after the last epoch."""
+        epoch = trainer.current_epoch + 1
+        if self.is_due(trainer, epoch):
+            self.cluster(trainer, pl_module, epoch=epoch)
+
+    def is_due(self, trainer: pl.Trainer, epoch: int) -> bool:
+        """Whether to cluster after so many epochs."""
+        is_last = (
+            trainer.should_stop
+            or epoch == trainer.max_epochs
+            or trainer.global_step == trainer.max_steps
+        )
+        return is_last or epoch % self.every_n_epochs == 0
+
+    def cluster(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int
+    ) -> None:
+        """Embeds and clusters the set, scores it and logs the scores.
+
+        Args:
+            trainer: Lightning's trainer, for its precision and its loggers.
+            pl_module: The module that embeds.
+            epoch: Number of epochs trained so far, for the record.
+
+        Raises:
+            ValueError: If there are fewer images than clusters, or an embedding is
+                not finite.
+        """
+        start = time.perf_counter()
+        self._embed(trainer, pl_module)
+        if not torch.isfinite(self.embeddings_).all():
+            reason = "training has diverged; a lower learning rate may help"
+            if epoch == 0:
+                reason = "an image or a weight is not finite"
+            raise ValueError(
+                f"embeddings contain NaN or infinite values after {epoch} epochs: "
+                f"{reason}."
+            )
+        self.partition_ = self.partition(self._embedded)
+        seconds = time.perf_counter() - start
+        self.scores_ = self._score()
+        if not self.is_warming_up:
+            self._watch.look(self.embeddings_, self.labels_, self.prototypes_, epoch)
+        self.history_.append({"epoch": epoch, "seconds": seconds} | self.scores_)
+        metrics = {f"cluster/{name}": value for name, value in self.scores_.items()}
+        trainer.callback_metrics.update(
+            {name: torch.tensor(value) for name, value in metrics.items()}
+        )
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics | {"epoch": epoch}, step=trainer.global_step)
+
+    def _embed(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Embeds the set; the rows are those of the first time."""
+        if lightly_dist.world_size() > 1:
+            for buffer in pl_module.buffers():  # of BatchNorm, which may differ
+                torch_dist.broadcast(buffer, src=0)
+        shows = self.shows_progress and lightly_dist.rank() == 0
+        with StepProgress("embedding images", shows) as progress:
+            loader = counted(self.dataloader, progress)
+            embedded = embed_dataset(pl_module, loader, trainer)
+        if self._keys is None:
+            self._keys = embedded.keys
+        # A loader that shuffles comes back into the order of its first pass.
+        rows = embedded.keys.rows(self._keys.keys)
+        self._embedded = embedded.at(rows)
+
+    def _score(self) -> dict[str, float]:
+        if (self.targets_ >= 0).any():
+            return clustering_scores(self.targets_, self.labels_)
+        return label_free_scores(self.embeddings_, self.labels_, self.prototypes_)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Clusters and history, as they go into a checkpoint."""
+        if self._keys is None or self.partition_ is None:
+            return {}
+        return {
+            "keys": self._keys.keys,
+            "partition": self.partition_.state_dict(),
+            "scores": self.scores_,
+            "history": self.history_,
+            "warnings": self._watch.warnings,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes clusters and history out of a checkpoint."""
+        if state_dict:
+            self._keys = KeyIndex([state_dict["keys"]])
+            self.partition_ = self.restored(state_dict["partition"])
+            self.scores_ = state_dict["scores"]
+            self.history_ = state_dict["history"]
+            self._watch.restore(state_dict["warnings"])
+            self._is_restored = True

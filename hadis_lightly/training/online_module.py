@@ -1,0 +1,97 @@
+"""What the modules of methods with a cluster head share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hadis_lightly.models import evaluating
+from hadis_lightly.training.clustering_module import ClusteringModule
+from hadis_lightly.training.online_clusters import OnlineClusters
+from hadis_lightly.transforms import BatchedViews
+
+
+class OnlineModule(ClusteringModule):
+    """A module whose network has a cluster head.
+
+    Args:
+        model: Offers ``embed_and_assign(x)``.
+        clusters: The callback that takes the clusters from the head.
+        training_only: For every image of the set, by its index, whether it takes no
+            part in the clusters, ``(m,)`` bool; by default all do.
+        views: See :class:`ClusteringModule`, also for the following.
+        seed: Makes the views of an image a function of it, the epoch and the index.
+        compile_mode: Mode of ``torch.compile``.
+        fused: Whether one kernel of the optimiser updates all weights.
+        log_every_n_steps: Interval of the losses that are logged within an epoch.
+
+    Raises:
+        TypeError: If ``training_only`` is not a tensor of bools.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        clusters: OnlineClusters | None = None,
+        *,
+        training_only: Tensor | None = None,
+        views: BatchedViews | None = None,
+        seed: int | None = None,
+        compile_mode: str | None = None,
+        fused: bool = False,
+        log_every_n_steps: int | None = None,
+    ) -> None:
+        super().__init__(
+            model,
+            clusters,
+            views=views,
+            seed=seed,
+            compile_mode=compile_mode,
+            fused=fused,
+            log_every_n_steps=log_every_n_steps,
+        )
+        weights = None
+        if training_only is not None:
+            if (
+                not isinstance(training_only, Tensor)
+                or training_only.dtype != torch.bool
+            ):
+                raise TypeError(
+                    f"training_only must be a tensor of bools, got {training_only!r}."
+                )
+            weights = (~training_only).float()
+        self.cluster_weights: Tensor | None
+        self.register_buffer("cluster_weights", weights, persistent=False)
+        embed: Callable[[Tensor], tuple[Tensor, Tensor]] = model.embed_and_assign  # type: ignore[assignment]
+        self._outputs = self.compiled(embed)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embeds clean images ``(n, c, h, w)``: normalised, ``(n, d)``."""
+        return self.embed_and_assign(x)[0]
+
+    @torch.no_grad()
+    def embed_and_assign(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings ``(n, d)`` and probabilities ``(n, k)`` of clean images."""
+        n = len(x)
+        with evaluating(self.model):
+            embeddings, probabilities = self._outputs(self.padded(x))
+        # Copies: what a CUDA graph returns is overwritten when it runs again.
+        return embeddings[:n].clone(), probabilities[:n].clone()
+
+    def weights_of(self, keys: Any) -> Tensor | None:
+        """How much each image counts in the cluster loss, ``(n,)``; None if all do.
+
+        Args:
+            keys: Indices of a batch, ``(n,)``.
+
+        Raises:
+            TypeError: If some images do not count, and keys are not indices.
+        """
+        if self.cluster_weights is None:
+            return None
+        if not isinstance(keys, Tensor):
+            raise TypeError("training_only goes by index, but keys are file names.")
+        return self.cluster_weights[keys.to(self.device)]

@@ -33,10 +33,31 @@ SETTINGS = Settings(
     clustering=ClusteringSettings(
         warmup_epochs=10, whiten=True, every_n_epochs=5, pixel_baseline=True
     ),
-    trainer=TrainerSettings(max_epochs=60, accelerator="cpu"),
+    trainer=TrainerSettings(max_epochs=45, accelerator="cpu"),
 )
 
 METHODS = {
-    "cc": {"loader.batch_size": 256, "optimizer.learning_rate": 1e-3},
-    "pici": {"loader.batch_size": 128, "optimizer.learning_rate": 5e-4},
+    "cc": {
+        "loader.batch_size": 256,
+        "optimizer.learning_rate": 1e-3,
+        "trainer.max_epochs": 52,
+    },
+    "pici": {
+        "loader.batch_size": 128,
+        "pici.patch_size": 4,
+        "pici.width": 64,
+        "pici.depth": 3,
+        "pici.num_heads": 4,
+        "pici.decoder_width": 32,
+        "pici.decoder_depth": 1,
+        "pici.decoder_num_heads": 2,
+        "optimizer.learning_rate": 1e-3,
+        "optimizer.warmup_epochs": 3,
+        "trainer.max_epochs": 45,
+        "pici.pretraining_epochs": 8,
+        "pici.interaction_epochs": 8,
+        "views.cj_sat": 0.4,
+        "views.gaussian_blur": 0.0,
+        "views.solarization_prob": 0.0,
+    },
 }

@@ -67,7 +67,7 @@ def write_results(result: RunResult, settings: Settings) -> None:
         "output_dir": str(result.output_dir),
         "figures": [path.name for path in result.figures],
         "seed": settings.seed,
-        "commit": _commit(),
+        "commit": source_commit(),
         "versions": _versions(),
         "settings": asdict(settings),
     }
@@ -170,7 +170,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _commit() -> str | None:
+def source_commit() -> str | None:
     """Commit of this package's source, with a + if changed; None if installed."""
     tracked = _git("ls-files", Path(__file__).name)
     head = _git("rev-parse", "--short=12", "HEAD")

@@ -129,7 +129,7 @@ def check_other(line: ShellLine) -> None:
     elif line.program == "tensorboard":
         assert line.argv[0] == "--logdir"
         assert "tensorboard" in _setup()["options"]["install_requires"]
-    elif line.program.startswith("python docs/examples/"):
+    elif line.program.startswith(("python docs/examples/", "python benchmarks/")):
         assert (ROOT / line.program.split()[1]).is_file()  # others test what it does
     else:
         raise AssertionError(f"nobody checks {line.program!r}")

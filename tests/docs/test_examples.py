@@ -77,6 +77,15 @@ def test_byol_trains(folder: Path) -> None:
 
 
 @quiet
+def test_cc_trains(folder: Path) -> None:
+    module = train(load("cc"), folder)
+    clusters = module.clusters
+    assert [row["epoch"] for row in clusters.history_] == [0, 1, 2, 3, 4]
+    assert set(clusters.scores_) == {"nmi", "acc", "ari"}
+    assert clusters.labels_.shape == (2 * IMAGES_PER_CLASS,)
+
+
+@quiet
 @pytest.mark.parametrize("name", ["hadis_from_byol", "hadis_from_byol_nearest"])
 def test_hadis_trains(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = load(name)
@@ -174,3 +183,10 @@ def test_costs_of_backbones(capsys: pytest.CaptureFixture[str]) -> None:
         ["small_resnet18", "512", "11.2", "0.56"],
         ["resnet18", "512", "11.2", "0.04"],
     ]
+
+
+def test_with_method_brings_settings_along() -> None:
+    settings = load("with_method").main()
+    assert (settings.method, settings.loader.batch_size) == ("cc", 256)
+    assert settings.optimizer.learning_rate == 3e-4
+    assert settings.trainer.max_epochs == 50  # which is not CC's

@@ -1,0 +1,3 @@
+python benchmarks/paper_tables.py methods=kmeans,hadis,cc datasets=digits tables=II
+python benchmarks/paper_tables.py methods=kmeans,hadis,cc datasets=small_cifar10 \
+    path.small_cifar10=cifar10.npz tables=II

@@ -1,3 +1,3 @@
-python recipes/cifar10.py                                         # HaDis
-python recipes/cifar10.py model.hsd_weight=0                      # ProPos
-python recipes/cifar10.py model.hsd_weight=0 model.pcl_weight=0   # BYOL
+python recipes/cifar10.py                  # HaDis
+python recipes/cifar10.py method=propos
+python recipes/cifar10.py method=byol

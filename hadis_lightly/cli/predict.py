@@ -28,9 +28,10 @@ class ImagesToPredict:
     """Which images."""
 
     source: str = "folder"
-    """folder, npz, digits or cifar10."""
+    """folder, npz, or a public set: digits, cifar10, cifar20, stl10, imagenet10,
+    imagenet_dogs."""
     path: str | None = None
-    """The folder, with all its sub-folders, or the npz file."""
+    """The folder, with all its sub-folders; the npz file; where the set lies."""
 
 
 @dataclass
@@ -62,9 +63,10 @@ _HELP = """Tells which cluster of a run each image belongs to.
   hadis-lightly-predict checkpoint=last.ckpt data=npz data.path=images.npz out=a.csv
 
 The table has a row for every image: file, cluster, confidence (share of the cluster in
-a softmax over all prototypes, 0 to 1) and distance (of the embedding to the prototype,
-0 to 2). Images are read as they are needed, so that a million take no more memory than
-a thousand. Files that cannot be read are left out and listed beside the table.
+a softmax over all prototypes, or its probability by a cluster head, 0 to 1) and
+distance (of the embedding to the prototype, 0 to 2). Images are read as they are
+needed, so that a million take no more memory than a thousand. Files that cannot be read
+are left out and listed beside the table.
 
 {settings}"""
 

@@ -22,6 +22,7 @@ from hadis_lightly.models.synchronized_batchnorm import (
     SynchronizedBatchNorm,
     synchronize_batchnorm,
 )
+from hadis_lightly.models.two_head_model import TwoHeadModel
 
 __all__ = [
     "CCClusterHead",
@@ -34,6 +35,7 @@ __all__ = [
     "MomentumTeacher",
     "PICIModel",
     "SynchronizedBatchNorm",
+    "TwoHeadModel",
     "build_backbone",
     "build_masked_vit",
     "evaluating",

@@ -12,6 +12,7 @@ from PIL import Image
 
 from hadis_lightly.report.report_data import ReportData
 from hadis_lightly.training.figures import project_to_plane
+from hadis_lightly.training.methods import method_of
 from hadis_lightly.training.saved_run import DataError, SavedRun
 
 _PACKAGES = ("hadis-lightly", "torch", "lightly", "pytorch-lightning")
@@ -52,7 +53,7 @@ def data_of_run(
         left_out=run.left_out,
         history=run.history,
         losses=run.losses,
-        warmup_epochs=run.settings.clustering.warmup_epochs,
+        warmup_epochs=method_of(run.settings).warmup_epochs(run.settings),
         keys=table.keys,
         labels=table.labels,
         confidence=table.confidence,

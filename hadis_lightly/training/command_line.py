@@ -16,6 +16,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+# What is chosen by one name; a list of several would be taken for all of them.
+_BY_NAME = {"data": "a source", "method": "a method"}
+_NO_NAME = (int, float, list, dict, NoneType)
+
 
 class CommandLineError(ValueError):
     """What is wrong with a command line, in one line."""
@@ -69,8 +73,9 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
         is_ours = not key.startswith(("hydra.", "hydra/"))
         if is_ours and override.is_delete():
             raise CommandLineError(f"{text!r} would remove a setting, or many")
-        if key == "data" and isinstance(override.value(), (int, float, dict, NoneType)):
-            raise CommandLineError(f"data must be the name of a source, got {text!r}")
+        if key in _BY_NAME and isinstance(override.value(), _NO_NAME):
+            what = _BY_NAME[key]
+            raise CommandLineError(f"{key} must be the name of {what}, got {text!r}")
         if is_ours and key in found:
             before = found[key].input_line
             raise CommandLineError(f"{key} is given twice: {before!r} and {text!r}")

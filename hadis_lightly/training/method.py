@@ -101,6 +101,10 @@ class Method(ABC):
             clean_loader: The whole set under the plain test transform.
         """
 
+    def warmup_epochs(self, settings: Settings) -> int:
+        """First epochs, in which clusters do not take part in the training yet."""
+        return self.build_clusters(settings, ()).warmup_epochs
+
     @abstractmethod
     def build_module(self, parts: Parts) -> ClusteringModule:
         """The networks and the loss, in one module.

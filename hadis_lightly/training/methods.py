@@ -14,6 +14,7 @@ from hadis_lightly.training.hadis_method import HaDisMethod
 from hadis_lightly.training.method import Method
 from hadis_lightly.training.pici_method import PICIMethod
 from hadis_lightly.training.setting_ranges import check_settings
+from hadis_lightly.training.setting_values import MASKED_VIT
 
 _METHODS: dict[str, Method] = {
     "hadis": HaDisMethod(),
@@ -52,6 +53,11 @@ def check_run(settings: Settings) -> None:
         SettingsError: Names the setting and its value.
     """
     check_settings(settings)
+    if settings.model.backbone == MASKED_VIT and settings.method != "pici":
+        raise SettingsError(
+            f"model.backbone={MASKED_VIT} goes with method=pici, not with "
+            f"{settings.method}."
+        )
     method_of(settings).check(settings)
 
 

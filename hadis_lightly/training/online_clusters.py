@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from hadis_lightly.checks import check_integer
+from hadis_lightly.checks import check_bool, check_integer
 from hadis_lightly.cluster import HeadPartition, partition_embeddings
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
@@ -78,6 +78,7 @@ class OnlineClusters(ClusteringCallback[HeadPartition]):
         check_integer("n_init", n_init, least=1)
         if random_state is not None:
             check_integer("random_state", random_state, least=0)
+        check_bool("whiten", whiten)
         self.pseudo_label_epochs = pseudo_label_epochs
         self.n_init = n_init
         self.random_state = random_state
@@ -140,9 +141,8 @@ class OnlineClusters(ClusteringCallback[HeadPartition]):
         """Labels by k-means, ``(n,)``, in the numbers of the head's clusters.
 
         NOTE: Of the plain images of the whole set, once per epoch. The authors cluster
-        the views of one batch, in which most clusters have a handful of images, and
-        match them batch by batch, so that the two views of an image may be told to
-        belong to two clusters.
+        each view, once for all these epochs, and match the clusters batch by batch,
+        so that the two views of an image may be told to belong to two clusters.
         """
         random_state = self.random_state
         found = partition_embeddings(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
-from hadis_lightly.models import evaluating
+from hadis_lightly.models import TwoHeadModel, evaluating
 from hadis_lightly.training.clustering_module import ClusteringModule
 from hadis_lightly.training.online_clusters import OnlineClusters
 from hadis_lightly.transforms import BatchedViews
@@ -18,7 +18,7 @@ class OnlineModule(ClusteringModule):
     """A module whose network has a cluster head.
 
     Args:
-        model: Offers ``embed_and_assign(x)``.
+        model: Features, an instance head and a cluster head.
         clusters: The callback that takes the clusters from the head.
         training_only: For every image of the set, by its index, whether it takes no
             part in the clusters, ``(m,)`` bool; by default all do.
@@ -34,7 +34,7 @@ class OnlineModule(ClusteringModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: TwoHeadModel,
         clusters: OnlineClusters | None = None,
         *,
         training_only: Tensor | None = None,
@@ -63,10 +63,10 @@ class OnlineModule(ClusteringModule):
                     f"training_only must be a tensor of bools, got {training_only!r}."
                 )
             weights = (~training_only).float()
+        self.model: TwoHeadModel = model
         self.cluster_weights: Tensor | None
         self.register_buffer("cluster_weights", weights, persistent=False)
-        embed: Callable[[Tensor], tuple[Tensor, Tensor]] = model.embed_and_assign  # type: ignore[assignment]
-        self._outputs = self.compiled(embed)
+        self._outputs = self.compiled(_outputs)
 
     def embed(self, x: Tensor) -> Tensor:
         """Embeds clean images ``(n, c, h, w)``: normalised, ``(n, d)``."""
@@ -77,9 +77,10 @@ class OnlineModule(ClusteringModule):
         """Embeddings ``(n, d)`` and probabilities ``(n, k)`` of clean images."""
         n = len(x)
         with evaluating(self.model):
-            embeddings, probabilities = self._outputs(self.padded(x))
+            embeddings, probabilities = self._outputs(self.model, self.padded(x))
         # Copies: what a CUDA graph returns is overwritten when it runs again.
-        return embeddings[:n].clone(), probabilities[:n].clone()
+        embeddings = F.normalize(embeddings[:n].float(), dim=1)
+        return embeddings, probabilities[:n].float().clone()
 
     def weights_of(self, keys: Any) -> Tensor | None:
         """How much each image counts in the cluster loss, ``(n,)``; None if all do.
@@ -95,3 +96,9 @@ class OnlineModule(ClusteringModule):
         if not isinstance(keys, Tensor):
             raise TypeError("training_only goes by index, but keys are file names.")
         return self.cluster_weights[keys.to(self.device)]
+
+
+def _outputs(model: TwoHeadModel, x: Tensor) -> tuple[Tensor, Tensor]:
+    """What both heads make of images, in the mode that the model is in."""
+    features = model.forward_features(x)
+    return model.instance_head(features), model.cluster_head(features)

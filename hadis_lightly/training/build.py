@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from pytorch_lightning.utilities import rank_zero_only
@@ -156,10 +157,7 @@ def build_trainer(
     if options.progress_bar:
         callbacks.append(RunProgressBar())
     devices, strategy = options.devices, options.strategy
-    may_be_several = devices not in ("1", "0") or "WORLD_SIZE" in os.environ
-    if has_unused_parameters and (
-        strategy == "ddp" or (strategy == "auto" and may_be_several)
-    ):
+    if has_unused_parameters and _uses_ddp(devices, strategy):
         strategy = "ddp_find_unused_parameters_true"
     trainer = pl.Trainer(
         max_epochs=0 if settings.model.freeze_backbone else options.max_epochs,
@@ -188,3 +186,12 @@ def build_trainer(
             "notebook). Set trainer.strategy=ddp in a script, or trainer.devices=1."
         )
     return trainer
+
+
+def _uses_ddp(devices: str, strategy: str) -> bool:
+    """Whether Lightning will choose DistributedDataParallel."""
+    if strategy != "auto":
+        return strategy == "ddp"
+    if devices == "auto":
+        return torch.cuda.device_count() > 1
+    return devices != "1" or "WORLD_SIZE" in os.environ

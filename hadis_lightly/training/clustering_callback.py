@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -14,49 +14,11 @@ from torch import distributed as torch_dist
 
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import clustering_scores, label_free_scores
+from hadis_lightly.training.clusters import Clusters
 from hadis_lightly.training.collapse_watch import CollapseWatch
 from hadis_lightly.training.embedding import EmbeddedSet, check_loader, embed_dataset
 from hadis_lightly.training.key_index import KeyIndex, Keys
 from hadis_lightly.training.progress import StepProgress, counted
-
-
-class Clusters(Protocol):
-    """What is known of the clusters of a set: labels, prototypes, how to predict.
-
-    The outputs of a network are embeddings ``(n, d)`` and, where it has a cluster head,
-    probabilities ``(n, k)``.
-    """
-
-    @property
-    def labels(self) -> Tensor:
-        """Cluster of every image, ``(n,)``."""
-
-    @property
-    def prototypes(self) -> Tensor:
-        """Normalised mean of the embeddings of every cluster, ``(k, d)``."""
-
-    @property
-    def n_clusters(self) -> int:
-        """Number of clusters k."""
-
-    @property
-    def predict(self) -> Callable[..., Tensor]:
-        """Of the outputs for some images: cluster of each, ``(n,)``."""
-
-    @property
-    def confidence(self) -> Callable[..., Tensor]:
-        """How clearly each image lies with its cluster, in [0, 1], ``(n,)``."""
-
-    @property
-    def distance(self) -> Callable[..., Tensor]:
-        """Distance of each image to the prototype of its cluster, ``(n,)``."""
-
-    def to(self, device: torch.device | str) -> Clusters:
-        """The same with all tensors on the device."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors alone, as they go into a checkpoint."""
-
 
 C = TypeVar("C", bound=Clusters)
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -109,9 +110,7 @@ def draw_curves(
     for name in names or ["silhouette", "size_entropy", "prototype_cosine"]:
         values = [record[name] for record in history]
         left.plot(epochs, values, color=_SCORE_COLORS.get(name), label=name.upper())
-        left.annotate(
-            f" {values[-1]:.3f}", (epochs[-1], values[-1]), fontsize=7, va="center"
-        )
+    _label_ends(left)
     left.set_title("scores", fontsize=9)
     for name, (xs, ys) in losses.items():
         right.plot(xs, ys, label=name)
@@ -123,6 +122,23 @@ def draw_curves(
         axes.set_xlabel("epoch", fontsize=8)
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(path)
+
+
+def _label_ends(axes: Axes) -> None:
+    """Writes the last value beside each line, none upon another."""
+    low, high = axes.get_ylim()
+    apart, below = (high - low) * 0.045, -float("inf")
+    for line in sorted(axes.get_lines(), key=lambda line: _last(line)[1]):
+        x, y = _last(line)
+        below = max(y, below + apart)
+        axes.annotate(
+            f" {y:.3f}", (x, below), fontsize=7, va="center", color=line.get_color()
+        )
+
+
+def _last(line: Line2D) -> tuple[float, float]:
+    xs, ys = line.get_data()
+    return float(np.asarray(xs)[-1]), float(np.asarray(ys)[-1])
 
 
 def draw_map(

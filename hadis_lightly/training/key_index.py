@@ -105,7 +105,7 @@ class KeyIndex:
 
 
 def _unknown(key: int | str) -> str:
-    return f"key {key!r} did not come out of the dataloader of PrototypeKMeans."
+    return f"key {key!r} did not come out of the dataloader that is clustered."
 
 
 def _are_names(keys: Keys) -> bool:

@@ -76,17 +76,23 @@ def with_method(
     """The settings for another method: the paper's where it has its own.
 
     Args:
-        settings: All settings, which stay as they are.
+        settings: All settings, of HaDis; they stay as they are.
         method: ``hadis``, ``propos``, ``byol``, ``cc`` or ``pici``.
         own: Settings that take the place of the paper's: full names to values.
 
     Raises:
-        SettingsError: If there is no such method, or no such setting.
+        SettingsError: If there is no such method or setting, or if the settings are
+            those of another method already.
 
     Example:
         >>> with_method(Settings(), "cc").optimizer.learning_rate
         0.0003
     """
+    if settings.method != method and method_of(settings).settings:
+        raise SettingsError(
+            f"settings of method={settings.method} cannot be turned into those of "
+            f"{method}: what it has brought along would stay. Start from HaDis's."
+        )
     changed = copy.deepcopy(settings)
     changed.method = method
     for name, value in {**paper_settings(method), **(own or {})}.items():

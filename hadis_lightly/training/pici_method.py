@@ -76,6 +76,7 @@ class PICIMethod(OnlineMethod):
                 f"views.input_size must be a multiple of pici.patch_size={patch_size}, "
                 f"got {size}."
             )
+        _check_sizes(settings)
         pretraining, interaction = phases_of(settings)
         max_epochs = settings.trainer.max_epochs
         if pretraining + interaction > max_epochs:
@@ -145,6 +146,24 @@ class PICIMethod(OnlineMethod):
             warmup_epochs=settings.optimizer.warmup_epochs,
             training_only=training_only_of(parts.source),
             **parts.of_every_module(),
+        )
+
+
+def _check_sizes(settings: Settings) -> None:
+    sizes = settings.pici
+    for prefix in ("", "decoder_"):
+        width = getattr(sizes, f"{prefix}width")
+        num_heads = getattr(sizes, f"{prefix}num_heads")
+        if width % num_heads or width % 4:
+            raise SettingsError(
+                f"pici.{prefix}width must be a multiple of 4 and of "
+                f"pici.{prefix}num_heads={num_heads}, got {width}."
+            )
+    num_patches = (settings.views.input_size // sizes.patch_size) ** 2
+    if not 0 < int(num_patches * (1 - sizes.mask_ratio)) < num_patches:
+        raise SettingsError(
+            f"pici.mask_ratio must leave some of the {num_patches} patches of an image "
+            f"and mask some, got {sizes.mask_ratio}."
         )
 
 

@@ -22,7 +22,7 @@ from hadis_lightly.training.checkpoint import (
     newest_checkpoint,
     read_checkpoint,
 )
-from hadis_lightly.training.clustering_callback import Clusters
+from hadis_lightly.training.clusters import Clusters
 from hadis_lightly.training.config import Settings
 from hadis_lightly.training.embedding import network_outputs
 from hadis_lightly.training.methods import build_model, method_of

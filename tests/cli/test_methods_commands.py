@@ -1,0 +1,149 @@
+"""A finished run of every method: predicted, reported on, and drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hadis_lightly.cli.figures import FiguresSettings, figures
+from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict
+from hadis_lightly.cli.report import ReportSettings, report
+from hadis_lightly.cluster import HeadPartition, Partition
+from hadis_lightly.report.run_report import data_of_run
+from hadis_lightly.training import ClusterPredictor, run
+from hadis_lightly.training.assignments import read_assignments
+from hadis_lightly.training.config import METHOD_NAMES, DataSettings, Settings
+from hadis_lightly.training.saved_run import load_run
+from tests.cli.conftest import NUM_IMAGES
+from tests.cli.test_predict import agrees, rows_of
+from tests.training.test_methods import TITLES, tiny
+
+_ONLINE = ("cc", "pici")
+METHODS = [
+    method if method in _ONLINE else pytest.param(method, marks=pytest.mark.slow)
+    for method in METHOD_NAMES
+]
+
+
+def of_photos(method: str, photos: Path, folder: Path) -> Settings:
+    """Settings of a run of seconds, images of all sizes, in colour."""
+    settings = tiny(method, folder, max_epochs=3)
+    settings.n_clusters = 3
+    settings.data = DataSettings(source="folder", path=str(photos), on_error="skip")
+    settings.views.mean, settings.views.std = [0.3] * 3, [0.4] * 3
+    settings.loader.batch_size, settings.loader.num_workers = 16, 0
+    settings.pici.pretraining_epochs = 1
+    return settings
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def folder(
+    request: pytest.FixtureRequest,
+    photos: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The folder of a run; its name is that of the method."""
+    folder: Path = tmp_path_factory.mktemp("runs") / request.param
+    run(of_photos(request.param, photos, folder))
+    return folder
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_files_of_the_run_are_where_the_run_has_put_them(
+    folder: Path, photos: Path, tmp_path: Path, batch_size: int
+) -> None:
+    settings = PredictSettings(
+        checkpoint=str(folder),
+        out=str(tmp_path / "a.csv"),
+        batch_size=batch_size,
+        device="cpu",
+        quiet=True,
+        data=ImagesToPredict(path=str(photos)),
+    )
+    summary = predict(settings)
+    assert summary.num_images == NUM_IMAGES == sum(summary.sizes.values())
+    agrees(rows_of(tmp_path / "a.csv"), folder)
+
+
+def test_a_prediction_is_what_the_head_says(folder: Path, photos: Path) -> None:
+    predictor = ClusterPredictor.from_checkpoint(folder, device="cpu")
+    is_online = folder.name in _ONLINE
+    kind = HeadPartition if is_online else Partition
+    assert type(predictor.partition) is kind
+    table = read_assignments(folder)
+    images = [Image.open(photos / key) for key in table.keys]
+    found = predictor.predict(images)
+    saved = np.load(folder / "embeddings.npy")
+    np.testing.assert_allclose(found.embeddings, saved, atol=1e-3)
+    assert found.labels.tolist() == table.labels.tolist()
+    if is_online:
+        model = predictor.model
+        tensors = torch.stack([predictor.transform(image) for image in images])
+        probabilities = model.assign(tensors)  # type: ignore[operator]
+        assert torch.equal(probabilities.argmax(dim=1), found.labels)
+        torch.testing.assert_close(probabilities.amax(dim=1), found.confidence)
+    own = predictor.partition.prototypes[found.labels]
+    distance = (found.embeddings - own).norm(dim=1)
+    torch.testing.assert_close(distance, found.distance, rtol=0, atol=1e-4)
+
+
+def test_the_report_of_a_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = report(ReportSettings(str(folder), str(tmp_path / "report")))
+    assert str(page) in capsys.readouterr().out
+    content = page.read_text(encoding="utf-8")
+    title = TITLES[folder.name]
+    assert f"<title>{title}, 3 clusters" in content
+    assert f'"total":{NUM_IMAGES}' in content
+    assert "broken.png" in content
+
+
+def test_the_data_of_a_report(folder: Path) -> None:
+    finished = load_run(folder)
+    data = data_of_run(finished, plane=lambda rows: rows[:, :2])
+    table = read_assignments(folder)
+    assert data.labels.tolist() == table.labels.tolist()
+    assert data.prototypes.shape[0] == 3
+    assert (data.hardness is not None) == (folder.name == "hadis")
+    assert ("Method", TITLES[folder.name]) in data.summary
+    # Shaded in the curves: PICI's first phase, the others' warm-up, of CC nothing.
+    assert finished.settings.clustering.warmup_epochs == 1
+    finished.settings.clustering.warmup_epochs = 2
+    data = data_of_run(finished, plane=lambda rows: rows[:, :2])
+    assert data.warmup_epochs == {"cc": 0, "pici": 1}.get(folder.name, 2)
+
+
+def test_figures_of_a_run(folder: Path, tmp_path: Path) -> None:
+    drawn = figures(FiguresSettings(str(folder), str(tmp_path / "figures"), True))
+    # No class is known, so that there is nothing to confuse.
+    assert {"scores.png", "moments.png"} <= {path.name for path in drawn}
+    for path in drawn:
+        with Image.open(path) as image:
+            assert min(image.size) > 200
+
+
+@pytest.mark.slow
+def test_methods_side_by_side(tmp_path: Path) -> None:
+    """Runs on digits, whose classes are known, in one picture."""
+    folders = [str(run(tiny(m, tmp_path / m)).output_dir) for m in ("hadis", *_ONLINE)]
+    settings = FiguresSettings(folders, str(tmp_path / "figures"), quiet=True)
+    names = {path.name for path in figures(settings)}
+    assert {"scores.png", *(f"confusion_{number}.png" for number in range(3))} <= names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_images_that_were_scaled_on_the_device_are_where_the_run_has_put_them(
+    method: str, tmp_path: Path
+) -> None:
+    folder = run(tiny(method, tmp_path / "run")).output_dir
+    data = ImagesToPredict(source="digits")
+    out = tmp_path / "a.csv"
+    predict(PredictSettings(str(folder), str(out), quiet=True, data=data))
+    found = rows_of(out)
+    agrees({key: found[key] for key in read_assignments(folder).keys}, folder)

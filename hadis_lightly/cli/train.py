@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 
 from hadis_lightly.training import (
@@ -54,6 +56,18 @@ SETTINGS = Settings(
 )
 
 
+#: The same for the methods that have a cluster head.
+METHODS: dict[str, dict[str, Any]] = {
+    "cc": {"loader.batch_size": 64},
+    "pici": {
+        "loader.batch_size": 64,
+        "pici.patch_size": 8,
+        "trainer.max_epochs": 60,
+        "views.gaussian_blur": 0.0,
+    },
+}
+
+
 def main() -> None:
     """Runs the command."""
     from hadis_lightly.training import launch
@@ -63,6 +77,7 @@ def main() -> None:
         name="train",
         description=_DESCRIPTION,
         program="hadis-lightly-train",
+        methods=METHODS,
     )
 
 

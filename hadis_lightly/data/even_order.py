@@ -21,9 +21,9 @@ class EvenOrder(NamedTuple):
 def even_order(labels: Tensor, generator: torch.Generator) -> EvenOrder:
     """Draws ``n`` of ``n`` images so that all clusters have the same share.
 
-    Of k clusters that have images each gives ``n / k``, up to rounding: random
-    permutations of its images, one after the other, so that no image comes twice more
-    often than another one of its cluster. What all clusters give is then shuffled.
+    Of k clusters that have images each gives ``n / k``, up to rounding: a random
+    permutation of its images, again and again, so that no image comes twice more often
+    than another one of its cluster. What all clusters give is then shuffled.
 
     NOTE: HaDis' and ProPos' code draws with replacement, with weights that make the
     clusters equally likely. Shares are the same on average, but in large clusters some

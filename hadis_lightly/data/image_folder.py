@@ -91,7 +91,7 @@ def load_folder(
     """
     check_on_error(on_error)
     root = Path(os.path.expanduser(root))
-    found, left_out = images_below(root, on_error)
+    found, left_out = _images_below(root, on_error)
     top = {path.parts[0] for path in found if len(path.parts) > 1}
     splits = top if {name.lower() for name in top} <= SPLIT_NAMES else set()
     labels = [_class_of(path, splits) for path in found]
@@ -110,7 +110,7 @@ def load_folder(
     )
 
 
-def images_below(
+def _images_below(
     root: Path, on_error: str
 ) -> tuple[list[PurePath], tuple[ImageProblem, ...]]:
     """Finds the images below ``root`` in their order, and what is left out.

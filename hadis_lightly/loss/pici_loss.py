@@ -183,6 +183,8 @@ class PICILoss(nn.Module):
     ) -> Tensor | None:
         _check_complete(assignments0=assignments0, assignments1=assignments1)
         if assignments0 is None or assignments1 is None:
+            if weights is not None:
+                raise ValueError("weights given, but not assignments0, assignments1.")
             return None
         loss: Tensor = self.contrast.cluster_loss(assignments0, assignments1, weights)
         return loss

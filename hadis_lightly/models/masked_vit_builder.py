@@ -55,7 +55,7 @@ def build_masked_vit(
     _check_images(images)
     _check_sizes(encoder)
     _check_sizes(decoder)
-    _check_timm()
+    check_timm()
     return _build(images, encoder, decoder)
 
 
@@ -133,7 +133,8 @@ def _check_sizes(sizes: _Sizes) -> None:
         raise ValueError(f"{prefix}width must be a multiple of 4, got {width}.")
 
 
-def _check_timm() -> None:
+def check_timm() -> None:
+    """Raises a ``ValueError`` unless timm is installed."""
     try:
         import timm  # noqa: F401
     except ImportError:

@@ -121,16 +121,6 @@ class PICIModel(TwoHeadModel):
             class_token=tokens[:, 0],
         )
 
-    def encode_masked(self, x: Tensor, mask: PatchMask | None = None) -> Tensor:
-        """Returns the class tokens of :meth:`forward_masked`, and decodes nothing.
-
-        Args:
-            x: One view of each image, ``(n, c, h, w)``.
-            mask: Which patches are masked, as for :meth:`forward_masked`.
-        """
-        mask = self._mask_for(x, mask)
-        return self.autoencoder.encode(x, mask.keep)[:, 0]
-
     def _mask_for(self, x: Tensor, mask: PatchMask | None) -> PatchMask:
         if mask is not None:
             return mask

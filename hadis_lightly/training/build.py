@@ -192,6 +192,6 @@ def _uses_ddp(devices: str, strategy: str) -> bool:
     """Whether Lightning will choose DistributedDataParallel."""
     if strategy != "auto":
         return strategy == "ddp"
-    if devices == "auto":
-        return torch.cuda.device_count() > 1
-    return devices != "1" or "WORLD_SIZE" in os.environ
+    if "WORLD_SIZE" in os.environ:
+        return True
+    return torch.cuda.device_count() > 1 if devices == "auto" else devices != "1"

@@ -16,6 +16,7 @@ from hadis_lightly.training.online_method import OnlineMethod, training_only_of
 
 _PAPER: Mapping[str, Any] = {
     "loader.batch_size": 256,
+    "loader.even_clusters": False,
     "optimizer.learning_rate": 3e-4,
     "optimizer.weight_decay": 0.0,
     "optimizer.warmup_epochs": 0,

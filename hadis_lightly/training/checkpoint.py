@@ -26,6 +26,8 @@ KEY = "hadis_lightly"
 FORMAT = 1
 # What every checkpoint of a run says of itself.
 _STAMPED = {"format", "version", "settings", "protocol", "fingerprint"}
+# Where methods without a teacher have their backbone.
+_ONLY_NETWORK = ("model.backbone.", "model.autoencoder.encoder.vit.")
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
@@ -208,7 +210,8 @@ def backbone_state_dict(
 
     Args:
         path: Checkpoint of a run.
-        network: ``"teacher"``, whose embeddings are clustered, or ``"student"``.
+        network: ``"teacher"``, whose embeddings are clustered, or ``"student"``; CC
+            and PICI have one network, which is both. PICI's is timm's transformer.
 
     Raises:
         ValueError: If there is no such network.
@@ -217,13 +220,16 @@ def backbone_state_dict(
     prefixes = {"teacher": "model.teacher.module.", "student": "model.student."}
     if network not in prefixes:
         raise ValueError(f"network must be teacher or student, got {network!r}.")
-    prefix = prefixes[network] + "backbone."
     weights = read_checkpoint(path)["state_dict"]
-    return {
-        name.removeprefix(prefix): value
-        for name, value in weights.items()
-        if name.startswith(prefix)
-    }
+    for prefix in (prefixes[network] + "backbone.", *_ONLY_NETWORK):
+        found = {
+            name.removeprefix(prefix): value
+            for name, value in weights.items()
+            if name.startswith(prefix)
+        }
+        if found:
+            return found
+    raise CheckpointError(f"checkpoint {str(path)!r} has no backbone.")
 
 
 def _fingerprint(source: ImageSource) -> str:

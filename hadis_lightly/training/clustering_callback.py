@@ -134,12 +134,17 @@ class ClusteringCallback(pl.Callback, Generic[C]):
     @property
     def confidence_(self) -> Tensor:
         """How clearly each image lies with its cluster, in [0, 1], ``(n,)``."""
-        return self._fitted().confidence(*self._embedded.outputs)
+        return self._fitted().confidence(*self.outputs_)
 
     @property
     def distance_(self) -> Tensor:
         """Distance of each embedding to the prototype of its cluster, ``(n,)``."""
-        return self._fitted().distance(*self._embedded.outputs)
+        return self._fitted().distance(*self.outputs_)
+
+    @property
+    def outputs_(self) -> tuple[Tensor, ...]:
+        """What clusters are predicted from: the embeddings of the last clustering."""
+        return (self.embeddings_,)
 
     @property
     def embeddings_(self) -> Tensor:

@@ -40,7 +40,8 @@ class ClusteringModule(pl.LightningModule):
         views: If given, batches come with uint8 images in place of ``(x0, x1)``, and
             it makes the views of them on the device.
         seed: If given, the views of an image depend on it, the epoch and the image's
-            index alone, and not on the state of a generator.
+            index alone, and not on the state of a generator; where an image may come
+            again in an epoch, on the step and the place in the batch.
         compile_mode: If given, networks, losses and views run through
             ``torch.compile`` in this mode.
         fused: Whether one kernel of the optimiser updates all weights.
@@ -146,8 +147,8 @@ class ClusteringModule(pl.LightningModule):
             moment, drawn_by = self.current_epoch, keys
             if self.images_come_again:
                 moment = self.global_step
-                drawn_by = torch.arange(len(images)) * self.trainer.world_size
-                drawn_by = (drawn_by + self.global_rank).to(keys)
+                places = torch.arange(len(images), device=keys.device)
+                drawn_by = places * self.trainer.world_size + self.global_rank
             uniforms = self.views.keyed_uniforms(
                 images, drawn_by, seed=self.seed, epoch=moment
             )

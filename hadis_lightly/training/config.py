@@ -108,8 +108,9 @@ class ModelSettings:
     """The networks of hadis, propos and byol, and their loss; the backbone of cc."""
 
     backbone: str = "small_resnet18"
-    """small_resnet18 / 34 / 50, small_convnet, a model of torchvision, or timm/ and one
-    of timm's; for pici masked_vit, which the section pici describes."""
+    """small_resnet18 / 34 / 50, small_convnet, small_pooled_convnet, a model of
+    torchvision, or timm/ and one of timm's; for pici masked_vit, which the section pici
+    describes."""
     weights: str | None = None
     """File with weights of the backbone to start from: torchvision's, timm's,
     lightly's, or a checkpoint of a run."""

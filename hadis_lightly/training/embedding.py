@@ -74,7 +74,7 @@ def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
     for output in outputs:
         if output.ndim != 2 or len(output) != len(images):
             raise ValueError(
-                f"embed(x) must return ({len(images)}, d) for so many images, got "
+                f"a network must return ({len(images)}, d) for so many images, got "
                 f"{tuple(output.shape)}."
             )
     embeddings, *probabilities = outputs

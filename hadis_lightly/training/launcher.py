@@ -112,7 +112,15 @@ def data_by_name(own: DataSettings) -> dict[str, DataSettings]:
 def _bundles(
     settings: Settings, methods: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """For every method the settings that it brings along, where it is not the own."""
+    """For every method the settings that it brings along, where it is not the own.
+
+    Raises:
+        ValueError: If the own method brings settings along, which would stay.
+    """
+    if paper_settings(settings.method):
+        raise ValueError(
+            f"settings must be those of method=hadis, got {settings.method!r}."
+        )
     return {
         method: {}
         if method == settings.method

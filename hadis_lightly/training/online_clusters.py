@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
 from hadis_lightly.checks import check_bool, check_integer
@@ -83,10 +84,15 @@ class OnlineClusters(ClusteringCallback[HeadPartition]):
         self.n_init = n_init
         self.random_state = random_state
         self.whiten = whiten
+        #: For every image of the set, by its index, whether it takes no part in the
+        #: k-means of the pseudo-labels, bool ``(n,)``; None if all do.
+        self.training_only: Tensor | None = None
         self._pseudo_labels: Tensor | None = None
 
     def pseudo_labels(self, keys: Keys) -> Tensor | None:
         """Clusters by k-means, in the head's numbers, ``(n,)``; None before their time.
+
+        -1 for images that are there for training alone.
 
         Args:
             keys: What the loader gave as keys: indices or file names.
@@ -115,7 +121,9 @@ class OnlineClusters(ClusteringCallback[HeadPartition]):
         """Looks at the clusters before the first epoch."""
         super().on_train_start(trainer, pl_module)
         if self._pseudo_labels is not None:  # from a checkpoint
-            self._pseudo_labels = self._pseudo_labels.to(pl_module.device)
+            is_due = self._needs_pseudo_labels(trainer, trainer.current_epoch)
+            there = self._pseudo_labels.to(pl_module.device)
+            self._pseudo_labels = there if is_due else None
 
     def is_due(self, trainer: pl.Trainer, epoch: int) -> bool:
         """Whether to cluster after so many epochs: always for pseudo-labels."""
@@ -128,8 +136,8 @@ class OnlineClusters(ClusteringCallback[HeadPartition]):
     ) -> None:
         """Takes the clusters from the head, and finds pseudo-labels if they are due."""
         super().cluster(trainer, pl_module, epoch)
-        if self._needs_pseudo_labels(trainer, epoch):
-            self._pseudo_labels = self._matched()
+        is_due = self._needs_pseudo_labels(trainer, epoch)
+        self._pseudo_labels = self._matched() if is_due else None
 
     def _needs_pseudo_labels(self, trainer: pl.Trainer, epoch: int) -> bool:
         last = trainer.max_epochs
@@ -145,8 +153,9 @@ class OnlineClusters(ClusteringCallback[HeadPartition]):
         so that the two views of an image may be told to belong to two clusters.
         """
         random_state = self.random_state
+        counts = self._counts()
         found = partition_embeddings(
-            self.embeddings_,
+            self.embeddings_[counts],
             self.n_clusters,
             n_init=self.n_init,
             random_state=None if random_state is None else random_state + self._epoch,
@@ -154,12 +163,29 @@ class OnlineClusters(ClusteringCallback[HeadPartition]):
             distributed=True,
         )
         # Most images keep the label that the head gave them; alike in all processes.
-        return found.renumbered(self.labels_).labels
+        pseudo_labels = torch.full_like(self.labels_, -1)
+        pseudo_labels[counts] = found.renumbered(self.labels_[counts]).labels
+        return pseudo_labels
+
+    def _counts(self) -> Tensor:
+        """Whether each image takes part in k-means, bool ``(n,)``."""
+        everyone = torch.ones_like(self.labels_, dtype=torch.bool)
+        if self.training_only is None:
+            return everyone
+        indices = torch.arange(len(self.training_only))
+        counts = everyone.clone()
+        counts[self.rows(indices)] = ~self.training_only.to(counts.device)
+        return counts
 
     def partition(self, embedded: EmbeddedSet) -> HeadPartition:
         """The most probable clusters."""
         assert embedded.probabilities is not None
         return HeadPartition.of(embedded.embeddings, embedded.probabilities)
+
+    @property
+    def outputs_(self) -> tuple[Tensor, ...]:
+        """Embeddings and probabilities of the last clustering."""
+        return self._embedded.outputs
 
     def restored(self, state: dict[str, Any]) -> HeadPartition:
         """Clusters out of what their ``state_dict`` gave."""

@@ -12,6 +12,7 @@ from hadis_lightly.models import (
     PICIModel,
     build_masked_vit,
 )
+from hadis_lightly.models.masked_vit_builder import check_timm
 from hadis_lightly.training.config import Settings, SettingsError
 from hadis_lightly.training.method import Parts
 from hadis_lightly.training.online_clusters import OnlineClusters
@@ -31,6 +32,7 @@ class Phases(NamedTuple):
 
 _PAPER: Mapping[str, Any] = {
     "loader.batch_size": 96,
+    "loader.even_clusters": False,
     "model.backbone": MASKED_VIT,
     "optimizer.learning_rate": 1e-4,
     "optimizer.weight_decay": 0.0,
@@ -61,6 +63,10 @@ class PICIMethod(OnlineMethod):
             SettingsError: If they are not, or if a setting is meant for another method.
         """
         super().check(settings)
+        try:
+            check_timm()
+        except ValueError as error:
+            raise SettingsError(f"method=pici: {error}") from None
         if settings.model.backbone != MASKED_VIT:
             raise SettingsError(
                 f"model.backbone must be {MASKED_VIT} for method=pici, which the "
@@ -130,6 +136,8 @@ class PICIMethod(OnlineMethod):
     def build_module(self, parts: Parts) -> PICI:
         """The networks and the loss, in one module."""
         settings = parts.settings
+        training_only = training_only_of(parts.source)
+        parts.clusters.training_only = training_only
         criterion = PICILoss(
             settings.n_clusters,
             instance_temperature=settings.contrast.instance_temperature,
@@ -144,7 +152,7 @@ class PICIMethod(OnlineMethod):
             learning_rate=settings.optimizer.learning_rate,
             weight_decay=settings.optimizer.weight_decay,
             warmup_epochs=settings.optimizer.warmup_epochs,
-            training_only=training_only_of(parts.source),
+            training_only=training_only,
             **parts.of_every_module(),
         )
 
@@ -168,11 +176,16 @@ def _check_sizes(settings: Settings) -> None:
 
 
 def phases_of(settings: Settings) -> Phases:
-    """Lengths of the phases, by default in the proportions of the paper."""
-    share = settings.trainer.max_epochs / _PAPER_EPOCHS
+    """Lengths of the phases, by default in the proportions of the paper.
+
+    The last one has an epoch at least, where there are three.
+    """
+    max_epochs = settings.trainer.max_epochs
+    share = max_epochs / _PAPER_EPOCHS
     pretraining = settings.pici.pretraining_epochs
+    if pretraining is None:
+        pretraining = round(_PAPER_PRETRAINING * share)
     interaction = settings.pici.interaction_epochs
-    return Phases(
-        round(_PAPER_PRETRAINING * share) if pretraining is None else pretraining,
-        round(_PAPER_INTERACTION * share) if interaction is None else interaction,
-    )
+    if interaction is None:
+        interaction = max(int(max_epochs >= 3), round(_PAPER_INTERACTION * share))
+    return Phases(pretraining, interaction)

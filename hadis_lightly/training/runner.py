@@ -253,6 +253,8 @@ def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | 
     """Scores of k-means on the raw pixels; None where no class is known."""
     if not (source.targets >= 0).any():
         return None
+    if source.training_only is not None:
+        source = source.subset(np.flatnonzero(~source.training_only), "those scored")
     side = settings.views.input_size
     pixels = []
     for i in range(len(source)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from hadis_lightly.cli.figures import FiguresSettings, figures
 from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict
 from hadis_lightly.cli.report import ReportSettings, report
 from hadis_lightly.cluster import HeadPartition, Partition
+from hadis_lightly.models import build_backbone
 from hadis_lightly.report.run_report import data_of_run
-from hadis_lightly.training import ClusterPredictor, run
+from hadis_lightly.training import ClusterPredictor, backbone_state_dict, run
 from hadis_lightly.training.assignments import read_assignments
 from hadis_lightly.training.config import METHOD_NAMES, DataSettings, Settings
 from hadis_lightly.training.saved_run import load_run
@@ -67,6 +69,20 @@ def test_files_of_the_run_are_where_the_run_has_put_them(
     summary = predict(settings)
     assert summary.num_images == NUM_IMAGES == sum(summary.sizes.values())
     agrees(rows_of(tmp_path / "a.csv"), folder)
+
+
+def test_the_backbone_can_be_taken_out(folder: Path) -> None:
+    weights = backbone_state_dict(folder / "checkpoints" / "last.ckpt")
+    predictor = ClusterPredictor.from_checkpoint(folder, device="cpu")
+    if folder.name == "pici":
+        assert "patch_embed.proj.weight" in weights
+        return
+    backbone = build_backbone("small_convnet")
+    backbone.load_state_dict(weights)  # raises if a name is missing
+    model: Any = predictor.model
+    whose = model.backbone if folder.name == "cc" else model.teacher.module.backbone
+    x = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(backbone.eval()(x), whose(x))
 
 
 def test_a_prediction_is_what_the_head_says(folder: Path, photos: Path) -> None:

@@ -131,8 +131,10 @@ def reading_forbidden(watch: Watch) -> Iterator[None]:
         yield
 
 
-def test_no_step_on_the_cpu_reads_a_value() -> None:
-    module, loader = make_module(make_images())
+@pytest.mark.parametrize("images_come_again", [False, True])
+def test_no_step_on_the_cpu_reads_a_value(images_come_again: bool) -> None:
+    module, loader = make_module(make_images(), seed=0)
+    module.images_come_again = images_come_again
     watch = Watch()
     with reading_forbidden(watch), watch:
         # A terminal's bar moves at every step; here it has none, and prints lines.

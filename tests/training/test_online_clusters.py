@@ -189,7 +189,7 @@ def test_a_key_that_the_clean_loader_did_not_give_is_named() -> None:
     clusters = OnlineClusters(K, loader(), pseudo_label_epochs=1, random_state=0)
     fit(clusters, max_epochs=1)
     with pytest.raises(ValueError, match="99"):
-        clusters.pseudo_labels(torch.tensor([3, 99]))
+        clusters.rows(torch.tensor([3, 99]))
 
 
 @pytest.fixture
@@ -384,3 +384,19 @@ def test_bad_options(options: dict[str, int], message: str) -> None:
 def test_bad_types(options: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         OnlineClusters(**{"n_clusters": K, "dataloader": [], **options})
+
+
+def test_images_for_training_alone_have_no_pseudo_label() -> None:
+    clusters = OnlineClusters(K, loader(), pseudo_label_epochs=1, random_state=0)
+    fit(clusters, max_epochs=1)
+    n = len(clusters.labels_)
+    clusters.training_only = torch.arange(n) % 3 == 0
+    found = clusters._matched()
+    rows = clusters.rows(torch.arange(n))
+    assert torch.equal(found[rows] == -1, clusters.training_only)
+
+
+def test_pseudo_labels_do_not_outlive_their_epochs() -> None:
+    clusters = OnlineClusters(K, loader(), pseudo_label_epochs=1, random_state=0)
+    fit(clusters, max_epochs=1)
+    assert clusters.pseudo_labels(torch.tensor([0])) is None

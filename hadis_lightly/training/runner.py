@@ -11,15 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
-from hadis_lightly.cluster import KMeans, clustering_scores
 from hadis_lightly.data import (
-    ArraySource,
     FolderSource,
     ImageSource,
     describe_problems,
@@ -34,6 +31,7 @@ from hadis_lightly.training.build import (
 )
 from hadis_lightly.training.checkpoint import check_fits, read_checkpoint, stamp
 from hadis_lightly.training.clustering_callback import ClusteringCallback
+from hadis_lightly.training.clustering_module import ClusteringModule
 from hadis_lightly.training.config import Settings
 from hadis_lightly.training.cores import cores_left_by_workers
 from hadis_lightly.training.engine import Feed, build_feed
@@ -42,6 +40,7 @@ from hadis_lightly.training.hardness_record import HardnessRecord
 from hadis_lightly.training.health import HealthMonitor
 from hadis_lightly.training.method import Parts
 from hadis_lightly.training.methods import build_model, check_run, method_of
+from hadis_lightly.training.pixel_scores import pixel_scores
 from hadis_lightly.training.progress import StepProgress
 from hadis_lightly.training.results import (
     RunResult,
@@ -156,17 +155,8 @@ def _train(
     }
     found = _watch(resolved, feed, trainer, folder.path)
     clusters = found.clusters
-    if settings.trainer.sync_batchnorm and trainer.world_size > 1:
-        synchronize_batchnorm(model, device)  # Lightning's does not run on a CPU
-    if resolved.trainer.channels_last == "on":
-        # Convolutions run up to twice as fast so, and compute the same.
-        model = model.to(memory_format=torch.channels_last)
+    module = _build_module(resolved, source, model, clusters, feed, trainer)
     method = method_of(resolved)
-    parts = Parts(resolved, model, clusters, source, feed.views, trainer.world_size)
-    module = method.build_module(parts)
-    module.images_come_again = resolved.loader.even_clusters
-    # Into the checkpoint, so that it says what it was made with.
-    module.save_hyperparameters(asdict(resolved), logger=False)
     switches = describe_switches(
         resolved, feed.engine, feed.reason, optimizer=method.optimizer
     )
@@ -198,6 +188,30 @@ def _train(
         warnings=clusters.warnings_,
     )
     return result, found
+
+
+def _build_module(
+    settings: Settings,
+    source: ImageSource,
+    model: nn.Module,
+    clusters: ClusteringCallback[Any],
+    feed: Feed,
+    trainer: pl.Trainer,
+) -> ClusteringModule:
+    """What trains: the networks as the device likes them, and their loss."""
+    world_size = trainer.world_size
+    if settings.trainer.sync_batchnorm and world_size > 1:
+        # Lightning's does not run on a CPU.
+        synchronize_batchnorm(model, trainer.strategy.root_device)
+    if settings.trainer.channels_last == "on":
+        # Convolutions run up to twice as fast so, and compute the same.
+        model = model.to(memory_format=torch.channels_last)
+    parts = Parts(settings, model, clusters, source, feed.views, world_size)
+    module = method_of(settings).build_module(parts)
+    module.images_come_again = settings.loader.even_clusters
+    # Into the checkpoint, so that it says what it was made with.
+    module.save_hyperparameters(asdict(settings), logger=False)
+    return module
 
 
 def _watch(settings: Settings, feed: Feed, trainer: pl.Trainer, folder: Path) -> _Found:
@@ -247,28 +261,6 @@ def _write(
         )
     write_results(result, settings)
     _say(settings, summary(result))
-
-
-def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | None:
-    """Scores of k-means on the raw pixels; None where no class is known."""
-    if not (source.targets >= 0).any():
-        return None
-    if source.training_only is not None:
-        source = source.subset(np.flatnonzero(~source.training_only), "those scored")
-    side = settings.views.input_size
-    pixels = []
-    for i in range(len(source)):
-        image = source[i][0]
-        if not isinstance(source, ArraySource):  # whose images are of one size
-            image = image.resize((side, side))
-        pixels.append(np.asarray(image, dtype=np.float32).ravel() / 255)
-    kmeans = KMeans(
-        settings.n_clusters,
-        metric="euclidean",
-        n_init=settings.clustering.n_init,
-        random_state=settings.seed,
-    ).fit(np.stack(pixels))
-    return clustering_scores(source.targets, kmeans.labels_)
 
 
 def _say(settings: Settings, text: str) -> None:

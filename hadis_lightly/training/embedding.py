@@ -71,10 +71,10 @@ def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
         outputs: tuple[Tensor, ...] = network.embed_and_assign(images)
     else:
         outputs = (network.embed(images),)
-    for output in outputs:
+    for output in outputs:  # (n, d), (n, k)
         if output.ndim != 2 or len(output) != len(images):
             raise ValueError(
-                f"a network must return ({len(images)}, d) for so many images, got "
+                f"embed(x) must return ({len(images)}, d) for so many images, got "
                 f"{tuple(output.shape)}."
             )
     embeddings, *probabilities = outputs

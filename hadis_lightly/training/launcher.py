@@ -24,7 +24,8 @@ Any setting below can be given as key=value, for example
   {program} data=folder data.path=my_photos n_clusters=12
   {program} method=cc
   {program} --multirun seed=0,1,2
-The images come from data={sources}.
+The images come from
+  data={sources}.
 --cfg job prints all settings as they would be used, --multirun runs all combinations,
 HYDRA_FULL_ERROR=1 shows the traceback of an error.
 

@@ -167,7 +167,15 @@ def test_csv(finished: Finished) -> None:
         assert all(0 <= float(row[name]) <= 1 for name in ("nmi", "acc"))
 
 
-def test_interrupted_cell_goes_on(tmp_path: Path) -> None:
+@pytest.fixture
+def listens() -> Iterator[None]:
+    """Ctrl-C counts, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interrupted_cell_goes_on(listens: None, tmp_path: Path) -> None:
     argv = [
         "methods=hadis",
         "datasets=digits",

@@ -121,7 +121,7 @@ def test_the_settings_of_the_papers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "phases"), [(1050, (200, 50)), (105, (20, 5)), (10, (2, 0)), (1, (0, 0))]
+    ("epochs", "phases"), [(1050, (200, 50)), (105, (20, 5)), (10, (2, 1)), (1, (0, 0))]
 )
 def test_phases_keep_their_proportions(epochs: int, phases: tuple[int, int]) -> None:
     settings = with_method(Settings(), "pici", {"trainer.max_epochs": epochs})
@@ -198,7 +198,7 @@ def test_no_such_method_and_no_such_setting() -> None:
         (
             "pici",
             {"pici.pretraining_epochs": 11, "trainer.max_epochs": 10},
-            "together must be <= trainer.max_epochs=10, got 11",
+            "together must be <= trainer.max_epochs=10, got 12",
         ),
         (
             "propos",

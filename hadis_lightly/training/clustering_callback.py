@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +24,7 @@ from hadis_lightly.training.progress import StepProgress, counted
 C = TypeVar("C", bound=Clusters)
 
 
-class ClusteringCallback(pl.Callback, Generic[C]):
+class ClusteringCallback(pl.Callback, ABC, Generic[C]):
     """Finds the clusters of the training set before the first and after every epoch.
 
     The module embeds the whole set in evaluation mode; how clusters are made of that a
@@ -90,17 +91,17 @@ class ClusteringCallback(pl.Callback, Generic[C]):
         self._is_restored = False
         self._epoch = 0
 
+    @abstractmethod
     def partition(self, embedded: EmbeddedSet) -> C:
         """Finds the clusters of a set that has been embedded, alike in all processes.
 
         Args:
             embedded: The rows are those of the first time.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def restored(self, state: dict[str, Any]) -> C:
         """Clusters out of what their ``state_dict`` gave."""
-        raise NotImplementedError
 
     def rows(self, keys: Keys) -> Tensor:
         """Positions ``(n,)`` of some images in :attr:`labels_`, on its device.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -27,7 +28,7 @@ class Schedule(NamedTuple):
     steps_per_epoch: int
 
 
-class ClusteringModule(pl.LightningModule):
+class ClusteringModule(pl.LightningModule, ABC):
     """Makes views on the device, logs losses, and brings its clusters along.
 
     A method adds ``training_step``, which ends with :meth:`log_losses`, ``embed``,
@@ -103,9 +104,9 @@ class ClusteringModule(pl.LightningModule):
         """Embeds clean images, as :meth:`embed`."""
         return self.embed(x)
 
+    @abstractmethod
     def embed(self, x: Tensor) -> Tensor:
         """Embeds clean images ``(n, c, h, w)``: normalised, ``(n, d)``."""
-        raise NotImplementedError
 
     def padded(self, x: Tensor) -> Tensor:
         """Images, filled up to the largest batch so far if networks are compiled.

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from hadis_lightly.checks import check_integer, check_number
 from hadis_lightly.loss import CCLoss, CCLossTerms
 from hadis_lightly.models import CCModel
-from hadis_lightly.training.adam import adam_with_warmup
 from hadis_lightly.training.online_clusters import OnlineClusters
 from hadis_lightly.training.online_module import OnlineModule
 from hadis_lightly.transforms import BatchedViews
@@ -74,6 +71,9 @@ class ContrastiveClustering(OnlineModule):
         super().__init__(
             model,
             clusters,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            warmup_epochs=warmup_epochs,
             training_only=training_only,
             views=views,
             seed=seed,
@@ -81,14 +81,8 @@ class ContrastiveClustering(OnlineModule):
             fused=fused,
             log_every_n_steps=log_every_n_steps,
         )
-        check_number("learning_rate", learning_rate, 0, above=True)
-        check_number("weight_decay", weight_decay, 0)
-        check_integer("warmup_epochs", warmup_epochs, least=0)
         self.model: CCModel = model
         self.criterion = criterion
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.warmup_epochs = warmup_epochs
         self._terms = self.compiled(_terms)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -97,16 +91,6 @@ class ContrastiveClustering(OnlineModule):
         terms = self._terms(self.model, self.criterion, x0, x1, self.weights_of(keys))
         self.log_losses(terms)
         return terms.loss
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam at a constant learning rate, after a warm-up if there is one."""
-        return adam_with_warmup(
-            self.model.parameters(),
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            warmup_steps=self.warmup_epochs * self.schedule().steps_per_epoch,
-            fused=self.fused,
-        )
 
 
 def _terms(

@@ -6,20 +6,26 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from hadis_lightly.checks import check_integer, check_number
 from hadis_lightly.models import TwoHeadModel, evaluating
+from hadis_lightly.training.adam import adam_with_warmup
 from hadis_lightly.training.clustering_module import ClusteringModule
 from hadis_lightly.training.online_clusters import OnlineClusters
 from hadis_lightly.transforms import BatchedViews
 
 
 class OnlineModule(ClusteringModule):
-    """A module whose network has a cluster head.
+    """A module whose network has a cluster head, trained by Adam.
 
     Args:
         model: Features, an instance head and a cluster head.
         clusters: The callback that takes the clusters from the head.
+        learning_rate: Learning rate of Adam.
+        weight_decay: Weight decay on all parameters.
+        warmup_epochs: Epochs in which the learning rate rises.
         training_only: For every image of the set, by its index, whether it takes no
             part in the clusters, ``(m,)`` bool; by default all do.
         views: See :class:`ClusteringModule`, also for the following.
@@ -30,6 +36,7 @@ class OnlineModule(ClusteringModule):
 
     Raises:
         TypeError: If ``training_only`` is not a tensor of bools.
+        ValueError: If a number is out of range.
     """
 
     def __init__(
@@ -37,6 +44,9 @@ class OnlineModule(ClusteringModule):
         model: TwoHeadModel,
         clusters: OnlineClusters | None = None,
         *,
+        learning_rate: float,
+        weight_decay: float = 0.0,
+        warmup_epochs: int = 0,
         training_only: Tensor | None = None,
         views: BatchedViews | None = None,
         seed: int | None = None,
@@ -53,6 +63,12 @@ class OnlineModule(ClusteringModule):
             fused=fused,
             log_every_n_steps=log_every_n_steps,
         )
+        check_number("learning_rate", learning_rate, 0, above=True)
+        check_number("weight_decay", weight_decay, 0)
+        check_integer("warmup_epochs", warmup_epochs, least=0)
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup_epochs = warmup_epochs
         weights = None
         if training_only is not None:
             if (
@@ -96,6 +112,16 @@ class OnlineModule(ClusteringModule):
         if not isinstance(keys, Tensor):
             raise TypeError("training_only goes by index, but keys are file names.")
         return self.cluster_weights[keys.to(self.device)]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam at a constant learning rate, after a warm-up if there is one."""
+        return adam_with_warmup(
+            [p for p in self.model.parameters() if p.requires_grad],
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            warmup_steps=self.warmup_epochs * self.schedule().steps_per_epoch,
+            fused=self.fused,
+        )
 
 
 def _outputs(model: TwoHeadModel, x: Tensor) -> tuple[Tensor, Tensor]:

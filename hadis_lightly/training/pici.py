@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from hadis_lightly.checks import check_integer, check_number
+from hadis_lightly.checks import check_integer
 from hadis_lightly.loss import PICILoss, PICILossTerms
 from hadis_lightly.models import PICIModel
-from hadis_lightly.training.adam import adam_with_warmup
 from hadis_lightly.training.online_clusters import OnlineClusters
 from hadis_lightly.training.online_module import OnlineModule
 from hadis_lightly.transforms import BatchedViews
@@ -87,6 +85,9 @@ class PICI(OnlineModule):
         super().__init__(
             model,
             clusters,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            warmup_epochs=warmup_epochs,
             training_only=training_only,
             views=views,
             seed=seed,
@@ -95,15 +96,9 @@ class PICI(OnlineModule):
             log_every_n_steps=log_every_n_steps,
         )
         check_integer("pretraining_epochs", pretraining_epochs, least=0)
-        check_number("learning_rate", learning_rate, 0, above=True)
-        check_number("weight_decay", weight_decay, 0)
-        check_integer("warmup_epochs", warmup_epochs, least=0)
         self.model: PICIModel = model
         self.criterion = criterion
         self.pretraining_epochs = pretraining_epochs
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.warmup_epochs = warmup_epochs
         self._pretraining_terms = self.compiled(_pretraining_terms)
         self._contrastive_terms = self.compiled(_contrastive_terms)
         self._interaction_terms = self.compiled(_interaction_terms)
@@ -132,17 +127,6 @@ class PICI(OnlineModule):
         if not isinstance(self.clusters, OnlineClusters):
             return None
         return self.clusters.pseudo_labels(keys)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam at a constant learning rate, after a warm-up if there is one."""
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        return adam_with_warmup(
-            trained,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            warmup_steps=self.warmup_epochs * self.schedule().steps_per_epoch,
-            fused=self.fused,
-        )
 
 
 def _pretraining_terms(

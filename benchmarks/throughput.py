@@ -282,7 +282,7 @@ class Training:
             momentum=0.9,
             fused=settings.optimizer.fused == "on",
         )
-        self.symmetric_terms = self.module._compiled(symmetric_terms)
+        self.symmetric_terms = self.module.compiled(symmetric_terms)
         self._batches = iter(self.feed.train_loader)
         self.batch = self.data()
         self.x0, self.x1 = (view.clone() for view in self.views())
@@ -352,9 +352,9 @@ def stages(options: argparse.Namespace, source: ArraySource) -> dict[str, float]
     result = {
         "data": milliseconds(training.data, repeats),
         "views": milliseconds(training.views, repeats),
-        "student": milliseconds(training.module._compiled(training.student), repeats),
-        "teacher": milliseconds(training.module._compiled(training.teacher), repeats),
-        "losses": milliseconds(training.module._compiled(losses), repeats),
+        "student": milliseconds(training.module.compiled(training.student), repeats),
+        "teacher": milliseconds(training.module.compiled(training.teacher), repeats),
+        "losses": milliseconds(training.module.compiled(losses), repeats),
     }
     forward = result["student"] + result["teacher"] + result["losses"]
     everything = milliseconds(training.forward_and_backward, repeats)

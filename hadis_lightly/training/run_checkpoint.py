@@ -51,7 +51,7 @@ class RunCheckpoint(pl.Callback):
         self.metrics: MetricsFile | None = None
         self.health = health
         self.stop = StopRequest()
-        #: Seconds of training so far, those before an interruption included.
+        #: Seconds of training when they were last asked for.
         self.seconds = 0.0
         #: How often the run was resumed.
         self.num_resumed = 0
@@ -132,16 +132,17 @@ class RunCheckpoint(pl.Callback):
         """
         if self.health is not None:
             self.health.check_now()
-        self.count_seconds()
+        self.training_seconds()
         self._batches_done = batches_done
         trainer.save_checkpoint(self.folder / LAST)
         self._last_saved = time.monotonic()
 
-    def count_seconds(self) -> None:
-        """Adds the time that has passed to the time of training."""
+    def training_seconds(self) -> float:
+        """Seconds of training until now, those before an interruption included."""
         now = time.monotonic()
         self.seconds += now - self._last_counted
         self._last_counted = now
+        return self.seconds
 
     def on_save_checkpoint(
         self,

@@ -56,6 +56,7 @@ from hadis_lightly.training.run_folder import (
     choose_folder,
     told_to_others,
 )
+from hadis_lightly.training.score_table import ScoreTable
 from hadis_lightly.training.snapshots import EmbeddingSnapshots
 from hadis_lightly.training.step_seeds import StepSeeds
 from hadis_lightly.training.summary import (
@@ -75,9 +76,9 @@ def run(settings: Settings) -> RunResult:
     """Trains, clusters, scores, and leaves everything in a new folder.
 
     The folder gets ``results.json``, ``assignments.csv``, ``settings.yaml``,
-    ``metrics.csv``, ``embeddings.npy``, figures, snapshots of embeddings, what a logger
-    writes, and ``checkpoints/last.ckpt``. What
-    an earlier run left is never overwritten: a number is added to the folder's name.
+    ``scores.csv``, ``metrics.csv``, ``embeddings.npy``, figures, snapshots of
+    embeddings, what a logger writes, and ``checkpoints/last.ckpt``. What an earlier
+    run left is never overwritten: a number is added to the folder's name.
 
     A run that was interrupted, in whatever way, can be resumed: with
     ``trainer.resume="auto"`` it goes on in its own folder, and on a CPU ends with the
@@ -153,7 +154,7 @@ def _train(
         "clean_transform": feed.clean_transform,
         "precision": resolved.trainer.precision,
     }
-    found = _watch(resolved, feed, trainer, folder.path)
+    found = _watch(resolved, feed, trainer, folder.path, saving)
     clusters = found.clusters
     module = _build_module(resolved, source, model, clusters, feed, trainer)
     method = method_of(resolved)
@@ -214,7 +215,13 @@ def _build_module(
     return module
 
 
-def _watch(settings: Settings, feed: Feed, trainer: pl.Trainer, folder: Path) -> _Found:
+def _watch(
+    settings: Settings,
+    feed: Feed,
+    trainer: pl.Trainer,
+    folder: Path,
+    saving: RunCheckpoint,
+) -> _Found:
     """Adds the callbacks that find out about the images."""
     clusters = method_of(settings).build_clusters(settings, feed.clean_loader)
     clusters.clusters_at_start = settings.model.freeze_backbone
@@ -223,9 +230,10 @@ def _watch(settings: Settings, feed: Feed, trainer: pl.Trainer, folder: Path) ->
         draw_evenly(feed.train_loader, clusters)
     hardness = HardnessRecord(clusters)
     snapshots = EmbeddingSnapshots(clusters, folder)
+    scores = ScoreTable(clusters, folder, saving.training_seconds)
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     # After what listens for signals, and before the bar, which shows the scores.
-    callbacks[1:1] = [clusters, snapshots]
+    callbacks[1:1] = [clusters, snapshots, scores]
     callbacks.insert(0, hardness)  # before what saves it
     return _Found(clusters, hardness)
 

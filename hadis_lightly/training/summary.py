@@ -18,13 +18,14 @@ def summary(result: RunResult) -> str:
     figures = "  ".join(path.name for path in result.figures)
     times = f", resumed {result.num_resumed} x" if result.num_resumed else ""
     width = max(len(result.method), len("k-means on pixels"))
+    logs = _logs(result.output_dir)
     of_pixels = result.pixel_scores
     lines = [
         "",
         f"epochs: {result.epochs}, time: {minutes} min {seconds:02} s{times}",
         f"{result.output_dir}/",
-        "  results.json  assignments.csv  metrics.csv  settings.yaml  embeddings.npy",
-        f"  checkpoints/last.ckpt  {_logs(result.output_dir)}snapshots/",
+        "  results.json  assignments.csv  scores.csv  metrics.csv  settings.yaml",
+        f"  embeddings.npy  checkpoints/last.ckpt  {logs}snapshots/",
         f"  {figures}",
         f"to look at them: hadis-lightly-report checkpoint={result.output_dir}",
         "",

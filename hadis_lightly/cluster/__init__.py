@@ -4,7 +4,8 @@ from hadis_lightly.cluster.collapse import collapse_signs
 from hadis_lightly.cluster.head_partition import HeadPartition
 from hadis_lightly.cluster.isolation import isolation
 from hadis_lightly.cluster.kmeans import KMeans
-from hadis_lightly.cluster.partition import Partition, partition_embeddings
+from hadis_lightly.cluster.partition import Partition
+from hadis_lightly.cluster.partitioning import partition_embeddings
 from hadis_lightly.cluster.scores import (
     clustering_scores,
     label_free_scores,

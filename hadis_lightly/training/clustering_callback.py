@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
 from lightly.utils import dist as lightly_dist
 from torch import Tensor
-from torch import distributed as torch_dist
 
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import clustering_scores, label_free_scores
@@ -48,8 +47,6 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
 
     Attributes:
         partition_: The clusters; None until training starts.
-        targets_: Class of every image, -1 where unknown, ``(n,)``, on the CPU.
-        embeddings_: Normalised embeddings of the last clustering, ``(n, d)``.
         scores_: ``{"nmi", "acc", "ari"}`` where targets are known, else the label-free
             scores of :func:`~hadis_lightly.cluster.label_free_scores`.
         history_: One dictionary per clustering: epoch, seconds and scores.
@@ -80,8 +77,8 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         self.history_: list[dict[str, float]] = []
         self.partition_: C | None = None
         self._watch = CollapseWatch(self.remedies)
-        #: Whether to embed the set once more when clusters come from a checkpoint:
-        #: for a run that is complete but for what is made of the embeddings.
+        #: Whether to embed the set once more when clusters come from a checkpoint: for
+        #: a run that is complete but for what is made of the embeddings.
         self.embeds_at_start = False
         #: Whether to say how far the embedding of the set is, when it takes long.
         self.shows_progress = False
@@ -173,9 +170,7 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         return self._epoch < self.warmup_epochs
 
     def _on(self, device: torch.device) -> C:
-        moved: Any = self._fitted().to(device)
-        clusters: C = moved
-        return clusters
+        return cast(C, self._fitted().to(device))
 
     def setup(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str
@@ -260,17 +255,13 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
             self._watch.look(self.embeddings_, self.labels_, self.prototypes_, epoch)
         self.history_.append({"epoch": epoch, "seconds": seconds} | self.scores_)
         metrics = {f"cluster/{name}": value for name, value in self.scores_.items()}
-        trainer.callback_metrics.update(
-            {name: torch.tensor(value) for name, value in metrics.items()}
-        )
+        for name, value in metrics.items():
+            trainer.callback_metrics[name] = torch.tensor(value)
         for logger in trainer.loggers:
             logger.log_metrics(metrics | {"epoch": epoch}, step=trainer.global_step)
 
     def _embed(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Embeds the set; the rows are those of the first time."""
-        if lightly_dist.world_size() > 1:
-            for buffer in pl_module.buffers():  # of BatchNorm, which may differ
-                torch_dist.broadcast(buffer, src=0)
         shows = self.shows_progress and lightly_dist.rank() == 0
         with StepProgress("embedding images", shows) as progress:
             loader = counted(self.dataloader, progress)

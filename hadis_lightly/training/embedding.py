@@ -105,6 +105,7 @@ def embed_dataset(
     if not callable(getattr(module, "embed", None)):
         raise TypeError(f"module must have embed(x), got {type(module).__name__}.")
     check_loader(dataloader)
+    _share_buffers(module)
     precision = trainer.precision_plugin.forward_context() if trainer else nullcontext()
     outputs: list[tuple[Tensor, ...]] = []
     targets: list[Tensor] = []
@@ -131,6 +132,13 @@ def _embedded_set(
 ) -> EmbeddedSet:
     probabilities = columns[1] if len(columns) > 1 else None
     return EmbeddedSet(columns[0], targets, keys, probabilities)
+
+
+def _share_buffers(module: pl.LightningModule) -> None:
+    """Gives all processes the buffers of the first: those of BatchNorm may differ."""
+    if lightly_dist.world_size() > 1:
+        for buffer in module.buffers():
+            torch_dist.broadcast(buffer, src=0)
 
 
 def check_loader(dataloader: object) -> None:

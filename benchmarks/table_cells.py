@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import functools
-import runpy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
 from paper_figures import SETS
 from pixel_methods import PIXEL_METHODS
+from recipe_settings import changed, recipe_of
 from table_options import EXTRA_SETS, OptionError, Options
 
 from hadis_lightly.data.cifar20_source import DEFAULT_CIFAR20_PATH
@@ -23,7 +21,6 @@ from hadis_lightly.training.config import Settings
 from hadis_lightly.training.methods import check_run, with_method
 from hadis_lightly.training.setting_changes import different_settings
 
-BENCHMARKS = Path(__file__).parent
 #: Where ``root=DIR`` has the data sets.
 _IN_ROOT = {
     "cifar10": "cifar10",
@@ -164,10 +161,10 @@ def _settings_of_all_seeds(
         settings.data.path = path
         if path.endswith(".npz"):
             settings.data.source = "npz"
-    settings = _changed(settings, given)
+    settings = changed(settings, given)
     if variant:
         values = VARIANTS[variant].items()
-        settings = _changed(settings, [f"{name}={value}" for name, value in values])
+        settings = changed(settings, [f"{name}={value}" for name, value in values])
     settings.trainer.resume = "auto"
     settings.clustering.pixel_baseline = False  # methods=kmeans does that
     return settings
@@ -179,22 +176,6 @@ def path_of(dataset: str, options: Options) -> str | None:
         return options.paths.get(dataset)
     name = _IN_ROOT.get(dataset)
     return None if name is None else str(options.root / name)
-
-
-@functools.cache
-def recipe_of(dataset: str) -> dict[str, Any]:
-    """What the recipe of a data set defines: ``SETTINGS``, perhaps ``METHODS``."""
-    recipes = (
-        BENCHMARKS if dataset == "small_cifar10" else BENCHMARKS.parent / "recipes"
-    )
-    return runpy.run_path(str(recipes / f"{dataset}.py"))
-
-
-def _changed(settings: Settings, words: Sequence[str]) -> Settings:
-    schema = OmegaConf.structured(settings)
-    merged = OmegaConf.merge(schema, OmegaConf.from_dotlist(list(words)))
-    changed: Settings = OmegaConf.to_object(merged)  # type: ignore[assignment]
-    return changed
 
 
 def check_cell(cell: Cell, options: Options) -> None:

@@ -17,6 +17,8 @@ TINY = {
     "large": "--samples 17000 300 --dim 8 --clusters 4 2 --iterations 3 "
     "--pcl-clusters 20 --pcl-sizes 8 --hsd-sizes 8 --repeats 2",
     "losses": "--sizes 8 16 --dim 8 --clusters 3 20 --repeats 2",
+    "profile_step": "--backbone small_convnet --batch-size 4 --input-size 16 "
+    "--images 16 --steps 1",
     "step": "--backbone small_convnet --batch-size 4 --input-size 16 --steps 2",
     "throughput": "--backbone resnet18 --batch-size 4 --images 16 --steps 1 --rounds 1 "
     "--workers 0 --kmeans-rows 100",
@@ -187,6 +189,58 @@ def test_step() -> None:
 
     assert numbers(lines, "BYOL (lightly)")[1] == 1
     assert min(numbers(lines, "HaDis")) > 0
+
+
+def test_profile_step(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "profile.csv"
+
+    variants = ["--variants", "", "loader.batch_size=8"]
+    lines = run("profile_step", *variants, "--csv", str(file))
+
+    rows = read(file)
+    assert {(row["settings"], row["batch"]) for row in rows} == {
+        ("", "4"),
+        ("loader.batch_size=8", "8"),
+    }
+    kinds = ("convolution", "batch norm", "matrix product", "everything else")
+    for start in (0, lines.index("loader.batch_size=8, batch 8")):
+        part = lines[start : start + 20]
+        shares = [numbers(part, kind)[1] for kind in kinds]
+        assert 0 < sum(shares) <= 100.5
+        assert shares[0] > 0
+    for row in rows:
+        assert float(row["ms"]) > 0 < float(row["calls"])
+        if "convolution" in row["kernel"]:
+            assert row["kind"] == "convolution"
+    assert lines[-2].split()[1] == "1.00"  # against itself
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kind"),
+    [
+        ("sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc", "convolution"),
+        ("void cutlass__5x_cudnn::Kernel<cutlass_tensorop_s16816wgrad>", "convolution"),
+        ("void cudnn::bn_bw_1C11_kernel_new<float>", "batch norm"),
+        ("nvjet_tst_128x256_64x4_2x1_v_bz_TNT", "matrix product"),
+        ("aten::mm", "matrix product"),
+        ("aten::native_batch_norm_backward", "batch norm"),
+        ("triton_red_fused__native_batch_norm_legit_functional_relu_3", "batch norm"),
+        ("triton_poi_fused_add_mul_7", "fused by the compiler"),
+        (
+            "multi_tensor_apply_kernel<FusedSgdMathFunctor>",
+            "optimiser, teacher",
+        ),
+        ("Memcpy DtoD (Device -> Device)", "copy"),
+        ("at::native::vectorized_elementwise_kernel<4, add>", "everything else"),
+    ],
+)
+def test_kernels_are_sorted_by_their_names(
+    kernel: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from profile_step import Kernel
+
+    assert Kernel(kernel, 1.0, 1.0).kind == kind
 
 
 def test_views(tmp_path: Path) -> None:

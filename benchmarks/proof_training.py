@@ -1,0 +1,139 @@
+"""The training of the proof: a pilot, how long the training may be, the training."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from proof_stages import Stage
+
+from hadis_lightly.training import backbone_state_dict
+from hadis_lightly.training.checkpoint import LAST
+from hadis_lightly.training.predictor import find_checkpoint
+from hadis_lightly.training.score_table import SCORES
+
+#: Shares of all epochs without pseudo-labels and with a rising learning rate.
+WARMUP, CLUSTERING_WARMUP = 0.05, 0.1
+MAX_BYTES = 25_000_000
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a pilot was."""
+
+    epoch_seconds: float
+    """Of the slowest epoch of its second half, clustering included."""
+    other_seconds: float
+    """All else that it took: start, compilation, first clustering, pictures."""
+
+
+def training_stage(
+    name: str,
+    title: str,
+    words: list[str],
+    *,
+    epochs: int,
+    folder: Path,
+    limit: float,
+) -> Stage:
+    """A training by the recipe for short ones.
+
+    Args:
+        name: ``pilot`` or ``training``, also the name of its folder.
+        title: For the page.
+        words: Settings that are not the recipe's.
+        epochs: Length of the training.
+        folder: Folder of the proof.
+        limit: Seconds it may take.
+    """
+    warmup = max(1, round(WARMUP * epochs))
+    # NOTE: Later than the warm-up also in a pilot, which compiles the same programs so.
+    clustering_warmup = max(warmup + 1, round(CLUSTERING_WARMUP * epochs))
+    settings = {
+        "trainer.max_epochs": str(epochs),
+        "optimizer.warmup_epochs": str(warmup),
+        "clustering.warmup_epochs": str(clustering_warmup),
+        "trainer.checkpoint_every_n_minutes": "2",
+        "trainer.resume": "auto",
+        "output_dir": str((folder / name).resolve()),
+    }
+    if torch.cuda.is_available():
+        settings["trainer.compile"] = "default"  # for the pilot as well
+    for word in words:
+        key, _, value = word.partition("=")
+        settings[key] = value
+    given = [f"{key}={value}" for key, value in settings.items()]
+    return Stage(name, title, ["recipes/cifar10_short.py", *given], limit)
+
+
+def read_scores(run: Path) -> list[dict[str, float]]:
+    """Every clustering of a run: epoch, seconds, scores."""
+    with (run / SCORES).open(encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
+def pace_of(run: Path, seconds: float) -> Pace:
+    """How fast a pilot was.
+
+    Args:
+        run: Its folder.
+        seconds: What the whole command took.
+
+    Raises:
+        ValueError: If it has not seen two epochs.
+    """
+    rows = read_scores(run)
+    taken = np.diff([row["seconds"] for row in rows])
+    if len(taken) < 2 or len(taken) != rows[-1]["epoch"]:
+        raise ValueError(f"{run} has not clustered after each of two epochs or more.")
+    # The first ones compile.
+    epoch_seconds = float(taken[(len(taken) + 1) // 2 :].max())
+    return Pace(epoch_seconds, max(0.0, seconds - len(taken) * epoch_seconds))
+
+
+def epochs_that_fit(pace: Pace, seconds: float, margin: float = 0.04) -> int:
+    """How many epochs a training may have to end within some seconds.
+
+    Args:
+        pace: How fast a pilot was.
+        seconds: For all of the training.
+        margin: By which share it may be slower than the pilot.
+
+    Example:
+        >>> epochs_that_fit(Pace(epoch_seconds=10.0, other_seconds=60.0), 1100.0)
+        100
+    """
+    left = max(0.0, seconds - pace.other_seconds)
+    return int(left / ((1 + margin) * pace.epoch_seconds))
+
+
+def write_teacher(run: Path, path: Path) -> int | None:
+    """Writes the teacher's backbone in half precision, if that is at most 25 MB.
+
+    ``model.weights=FILE`` takes it up again, also for other images.
+
+    Args:
+        run: Folder of a run.
+        path: File to write.
+
+    Returns:
+        Its bytes; None if it would be larger.
+    """
+    weights = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in backbone_state_dict(find_checkpoint(run)).items()
+    }
+    num_bytes = sum(value.nbytes for value in weights.values())
+    if num_bytes > MAX_BYTES:
+        return None
+    torch.save(weights, path)
+    return path.stat().st_size
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run has trained, to its end or not."""
+    return (run / "checkpoints" / LAST).exists()

@@ -1,0 +1,240 @@
+"""The proof: stages with limits, a training that fits the time, a page of all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from hadis_lightly.models import build_backbone, load_backbone_weights
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ENVIRONMENT = {"device": "a GPU", "command": "x", "versions": {}, "tiny": False}
+# Networks and images for which an epoch is over in a second.
+SMALL = [
+    "data.limit=300", "loader.batch_size=50", "views.input_size=8", "seed=3",
+    "model.backbone=small_pooled_convnet", "model.hidden_dim=16", "model.output_dim=8",
+    "clustering.n_init=1", "trainer.logger=none", "trainer.accelerator=cpu",
+]  # fmt: skip
+
+
+class Modules(NamedTuple):
+    """The parts of the proof, which are no package."""
+
+    stages: Any
+    training: Any
+    page: Any
+
+
+@pytest.fixture(scope="module")
+def proof() -> Iterator[Modules]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        import proof_page
+        import proof_stages
+        import proof_training
+
+        yield Modules(proof_stages, proof_training, proof_page)
+
+
+def scores_file(folder: Path, seconds: list[float], acc: float = 0.5) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["epoch,seconds,clustering_seconds,nmi,acc,ari"]
+    lines += [f"{i},{s},0.25,{acc},{acc},{acc}" for i, s in enumerate(seconds)]
+    (folder / "scores.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "limit", "status"),
+    [
+        ("print('well')", 60, "done"),
+        ("raise SystemExit(3)", 60, "failed"),
+        ("print('well', flush=True); import time; time.sleep(600)", 1.5, "too long"),
+    ],
+)
+def test_a_stage_says_how_it_ended(
+    proof: Modules, tmp_path: Path, code: str, limit: float, status: str
+) -> None:
+    stage = proof.stages.Stage("try", "A try", ["-c", code], limit)
+
+    outcome = proof.stages.run_stage(stage, tmp_path)
+
+    assert outcome.status == status
+    assert outcome.seconds < 30
+    printed = (tmp_path / "logs" / "try.txt").read_text()
+    assert printed == ("" if status == "failed" else "well\n")
+
+
+def test_a_stage_past_its_limit_leaves_no_process(
+    proof: Modules, tmp_path: Path
+) -> None:
+    child = "import time; time.sleep(600)"
+    code = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    stage = proof.stages.Stage("try", "A try", ["-c", code], 3.0)
+
+    proof.stages.run_stage(stage, tmp_path)
+
+    pid = int((tmp_path / "logs" / "try.txt").read_text())
+    deadline = time.monotonic() + 10
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and it is more than an entry in a table."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().split(") ")[1][0] != "Z"
+
+
+def test_what_is_done_stays_done(proof: Modules, tmp_path: Path) -> None:
+    record = proof.stages.Record(tmp_path)
+    for name, status in (("views", "done"), ("losses", "failed")):
+        record.add(proof.stages.Outcome(name, name, "python x.py", status))
+
+    again = proof.stages.Record(tmp_path)
+
+    assert again.is_done("views")
+    assert not again.is_done("losses")
+    assert not again.is_done("training")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 59.0, 300.0, 1500.0])
+def test_the_training_fits_into_the_time(proof: Modules, seconds: float) -> None:
+    pace = proof.training.Pace(epoch_seconds=6.1, other_seconds=60.0)
+
+    epochs = proof.training.epochs_that_fit(pace, seconds)
+
+    assert epochs >= 0
+    needed = pace.other_seconds + epochs * pace.epoch_seconds
+    assert needed <= max(seconds, pace.other_seconds)
+    if seconds > 100:  # and little of the time is left over
+        assert needed > 0.95 * seconds - pace.epoch_seconds
+
+
+def test_the_second_half_of_a_pilot_gives_the_pace(
+    proof: Modules, tmp_path: Path
+) -> None:
+    scores_file(tmp_path, [0.5, 40.0, 60.0, 65.0, 69.0])
+
+    pace = proof.training.pace_of(tmp_path, seconds=90.0)
+
+    assert pace.epoch_seconds == pytest.approx(5.0)  # the slower of two
+    assert pace.other_seconds == pytest.approx(70.0)
+
+
+def test_a_pilot_of_one_epoch_gives_no_pace(proof: Modules, tmp_path: Path) -> None:
+    scores_file(tmp_path, [0.5, 40.0])
+
+    with pytest.raises(ValueError, match="two epochs"):
+        proof.training.pace_of(tmp_path, seconds=90.0)
+
+
+@pytest.mark.parametrize("epochs", [2, 10, 200])
+def test_a_training_has_all_three_phases(proof: Modules, epochs: int) -> None:
+    stage = proof.training.training_stage(
+        "pilot", "", ["seed=4"], epochs=epochs, folder=Path("x"), limit=1.0
+    )
+    given = dict(word.split("=", 1) for word in stage.words[1:])
+
+    assert int(given["trainer.max_epochs"]) == epochs
+    rises = int(given["optimizer.warmup_epochs"])
+    assert 1 <= rises < int(given["clustering.warmup_epochs"]) <= max(2, epochs // 5)
+    assert given["seed"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("acc", "minutes", "word"),
+    [(0.931, 29.0, "reached"), (0.929, 29.0, "missed"), (0.95, 31.0, "missed")],
+)
+def test_the_page_says_whether_the_goal_was_reached(
+    proof: Modules, tmp_path: Path, acc: float, minutes: float, word: str
+) -> None:
+    results = tmp_path / "results"
+    scores_file(results / "training", [1.0, 60.0, 60 * minutes], acc)
+    (results / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    outcome = proof.stages.Outcome("training", "A training", "python y.py", "done")
+
+    proof.page.write_page(tmp_path, {"training": outcome})
+
+    page = (results / "proof.md").read_text()
+    assert f"**{word}**: ACC {100 * acc:.1f} in {minutes:.1f} minutes" in page
+    assert "| HaDis, the paper | 86.9 | 93.0 | 86.2 |" in page
+    assert (results / "training_scores.png").stat().st_size > 10_000
+
+
+def test_an_unlabelled_set_has_a_page_too(proof: Modules, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    (results / "training").mkdir(parents=True)
+    (results / "training" / "scores.csv").write_text(
+        "epoch,seconds,clustering_seconds,silhouette\n0,1.0,0.5,0.2\n"
+    )
+    (results / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    outcome = proof.stages.Outcome("training", "A training", "python y.py", "done")
+
+    proof.page.write_page(tmp_path, {"training": outcome})
+
+    assert "No scores" in (results / "proof.md").read_text()
+
+
+def test_the_whole_proof_on_a_cpu(tmp_path: Path) -> None:
+    digits = load_digits()
+    images = np.repeat((digits.images * 15).astype(np.uint8)[..., None], 3, axis=3)
+    np.savez(tmp_path / "digits.npz", images=images, labels=digits.target)
+    folder = tmp_path / "proof"
+    command = [
+        sys.executable, str(BENCHMARKS / "proof.py"), "--tiny", "--share", "0",
+        "--data", str(tmp_path / "digits.npz"), "--folder", str(folder),
+        "--minutes", "0.9", *SMALL,
+    ]  # fmt: skip
+    start = time.monotonic()
+
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < 54 + 60  # the last scores may be late
+    stages = {s["name"]: s for s in json.loads((folder / "stages.json").read_text())}
+    ended = {name: stage["status"] for name, stage in stages.items()}
+    benchmarks = ("tests", "throughput", "profile", "views", "kmeans", "losses")
+    trainings = ("pilot", "training", "accuracy")
+    assert ended == dict.fromkeys(benchmarks, "left out") | dict.fromkeys(
+        trainings, "done"
+    ), done.stdout
+    results = folder / "results"
+    planned = stages["pilot"]["details"]["epochs"]
+    settings = json.loads((results / "training" / "results.json").read_text())
+    assert settings["epochs"] == planned > 2
+    assert settings["settings"]["seed"] == 3
+    page = (results / "proof.md").read_text()
+    assert "linear accuracy" in page
+    assert f"A training of {planned} epochs" in page
+    load_backbone_weights(
+        build_backbone("small_pooled_convnet", 3), results / "teacher_backbone.pt"
+    )
+    weights = torch.load(results / "teacher_backbone.pt", weights_only=True)
+    assert {w.dtype for w in weights.values()} <= {torch.float16, torch.int64}
+
+    again = subprocess.run(command, capture_output=True, text=True)
+
+    assert again.returncode == 0, again.stderr
+    for name in trainings:
+        assert f"{name}: is done" in again.stdout

@@ -56,6 +56,7 @@ bench: $(VENV)/installed-bench ## Run all benchmarks, on a GPU if there is one
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/profile_step.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/large.py
 	$(BIN)/python benchmarks/methods.py

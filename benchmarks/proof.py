@@ -84,8 +84,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--commit", help="if this is no clone that says it itself")
     parser.add_argument("--tiny", action="store_true", help="small, for a CPU")
     options = parser.parse_args()
-    options.data = options.data.resolve()
-    options.folder = options.folder.resolve()
+    options.data = Path(os.path.abspath(options.data))
+    options.folder = Path(os.path.abspath(options.folder))
     if options.pilot_epochs is None:
         options.pilot_epochs = 4 if options.tiny else 10
     if options.margin is None:  # other work slows down a CPU

@@ -14,6 +14,7 @@ from hadis_lightly.training import backbone_state_dict
 from hadis_lightly.training.checkpoint import LAST
 from hadis_lightly.training.predictor import find_checkpoint
 from hadis_lightly.training.score_table import SCORES
+from hadis_lightly.training.switches import can_compile
 
 #: Shares of all epochs without pseudo-labels and with a rising learning rate.
 WARMUP, CLUSTERING_WARMUP = 0.05, 0.1
@@ -60,8 +61,8 @@ def training_stage(
         "trainer.resume": "auto",
         "output_dir": str((folder / name).resolve()),
     }
-    if torch.cuda.is_available():
-        settings["trainer.compile"] = "default"  # for the pilot as well
+    if torch.cuda.is_available() and can_compile(torch.device("cuda")):
+        settings["trainer.compile"] = "default"  # auto would not for so short a pilot
     for word in words:
         key, _, value = word.partition("=")
         settings[key] = value

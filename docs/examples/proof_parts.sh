@@ -1,4 +1,3 @@
-python -m pytest -m gpu tests                 # what only a GPU can test
 python benchmarks/throughput.py --data cifar10.npz --csv throughput.csv
 python benchmarks/profile_step.py --data cifar10.npz --csv profile.csv
 python benchmarks/short_runs.py --data cifar10.npz --epochs 10 --csv short_runs.csv

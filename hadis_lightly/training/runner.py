@@ -232,8 +232,9 @@ def _watch(
     snapshots = EmbeddingSnapshots(clusters, folder)
     scores = ScoreTable(clusters, folder, saving.training_seconds)
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    # After what listens for signals, and before the bar, which shows the scores.
-    callbacks[1:1] = [clusters, snapshots, scores]
+    # After what listens for signals and what looks for NaN, whose message is the better
+    # one, and before the bar, which shows the scores.
+    callbacks[2:2] = [clusters, snapshots, scores]
     callbacks.insert(0, hardness)  # before what saves it
     return _Found(clusters, hardness)
 

@@ -13,6 +13,8 @@ import torch
 from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 
+from hadis_lightly.training import PrototypeKMeans, run
+from hadis_lightly.training.checkpoint import read_checkpoint
 from hadis_lightly.training.health import (
     DivergedError,
     FiniteRecord,
@@ -20,6 +22,7 @@ from hadis_lightly.training.health import (
     HealthMonitor,
     gradient_norms,
 )
+from tests.training.test_run import small_settings
 
 NAN, INF = float("nan"), float("inf")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -178,10 +181,6 @@ def test_a_scaler_that_looks_for_its_scale_is_no_failure() -> None:
 
 
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
-    from hadis_lightly.training import run
-    from hadis_lightly.training.checkpoint import read_checkpoint
-    from tests.training.test_run import small_settings
-
     settings = small_settings(tmp_path / "run")
     settings.trainer.checkpoint_every_n_minutes = 0
     settings.optimizer.learning_rate = 1e12
@@ -189,3 +188,28 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path: Path) -> N
         run(settings)
     checkpoint = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
     assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
+
+
+def test_a_run_is_looked_at_before_its_embeddings_are_clustered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU what a step did wrong is known later: not after the next clustering."""
+    seen: list[str] = []
+
+    def told(kind: type, name: str) -> None:
+        method = getattr(kind, name)
+
+        def tell(*args: Any) -> Any:
+            seen.append(name)
+            return method(*args)
+
+        monkeypatch.setattr(kind, name, tell)
+
+    told(HealthMonitor, "check_now")
+    told(PrototypeKMeans, "partition")
+    run(small_settings(tmp_path / "run"))
+
+    before, *between, _ = " ".join(seen).split("partition")
+    assert before == ""
+    assert len(between) == 2  # epochs
+    assert all("check_now" in looks for looks in between)

@@ -282,7 +282,6 @@ class Training:
             momentum=0.9,
             fused=settings.optimizer.fused == "on",
         )
-        self.symmetric_terms = self.module.compiled(symmetric_terms)
         self._batches = iter(self.feed.train_loader)
         self.batch = self.data()
         self.x0, self.x1 = (view.clone() for view in self.views())
@@ -311,7 +310,7 @@ class Training:
 
     def forward_and_backward(self) -> None:
         with self.precision:
-            terms, _ = self.symmetric_terms(
+            terms, _ = symmetric_terms(
                 self.model, self.criterion, self.x0, self.x1, self.labels, diffuse=True
             )
         self.optimizer.zero_grad()
@@ -352,9 +351,9 @@ def stages(options: argparse.Namespace, source: ArraySource) -> dict[str, float]
     result = {
         "data": milliseconds(training.data, repeats),
         "views": milliseconds(training.views, repeats),
-        "student": milliseconds(training.module.compiled(training.student), repeats),
-        "teacher": milliseconds(training.module.compiled(training.teacher), repeats),
-        "losses": milliseconds(training.module.compiled(losses), repeats),
+        "student": milliseconds(training.student, repeats),
+        "teacher": milliseconds(training.teacher, repeats),
+        "losses": milliseconds(losses, repeats),
     }
     forward = result["student"] + result["teacher"] + result["losses"]
     everything = milliseconds(training.forward_and_backward, repeats)

@@ -100,6 +100,16 @@ class ClusteringModule(pl.LightningModule, ABC):
             return function
         return torch.compile(function, mode=self.compile_mode, dynamic=False)
 
+    def compile_parts(self, *parts: nn.Module) -> None:
+        """Compiles modules in place, each for itself, if the module was told so.
+
+        One program of a whole step would hold a network as often as it is called, and
+        be compiled once more when anything in it changes, as at the end of a warm-up.
+        """
+        if self.compile_mode is not None:
+            for part in parts:
+                part.compile(mode=self.compile_mode, dynamic=False)
+
     def forward(self, x: Tensor) -> Tensor:
         """Embeds clean images, as :meth:`embed`."""
         return self.embed(x)

@@ -121,8 +121,9 @@ class HaDis(ClusteringModule):
         self.teacher_momentum = teacher_momentum
         self.final_teacher_momentum = final_teacher_momentum
         self.concatenate_views = concatenate_views
-        self._terms = self.compiled(symmetric_terms)
-        self._forward_teacher = self.compiled(model.forward_teacher)
+        self.compile_parts(
+            model.student, model.prediction_head, model.teacher, criterion
+        )
         #: How hard HSD finds each image of the last batch, ``(n,)``; None without HSD.
         self.last_hardness: Tensor | None = None
         asked_for = inspect.signature(criterion.forward).parameters
@@ -133,7 +134,7 @@ class HaDis(ClusteringModule):
         """Embeds clean images ``(n, c, h, w)``: normalised, ``(n, d)``."""
         with evaluating(self.model.teacher):
             # A copy: what a CUDA graph returns is overwritten when it runs again.
-            embeddings = self._forward_teacher(self.padded(x))
+            embeddings = self.model.forward_teacher(self.padded(x))
             return F.normalize(embeddings[: len(x)].float(), dim=1)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -156,7 +157,7 @@ class HaDis(ClusteringModule):
     def _symmetric_terms(
         self, x0: Tensor, x1: Tensor, labels: Tensor | None
     ) -> tuple[HaDisLossTerms, Tensor | None]:
-        return self._terms(
+        return symmetric_terms(
             self.model,
             self.criterion,
             x0,

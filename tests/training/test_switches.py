@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
-from hadis_lightly.training import Settings, SettingsError
+from hadis_lightly.loss import HaDisLoss
+from hadis_lightly.models import (
+    HaDisModel,
+    HaDisPredictionHead,
+    HaDisProjectionHead,
+    build_backbone,
+)
+from hadis_lightly.training import HaDis, Settings, SettingsError
 from hadis_lightly.training import switches as module
 from hadis_lightly.training.setting_ranges import check_settings
 from hadis_lightly.training.switches import (
@@ -113,3 +122,26 @@ def test_on_this_gpu() -> None:
     major, _ = torch.cuda.get_device_capability()
     expected = "bf16-mixed" if major >= 8 else "32-true"
     assert resolve_precision(settings) == expected
+
+
+def test_parts_are_compiled_in_place_and_keep_their_names() -> None:
+    torch.manual_seed(0)
+    model = HaDisModel(
+        build_backbone("small_convnet", 1),
+        HaDisProjectionHead(1024, 8, 4),
+        HaDisPredictionHead(4, 8, 4),
+    )
+    criterion, names = HaDisLoss(3), list(model.state_dict())
+    parts = (model.student, model.prediction_head, model.teacher, criterion)
+
+    HaDis(model, criterion)
+    assert not any(is_compiled(part) for part in parts)
+
+    HaDis(model, criterion, compile_mode="default")
+    assert all(is_compiled(part) for part in parts)
+    assert list(model.state_dict()) == names
+    assert not is_compiled(copy.deepcopy(model).student)
+
+
+def is_compiled(module: torch.nn.Module) -> bool:
+    return module._compiled_call_impl is not None

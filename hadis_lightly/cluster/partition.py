@@ -62,7 +62,7 @@ class Partition:
                 an embedding without a direction.
             TypeError: If it holds no real numbers.
         """
-        return self._nearest(self._normalized(embeddings))
+        return self.nearest(self._normalized(embeddings))
 
     @full_precision()
     def confidence(
@@ -87,7 +87,7 @@ class Partition:
         cosines = cosines - cosines.amax(dim=1, keepdim=True)
         # Not below 1e-30: the quotient stays a number.
         shares = F.softmax(cosines / max(temperature, 1e-30), dim=1)
-        return shares.gather(1, self._nearest(rows).unsqueeze(1)).squeeze(1)
+        return shares.gather(1, self.nearest(rows).unsqueeze(1)).squeeze(1)
 
     @full_precision()
     def distance(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
@@ -104,7 +104,7 @@ class Partition:
             TypeError: As :meth:`predict`.
         """
         rows = self._normalized(embeddings)
-        prototypes = self.prototypes.to(rows)[self._nearest(rows)]
+        prototypes = self.prototypes.to(rows)[self.nearest(rows)]
         distances: Tensor = torch.linalg.vector_norm(rows - prototypes, dim=1)
         return distances
 
@@ -114,8 +114,8 @@ class Partition:
         data = data.to(torch.promote_types(data.dtype, self.prototypes.dtype))
         return checked_directions(data)
 
-    def _nearest(self, rows: Tensor) -> Tensor:
-        """Label ``(n,)`` of the nearest centre for rows of length one ``(n, d)``."""
+    def nearest(self, rows: Tensor) -> Tensor:
+        """As :meth:`predict`, for rows of length one ``(n, d)`` that need no check."""
         if self.whitening is not None:
             rows = self.whitening.transform(rows)
         # Wide, and seen from between the centres: exact without a second look.

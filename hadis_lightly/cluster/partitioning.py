@@ -87,7 +87,7 @@ def partition_embeddings(
         prototypes = processes.from_first(prototypes)
     partition = Partition(kmeans.labels_, centers, prototypes, whitening)
     # What predict says of them, also where two centres are equally near.
-    return replace(partition, labels=processes.from_first(partition.predict(data)))
+    return replace(partition, labels=processes.from_first(partition.nearest(rows)))
 
 
 def _from_first(whitening: Whitening, processes: Processes) -> Whitening:

@@ -142,10 +142,10 @@ class ClusteringModule(pl.LightningModule, ABC):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Makes the views of a batch of training, if the module was given ``views``."""
+        if self.compile_mode is not None and self.training:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         if self.views is None or not self.training:
             return batch
-        if self.compile_mode is not None:
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         images, targets, keys = batch
         if not isinstance(images, Tensor):
             raise TypeError(

@@ -239,6 +239,8 @@ def test_an_unknown_backbone_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # compiles for two minutes
+# PyTorch's compiler looks at it, and hides the warning where warnings are no errors.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_a_compiled_run_has_the_losses_of_one_that_is_not(tmp_path: Path) -> None:
     if not can_compile(torch.device("cpu")):
         pytest.skip("needs a compiler")

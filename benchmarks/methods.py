@@ -81,7 +81,8 @@ def settings_of(
 def balanced(path: Path, num_images: int, folder: Path) -> Path:
     """A file with so many of the images, of each class alike, drawn at random."""
     with np.load(path) as content:
-        images, labels = content["images"], content["labels"]
+        arrays = {name: content[name] for name in content.files}
+    labels = arrays["labels"]
     classes = np.unique(labels)
     draw = np.random.default_rng(0)
     rows = np.concatenate(
@@ -92,7 +93,8 @@ def balanced(path: Path, num_images: int, folder: Path) -> Path:
     )
     rows.sort()
     found = folder / f"{path.stem}_{len(rows)}.npz"
-    np.savez(found, images=images[rows], labels=labels[rows])
+    of_images = {name for name in arrays if len(arrays[name]) == len(labels)}
+    np.savez(found, **{name: arrays[name][rows] for name in of_images})
     return found
 
 

@@ -3,18 +3,19 @@
     python benchmarks/proof.py --data cifar10.npz --minutes 28 --folder proof
     python benchmarks/proof.py --data cifar10.npz --folder proof --tiny --minutes 15
 
-All of it ends within the minutes. Tests and benchmarks come first, none of them later
-than after ``--share`` of the time. A pilot of ten epochs follows: its last one says how
-long an epoch takes, and its features are compared with BYOL's after as many. The
-training then has as many epochs as fit into the rest, so that its schedule ends inside
-the time; NMI, ACC and ARI are written down after every epoch.
+All of it ends within the minutes. Tests and benchmarks come first and have ``--share``
+of the time. A pilot of ten epochs follows: the slowest of its last ones says how long
+an epoch takes. The training then has as many epochs as fit into the rest, so that its
+schedule ends inside the time; NMI, ACC and ARI are written down after every epoch.
 
-``results/`` below the folder is what to keep: ``proof.md`` with what every command
-printed, tables as CSV, curves, ``results.json`` and the teacher's backbone in half
-precision. Called again with the same folder it goes on: what is done is not repeated, a
-training that was interrupted is resumed. ``--tiny`` shows all of it on a CPU.
+``results/`` below the folder is what to keep: ``proof.md`` with what the commands
+printed, tables as CSV, curves, ``results.json``, logs, and the teacher's backbone in
+half precision. Called again with the same folder it goes on: what is done is not
+repeated, a training that was interrupted is resumed. ``--tiny`` shows all of it on a
+CPU.
 
-Settings behind the options are those of the training: model.teacher_momentum=0.996
+Settings behind the options are those of the training: model.teacher_momentum=0.996.
+The exit status is 0 if nothing failed.
 """
 
 from __future__ import annotations
@@ -22,27 +23,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import shlex
 import shutil
-import subprocess
-import sys
+import signal
 import time
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
+from proof_environment import check, environment
 from proof_page import write_page
-from proof_stages import (
-    ROOT,
-    Outcome,
-    Record,
-    Stage,
-    benchmark_stages,
-    run_stage,
-)
+from proof_stages import Outcome, Record, Stage, benchmark_stages, run_stage
 from proof_training import (
     epochs_that_fit,
     has_checkpoint,
@@ -51,9 +41,6 @@ from proof_training import (
     write_teacher,
 )
 
-from hadis_lightly.training.results import source_commit
-
-PACKAGES = ("torch", "torchvision", "lightly", "pytorch-lightning", "scikit-learn")
 #: Most seconds at the end for the accuracy of the features, and for the page.
 MAX_RESERVE = 60.0
 #: A training of a few minutes on two cores, on as much of the images.
@@ -77,7 +64,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--margin",
         type=float,
-        help="by which share the training may be slower than the pilot (0.04)",
+        help="by which share the training may be slower than the pilot (0.1)",
     )
     parser.add_argument("--folder", type=Path, default=Path("runs/proof"))
     parser.add_argument("--pilot-epochs", type=int)
@@ -89,7 +76,9 @@ def parse() -> argparse.Namespace:
     if options.pilot_epochs is None:
         options.pilot_epochs = 4 if options.tiny else 10
     if options.margin is None:  # other work slows down a CPU
-        options.margin = 0.25 if options.tiny else 0.04
+        options.margin = 0.25 if options.tiny else 0.1
+    tiny = TINY.split() if options.tiny else []
+    options.settings = [*tiny, *options.settings]
     return options
 
 
@@ -115,78 +104,87 @@ class Proof:
             say(f"{stage.name}: is done")
             return self.record.outcomes[stage.name]
         say(f"{stage.name}: {stage.command}")
-        outcome = run_stage(stage, self.folder)
-        self.record.add(outcome)
+        # What is killed in the meantime was interrupted.
+        start = time.monotonic()
+        outcome = Outcome(stage.name, stage.title, stage.command, "interrupted")
+        try:
+            outcome = run_stage(stage, self.folder)
+        finally:
+            outcome.seconds = round(time.monotonic() - start, 1)
+            self.record.add(outcome)
         say(f"{stage.name}: {outcome.status}, {outcome.seconds:.0f} s")
+        if outcome.status != "done":
+            say(self.folder.joinpath("logs", f"{stage.name}.err").read_text()[-2000:])
         return outcome
 
     def benchmarks(self) -> None:
         """Runs tests and benchmarks while there is time for them."""
-        last = (1 - self.options.share) * 60 * self.options.minutes
-        stages = benchmark_stages(self.options.data, self.results, self.options.tiny)
-        for stage in stages:
-            if self.record.is_done(stage.name) or self.seconds_left() > last:
-                self.run(stage)
+        after = (1 - self.options.share) * 60 * self.options.minutes
+        for stage in benchmark_stages(
+            self.options.data, self.results, self.options.tiny
+        ):
+            left = self.seconds_left() - after
+            if self.record.is_done(stage.name) or left > stage.grace:
+                self.run(stage.within(left - stage.grace))
             else:
                 self.record.add(
                     Outcome(stage.name, stage.title, stage.command, "left out")
                 )
                 say(f"{stage.name}: left out, its time is over")
 
-    def words(self) -> list[str]:
-        """Settings of pilot and training that are not the recipe's."""
-        words = ["data=npz", f"data.path={self.options.data}"]
-        words += TINY.split() if self.options.tiny else []
-        return [*words, *self.options.settings]
-
     def training(self) -> None:
         """The pilot, and the training that fills the rest."""
         epochs = self.options.pilot_epochs
         pilot = self.run(
-            training_stage(
-                "pilot",
-                f"A pilot of {epochs} epochs",
-                self.words(),
-                epochs=epochs,
-                folder=self.folder,
-                limit=self.seconds_left() - self.reserve,
-            )
+            self._training_stage("pilot", f"A pilot of {epochs} epochs", epochs)
         )
         if pilot.status != "done":
             return
+        self._accuracy("pilot")
         if self.record.is_done("training"):
             say("training: is done")
         else:
             self.run(self._longest_training(pilot))
-        runs = [self.folder / name for name in ("pilot", "training")]
-        trained = [str(run) for run in runs if has_checkpoint(run)]
-        table = self.results / "accuracy.csv"
-        script = ["benchmarks/linear_accuracy.py", *trained, "--csv", str(table)]
-        self.run(
-            Stage("accuracy", "Accuracy of the features", script, limit=2 * MAX_RESERVE)
+            self.record.forget("training_accuracy")
+        self._accuracy("training")
+
+    def _training_stage(self, name: str, title: str, epochs: int) -> Stage:
+        return training_stage(
+            name,
+            title,
+            ["data=npz", f"data.path={self.options.data}", *self.options.settings],
+            epochs=epochs,
+            folder=self.folder,
+            limit=max(1.0, self.seconds_left() - self.reserve / 2),
         )
 
     def _longest_training(self, pilot: Outcome) -> Stage:
         pace = pace_of(self.folder / "pilot", pilot.seconds)
-        planned = pilot.details.get("epochs")  # by a call before this one
         left, margin = self.seconds_left() - self.reserve, self.options.margin
-        epochs = int(planned or epochs_that_fit(pace, left, margin))
+        epochs = epochs_that_fit(pace, left, margin)
+        if has_checkpoint(self.folder / "training"):  # of a call before this one
+            epochs = int(pilot.details["epochs"])
         say(
             f"pilot: {pace.epoch_seconds:.2f} s an epoch, {pace.other_seconds:.0f} s "
-            f"beside them; {epochs} epochs fit"
+            f"beside them; a training of {epochs} epochs"
         )
         if epochs < 2:
             raise SystemExit("too little time is left for a training")
         pilot.details = vars(pace) | {"epochs": epochs}
         self.record.add(pilot)
-        return training_stage(
-            "training",
-            f"A training of {epochs} epochs",
-            self.words(),
-            epochs=epochs,
-            folder=self.folder,
-            limit=self.seconds_left() - self.reserve / 2,
-        )
+        title = f"A training of {epochs} epochs"
+        return self._training_stage("training", title, epochs)
+
+    def _accuracy(self, name: str) -> None:
+        """Scores the features of a run, finished or not."""
+        if not has_checkpoint(self.folder / name):
+            return
+        table = self.results / f"{name}_accuracy.csv"
+        script = ["benchmarks/linear_accuracy.py", str(self.folder / name)]
+        title = f"Accuracy of the features of the {name}"
+        limit = max(20.0, self.seconds_left() - 10)
+        words = [*script, "--csv", str(table)]
+        self.run(Stage(f"{name}_accuracy", title, words, limit))
 
     def keep(self) -> None:
         """Gathers what is to be kept, and writes the page."""
@@ -196,12 +194,15 @@ class Proof:
                 if path.exists():
                     kept.mkdir(exist_ok=True)
                     shutil.copy(path, kept)
-        size = None
+        logs = self.folder / "logs"
+        if logs.is_dir():
+            shutil.copytree(logs, self.results / "logs", dirs_exist_ok=True)
+        write_page(self.folder, self.record.outcomes)
         if has_checkpoint(self.folder / "training"):
-            size = write_teacher(
+            write_teacher(
                 self.folder / "training", self.results / "teacher_backbone.pt"
             )
-        write_page(self.folder, self.record.outcomes, size)
+            write_page(self.folder, self.record.outcomes)
         say(f"{self.results / 'proof.md'} has everything")
 
 
@@ -209,53 +210,45 @@ def say(text: str) -> None:
     print(f"{datetime.now().astimezone():%H:%M:%S} {text}", flush=True)
 
 
-def environment(options: argparse.Namespace) -> dict[str, Any]:
-    """Where and with what this runs."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
-    found: dict[str, Any] = {
-        "commit": options.commit or source_commit() or "unknown",
-        "command": shlex.join(["python", "benchmarks/proof.py", *sys.argv[1:]]),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "minutes": options.minutes,
-        "tiny": options.tiny,
-        "versions": versions | {"torch": str(torch.__version__)},
-        "cores": len(os.sched_getaffinity(0)),
-        "device": f"CPU, {torch.get_num_threads()} threads",
-    }
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        driver = subprocess.run(query, capture_output=True, text=True, check=False)
-        found |= {
-            "device": properties.name,
-            "memory_gib": round(properties.total_memory / 2**30, 1),
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-            "driver": driver.stdout.strip(),
-        }
-    return found
+def end(signum: int, frame: Any) -> None:
+    """Ends as after Ctrl-C: the stage that runs is ended too, and the page written."""
+    raise SystemExit(128 + signum)
+
+
+def remember(proof: Proof) -> None:
+    """Keeps where and how the proof was begun; another one needs another folder."""
+    options = proof.options
+    path = proof.results / "environment.json"
+    begun = {"data": str(options.data), "settings": options.settings}
+    if not path.exists():
+        content = environment(options) | begun
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    before = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in begun.items():
+        if before[name] != value:
+            raise SystemExit(
+                f"{proof.folder} has a proof with other {name}: {before[name]}. Take "
+                "another --folder."
+            )
 
 
 def main() -> None:
     options = parse()
-    if not options.data.is_file():
-        raise SystemExit(f"there is no file {str(options.data)!r}")
+    check(options, options.settings)
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, end)
     proof = Proof(options)
-    path = proof.results / "environment.json"
-    if not path.exists():
-        content = json.dumps(environment(options), indent=2)
-        path.write_text(content + "\n", encoding="utf-8")
-    say(f"{options.minutes:g} minutes from now, in {proof.folder} ({ROOT.name})")
+    remember(proof)
+    say(f"{options.minutes:g} minutes from now, in {proof.folder}")
     try:
         proof.benchmarks()
         proof.training()
     finally:
         proof.keep()
+    ended = proof.record.outcomes.values()
+    failed = [o.name for o in ended if o.status not in ("done", "left out")]
+    if failed:
+        raise SystemExit(f"not done: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

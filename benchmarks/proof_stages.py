@@ -8,15 +8,14 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-#: Seconds that a command has to save what it has, once it is asked to end.
-GRACE = 60
+#: Seconds that a training has to save what it has, once it is asked to end.
+TRAINING_GRACE = 60.0
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,17 @@ class Stage:
     """Script below the repository and its arguments, without Python itself."""
     limit: float
     """Seconds it may take."""
+    grace: float = 5.0
+    """Seconds it has for its end, once it is asked to."""
 
     @property
     def command(self) -> str:
         """As it would be typed."""
         return shlex.join(["python", *self.words])
+
+    def within(self, seconds: float) -> Stage:
+        """The same with a lower limit, if there is so little time."""
+        return replace(self, limit=min(self.limit, max(1.0, seconds)))
 
 
 @dataclass
@@ -44,7 +49,7 @@ class Outcome:
     title: str
     command: str
     status: str
-    """done, failed, too long, or left out."""
+    """done, failed, too long, interrupted or left out."""
     seconds: float = 0.0
     details: dict[str, float] = field(default_factory=dict)
 
@@ -67,7 +72,19 @@ class Record:
         return name in self.outcomes and self.outcomes[name].status == "done"
 
     def add(self, outcome: Outcome) -> None:
+        """Takes an outcome; seconds of earlier tries count, they did part of it."""
+        before = self.outcomes.get(outcome.name)
+        if before is not None and before is not outcome and before.status != "done":
+            outcome.seconds = round(outcome.seconds + before.seconds, 1)
         self.outcomes[outcome.name] = outcome
+        self._write()
+
+    def forget(self, name: str) -> None:
+        """Has a stage done once more."""
+        self.outcomes.pop(name, None)
+        self._write()
+
+    def _write(self) -> None:
         content = [asdict(outcome) for outcome in self.outcomes.values()]
         self.path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -91,7 +108,6 @@ def run_stage(stage: Stage, folder: Path) -> Outcome:
         # Kernels that one stage has compiled are there for the next.
         "TORCHINDUCTOR_CACHE_DIR": str((folder / "compiled").resolve()),
     }
-    start = time.monotonic()
     with (
         (logs / f"{stage.name}.txt").open("w", encoding="utf-8") as out,
         (logs / f"{stage.name}.err").open("w", encoding="utf-8") as errors,
@@ -109,25 +125,19 @@ def run_stage(stage: Stage, folder: Path) -> Outcome:
         except subprocess.TimeoutExpired:
             status = "too long"
         finally:
-            _end(process)
-    return Outcome(
-        name=stage.name,
-        title=stage.title,
-        command=stage.command,
-        status=status,
-        seconds=round(time.monotonic() - start, 1),
-    )
+            _end(process, stage.grace)
+    return Outcome(stage.name, stage.title, stage.command, status)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a command and all that it has started."""
-    for signum, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
-        if process.poll() is not None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signum)
+def _end(process: subprocess.Popen[bytes], grace: float) -> None:
+    """Ends a command, and all that it has started, also if it has ended itself."""
+    if process.poll() is None:
+        process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
+            process.wait(grace)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def benchmark_stages(data: Path, csv: Path, is_tiny: bool) -> list[Stage]:
@@ -149,7 +159,7 @@ def benchmark_stages(data: Path, csv: Path, is_tiny: bool) -> list[Stage]:
     large = {
         "throughput": "--rounds 2",
         "profile": "--steps 40 --variants trainer.compile=off '' "
-        "loader.batch_size=512 loader.batch_size=1024",
+        "loader.batch_size=1024",
         "views": "--seconds 0.5 --rounds 3 --laws BYOL",
         "kmeans": "--repeats 2",
         "losses": "--repeats 10",
@@ -169,8 +179,8 @@ def benchmark_stages(data: Path, csv: Path, is_tiny: bool) -> list[Stage]:
     tests = ["-m", "pytest", "-q", "-rs", "-W", "default", "-m", "gpu", "tests"]
     return [
         Stage("tests", "Tests that need a GPU", tests, 240),
-        stage("throughput", "A training beside lightly's BYOL", "throughput.py", 240),
-        stage("profile", "What a step spends its time on", "profile_step.py", 240),
+        stage("throughput", "A training beside lightly's BYOL", "throughput.py", 300),
+        stage("profile", "What a step spends its time on", "profile_step.py", 300),
         stage("views", "Views", "views.py", 120),
         stage("kmeans", "k-means", "kmeans.py", 120),
         stage("losses", "Losses", "losses.py", 120),

@@ -19,7 +19,6 @@ import csv
 import hashlib
 import json
 import statistics
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,9 @@ def settings_of(
         settings.data.source, settings.data.path = "npz", str(data)
     settings = changed(settings, [*options.common.split(), *words.split()])
     check_run(settings)
-    what = f"{options.recipe} {options.epochs} {options.images} {options.common}"
+    what = f"{options.recipe} {options.epochs} {options.common}"
+    if data is not None:
+        what += f" {data.name} {data.stat().st_size}"
     number = hashlib.sha256(f"{what} {words} {seed}".encode()).hexdigest()[:8]
     settings.output_dir = str(options.folder / number)
     return settings
@@ -97,7 +98,7 @@ def result_of(settings: Settings, words: str) -> dict[str, Any]:
     folder = Path(str(settings.output_dir))
     if not is_finished(folder):
         settings.trainer.resume = "auto"
-        run(settings)
+        folder = run(settings).output_dir
     content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     path = settings.data.path
     accuracy = feature_accuracy(folder, None if path is None else Path(path))
@@ -140,23 +141,23 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     options = parse()
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        data = options.data
-        if data is not None and options.images:
-            data = balanced(data, options.images, Path(temporary))
-        try:
-            runs = [
-                (words, settings_of(options, words, seed, data))
-                for seed in options.seeds
-                for words in options.tries
-            ]
-        except (ValueError, OmegaConfBaseException) as error:
-            raise SystemExit(f"{str(error).splitlines()[0]}") from None
-        for words, settings in runs:
-            rows.append(result_of(settings, words))
-            if options.csv:  # after every run, so that a stop loses little
-                write(options.csv, rows)
-            print(table(rows[-1:]).splitlines()[-1], flush=True)
+    data = options.data
+    if data is not None and options.images:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        data = balanced(data, options.images, options.folder)
+    try:
+        runs = [
+            (words, settings_of(options, words, seed, data))
+            for seed in options.seeds
+            for words in options.tries
+        ]
+    except (ValueError, OmegaConfBaseException) as error:
+        raise SystemExit(f"{str(error).splitlines()[0]}") from None
+    for words, settings in runs:
+        rows.append(result_of(settings, words))
+        if options.csv:  # after every run, so that a stop loses little
+            write(options.csv, rows)
+        print(table(rows[-1:]).splitlines()[-1], flush=True)
     print("\n" + table(rows))
 
 

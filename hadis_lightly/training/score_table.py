@@ -54,10 +54,9 @@ class ScoreTable(pl.Callback):
         self._add()
 
     def _add(self) -> None:
-        history = self.clusters.history_
-        if len(self.rows) == len(history):
+        newest = dict(self.clusters.history_[-1])
+        if self.rows and self.rows[-1]["epoch"] >= newest["epoch"]:
             return
-        newest = dict(history[-1])
         self.rows.append(
             {
                 "epoch": newest.pop("epoch"),

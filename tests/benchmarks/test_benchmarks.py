@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = {
@@ -226,6 +228,9 @@ def test_profile_step(tmp_path: Path) -> None:
         ("aten::native_batch_norm_backward", "batch norm"),
         ("triton_red_fused__native_batch_norm_legit_functional_relu_3", "batch norm"),
         ("triton_poi_fused_add_mul_7", "fused by the compiler"),
+        ("triton_poi_fused_convolution_backward_relu_1", "fused by the compiler"),
+        ("triton_tem_fused_convolution_2", "convolution"),
+        ("void cudnn::nchwToNhwcKernel<bf16>", "copy"),
         (
             "multi_tensor_apply_kernel<FusedSgdMathFunctor>",
             "optimiser, teacher",
@@ -241,6 +246,23 @@ def test_kernels_are_sorted_by_their_names(
     from profile_step import Kernel
 
     assert Kernel(kernel, 1.0, 1.0).kind == kind
+
+
+def test_what_spans_kernels_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from profile_step import is_counted
+
+    cpu, cuda = torch.autograd.DeviceType.CPU, torch.autograd.DeviceType.CUDA
+    operation = SimpleNamespace(device_type=cpu, is_user_annotation=False)
+    kernel = SimpleNamespace(device_type=cuda, is_user_annotation=False)
+    optimiser_step = SimpleNamespace(device_type=cuda, is_user_annotation=True)
+
+    events = (operation, kernel, optimiser_step)
+    on_gpu = [is_counted(event, torch.device("cuda")) for event in events]
+    on_cpu = [is_counted(event, torch.device("cpu")) for event in events]
+
+    assert on_gpu == [False, True, False]
+    assert on_cpu == [True, False, False]
 
 
 def test_views(tmp_path: Path) -> None:

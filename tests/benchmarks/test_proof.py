@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -70,7 +71,6 @@ def test_a_stage_says_how_it_ended(
     outcome = proof.stages.run_stage(stage, tmp_path)
 
     assert outcome.status == status
-    assert outcome.seconds < 30
     printed = (tmp_path / "logs" / "try.txt").read_text()
     assert printed == ("" if status == "failed" else "well\n")
 
@@ -116,6 +116,16 @@ def test_what_is_done_stays_done(proof: Modules, tmp_path: Path) -> None:
     assert again.is_done("views")
     assert not again.is_done("losses")
     assert not again.is_done("training")
+    again.forget("views")
+    assert not proof.stages.Record(tmp_path).is_done("views")
+
+
+def test_the_seconds_of_all_tries_count(proof: Modules, tmp_path: Path) -> None:
+    record = proof.stages.Record(tmp_path)
+    for status, seconds in (("too long", 60.0), ("done", 15.0)):
+        record.add(proof.stages.Outcome("pilot", "", "", status, seconds))
+
+    assert proof.stages.Record(tmp_path).outcomes["pilot"].seconds == 75.0
 
 
 @pytest.mark.parametrize("seconds", [0.0, 59.0, 300.0, 1500.0])
@@ -128,7 +138,7 @@ def test_the_training_fits_into_the_time(proof: Modules, seconds: float) -> None
     needed = pace.other_seconds + epochs * pace.epoch_seconds
     assert needed <= max(seconds, pace.other_seconds)
     if seconds > 100:  # and little of the time is left over
-        assert needed > 0.95 * seconds - pace.epoch_seconds
+        assert needed > 0.9 * seconds - pace.epoch_seconds
 
 
 def test_the_second_half_of_a_pilot_gives_the_pace(
@@ -142,10 +152,22 @@ def test_the_second_half_of_a_pilot_gives_the_pace(
     assert pace.other_seconds == pytest.approx(70.0)
 
 
+def test_a_pilot_may_cluster_after_every_other_epoch(
+    proof: Modules, tmp_path: Path
+) -> None:
+    lines = ["epoch,seconds,clustering_seconds,acc", "0,1,1,0", "2,30,1,0", "4,40,1,0"]
+    (tmp_path / "scores.csv").write_text("\n".join(lines) + "\n")
+
+    pace = proof.training.pace_of(tmp_path, seconds=60.0)
+
+    assert pace.epoch_seconds == pytest.approx(5.0)
+    assert pace.other_seconds == pytest.approx(40.0)
+
+
 def test_a_pilot_of_one_epoch_gives_no_pace(proof: Modules, tmp_path: Path) -> None:
     scores_file(tmp_path, [0.5, 40.0])
 
-    with pytest.raises(ValueError, match="two epochs"):
+    with pytest.raises(ValueError, match="one epoch only"):
         proof.training.pace_of(tmp_path, seconds=90.0)
 
 
@@ -196,26 +218,37 @@ def test_an_unlabelled_set_has_a_page_too(proof: Modules, tmp_path: Path) -> Non
     assert "No scores" in (results / "proof.md").read_text()
 
 
-def test_the_whole_proof_on_a_cpu(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def digits_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     digits = load_digits()
     images = np.repeat((digits.images * 15).astype(np.uint8)[..., None], 3, axis=3)
-    np.savez(tmp_path / "digits.npz", images=images, labels=digits.target)
-    folder = tmp_path / "proof"
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    np.savez(path, images=images, labels=digits.target)
+    return path
+
+
+def run_proof(data: Path, folder: Path, minutes: float, *settings: str) -> Any:
     command = [
         sys.executable, str(BENCHMARKS / "proof.py"), "--tiny", "--share", "0",
-        "--data", str(tmp_path / "digits.npz"), "--folder", str(folder),
-        "--minutes", "0.9", *SMALL,
+        "--data", str(data), "--folder", str(folder), "--minutes", str(minutes),
+        *SMALL, *settings,
     ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.slow  # two minutes, by the clock
+def test_the_whole_proof_on_a_cpu(digits_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "proof"
     start = time.monotonic()
 
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_proof(digits_file, folder, 2.0)
 
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - start < 54 + 60  # the last scores may be late
+    assert time.monotonic() - start < 120 + 5  # which Python takes to start
     stages = {s["name"]: s for s in json.loads((folder / "stages.json").read_text())}
     ended = {name: stage["status"] for name, stage in stages.items()}
     benchmarks = ("tests", "throughput", "profile", "views", "kmeans", "losses")
-    trainings = ("pilot", "training", "accuracy")
+    trainings = ("pilot", "pilot_accuracy", "training", "training_accuracy")
     assert ended == dict.fromkeys(benchmarks, "left out") | dict.fromkeys(
         trainings, "done"
     ), done.stdout
@@ -225,7 +258,7 @@ def test_the_whole_proof_on_a_cpu(tmp_path: Path) -> None:
     assert settings["epochs"] == planned > 2
     assert settings["settings"]["seed"] == 3
     page = (results / "proof.md").read_text()
-    assert "linear accuracy" in page
+    assert page.count("linear accuracy") == 2
     assert f"A training of {planned} epochs" in page
     load_backbone_weights(
         build_backbone("small_pooled_convnet", 3), results / "teacher_backbone.pt"
@@ -233,8 +266,84 @@ def test_the_whole_proof_on_a_cpu(tmp_path: Path) -> None:
     weights = torch.load(results / "teacher_backbone.pt", weights_only=True)
     assert {w.dtype for w in weights.values()} <= {torch.float16, torch.int64}
 
-    again = subprocess.run(command, capture_output=True, text=True)
+    again = run_proof(digits_file, folder, 2.0)
 
     assert again.returncode == 0, again.stderr
     for name in trainings:
         assert f"{name}: is done" in again.stdout
+
+
+def test_a_pilot_that_fails_says_why(digits_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "proof"
+
+    done = run_proof(digits_file, folder, 5, "n_clusters=500")  # of 300 images
+
+    reason = "n_clusters is 500, but there are only 300 images"
+    assert done.returncode == 1
+    assert reason in done.stdout
+    assert done.stderr.strip() == "not done: pilot"
+    page = (folder / "results" / "proof.md").read_text()
+    assert "A pilot of 4 epochs: failed" in page
+    assert reason in page
+
+    other = run_proof(digits_file, folder, 5, "n_clusters=400")
+
+    assert other.returncode == 1
+    assert "has a proof with other settings" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--minutes", "0"], "--minutes"),
+        (["--share", "1"], "--share"),
+        (["model.no_such_setting=1"], "no_such_setting"),
+        (["model.latent_std=-1"], "model.latent_std"),
+        (["--data", "nowhere.npz"], "nowhere.npz"),
+    ],
+)
+@pytest.mark.usefixtures("proof")
+def test_what_is_wrong_is_said_at_once(
+    digits_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    reason: str,
+) -> None:
+    import proof
+
+    command = ["proof.py", "--tiny", "--folder", str(tmp_path / "proof")]
+    monkeypatch.setattr(sys, "argv", [*command, "--data", str(digits_file), *options])
+
+    with pytest.raises(SystemExit, match=reason) as ended:
+        proof.main()
+
+    assert len(str(ended.value).splitlines()) == 1
+    assert not (tmp_path / "proof").exists()
+
+
+def test_a_proof_that_is_ended_takes_its_stage_along(
+    digits_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "proof"
+    command = [
+        sys.executable, str(BENCHMARKS / "proof.py"), "--tiny", "--share", "0",
+        "--data", str(digits_file), "--folder", str(folder), "--minutes", "9", *SMALL,
+        "--pilot-epochs", "1000",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    scores = folder / "pilot" / "scores.csv"
+    deadline = time.monotonic() + 90
+    while not scores.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=90)
+
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "proof.md has everything" in printed
+    stages = {s["name"]: s for s in json.loads((folder / "stages.json").read_text())}
+    assert stages["pilot"]["status"] == "interrupted"
+    size = scores.stat().st_size
+    time.sleep(1.5)
+    assert scores.stat().st_size == size  # nothing trains any more

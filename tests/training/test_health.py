@@ -81,13 +81,15 @@ def test_steps_that_mixed_precision_skips_are_no_failure(device: torch.device) -
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
 def test_a_gpu_is_not_waited_for() -> None:
     record = FiniteRecord(1)
+    zero, one = torch.zeros(1, device="cuda"), torch.ones(1, device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     found = []
     try:
         for step in range(1, 61):
-            record.add(0, step, torch.zeros(1, device="cuda") / 0, torch.ones(1).cuda())
+            record.add(0, step, zero / 0, one)
             found.append(record.look(step))
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -221,6 +221,7 @@ def test_the_pretended_gpu_refuses_to_give_values() -> None:
 @pytest.mark.parametrize("log_every_n_steps", [None, 2])
 # PyTorch's compiler looks at it, and hides the warning where warnings are no errors.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
 def test_no_step_on_a_gpu_waits(
     compile_mode: str | None, log_every_n_steps: int | None, tmp_path: Path
 ) -> None:

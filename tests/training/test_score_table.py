@@ -75,3 +75,19 @@ def test_rows_come_back_from_a_checkpoint(tmp_path: Path) -> None:
 
     assert [row["seconds"] for row in read(tmp_path)] == [2.0, 9.0]
     assert table.state_dict()["rows"][1]["acc"] == pytest.approx(0.5)
+
+
+def test_a_checkpoint_from_before_there_was_a_table_does_no_harm(
+    tmp_path: Path,
+) -> None:
+    class Clusters:
+        history_ = [  # noqa: RUF012
+            {"epoch": 0, "seconds": 0.5, "acc": 0.25},
+            {"epoch": 1, "seconds": 0.5, "acc": 0.5},
+        ]
+
+    table = ScoreTable(Clusters(), tmp_path, lambda: 9.0)  # type: ignore[arg-type]
+    for _ in range(3):  # epochs without a clustering
+        table.on_train_epoch_end(None, None)  # type: ignore[arg-type]
+
+    assert [row["epoch"] for row in read(tmp_path)] == [1]

@@ -5,8 +5,8 @@
 
 What differs from `recipes/cifar10.py`: 200 epochs; a warm-up of as large a share of
 them; a teacher that follows the student faster and stands still at the end (0.99 to 1,
-which BYOL's paper takes for 300 epochs, in place of 0.996); pseudo-labels after a tenth
-of the epochs, since early ones are mostly wrong.
+which BYOL's code and lightly's benchmark have for 100 epochs, in place of 0.996);
+pseudo-labels after a tenth of the epochs, since early ones are mostly wrong.
 
 Hardware  one GPU of the H100 class. 120 PFLOP, which are 8 minutes at a third of an
           H100's bfloat16 rate, 25 at a tenth.

@@ -72,7 +72,8 @@ def _head(content: dict[str, Any], is_tiny: bool) -> Iterator[str]:
     yield "| | |"
     yield "| --- | --- |"
     for name, value in {**content, **versions}.items():
-        yield f"| {name} | {value} |"
+        text = " ".join(value) if isinstance(value, list) else value
+        yield f"| {name} | {text} |"
 
 
 def _stages(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
@@ -194,7 +195,7 @@ def draw_scores(
     axes.set(xlabel="minutes of training", ylabel="percent", ylim=(0, 100))
     if with_paper:
         axes.set_title("dashed: HaDis after 1000 epochs, paper", fontsize=9)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="best")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
 

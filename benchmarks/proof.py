@@ -224,12 +224,15 @@ def remember(proof: Proof) -> None:
         content = environment(options) | begun
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     before = json.loads(path.read_text(encoding="utf-8"))
-    for name, value in begun.items():
-        if before[name] != value:
-            raise SystemExit(
-                f"{proof.folder} has a proof with other {name}: {before[name]}. Take "
-                "another --folder."
-            )
+    changes = [name for name, value in begun.items() if before[name] != value]
+    if "data" in changes or (changes and has_checkpoint(proof.folder / "pilot")):
+        raise SystemExit(
+            f"{proof.folder} has a proof with other {changes[0]}: "
+            f"{before[changes[0]]}. Take another --folder."
+        )
+    if changes:  # nothing has been trained yet: a pilot failed with the settings
+        shutil.rmtree(proof.folder / "pilot", ignore_errors=True)
+        path.write_text(json.dumps(before | begun, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:

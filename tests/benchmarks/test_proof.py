@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -286,10 +287,15 @@ def test_a_pilot_that_fails_says_why(digits_file: Path, tmp_path: Path) -> None:
     assert "A pilot of 4 epochs: failed" in page
     assert reason in page
 
-    other = run_proof(digits_file, folder, 5, "n_clusters=400")
+    # Nothing was trained with the settings: others may be tried, with other images not.
+    again = run_proof(digits_file, folder, 5, "n_clusters=400")
+    other_images = tmp_path / "others.npz"
+    shutil.copy(digits_file, other_images)
+    other = run_proof(other_images, folder, 5, "n_clusters=400")
 
-    assert other.returncode == 1
-    assert "has a proof with other settings" in other.stderr
+    assert "n_clusters is 400" in again.stdout
+    assert other.stderr.strip().endswith("Take another --folder.")
+    assert "other data" in other.stderr
 
 
 @pytest.mark.parametrize(
@@ -322,6 +328,7 @@ def test_what_is_wrong_is_said_at_once(
     assert not (tmp_path / "proof").exists()
 
 
+@pytest.mark.slow  # half a minute
 def test_a_proof_that_is_ended_takes_its_stage_along(
     digits_file: Path, tmp_path: Path
 ) -> None:
@@ -347,3 +354,8 @@ def test_a_proof_that_is_ended_takes_its_stage_along(
     size = scores.stat().st_size
     time.sleep(1.5)
     assert scores.stat().st_size == size  # nothing trains any more
+
+    other = run_proof(digits_file, folder, 9, "seed=4")
+
+    assert other.returncode == 1
+    assert "has a proof with other settings" in other.stderr

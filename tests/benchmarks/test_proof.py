@@ -287,7 +287,14 @@ def test_a_pilot_that_fails_says_why(digits_file: Path, tmp_path: Path) -> None:
     assert "A pilot of 4 epochs: failed" in page
     assert reason in page
 
-    # Nothing was trained with the settings: others may be tried, with other images not.
+
+@pytest.mark.slow  # half a minute
+def test_after_a_pilot_that_failed_other_settings_may_be_tried(
+    digits_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "proof"
+    run_proof(digits_file, folder, 5, "n_clusters=500")
+
     again = run_proof(digits_file, folder, 5, "n_clusters=400")
     other_images = tmp_path / "others.npz"
     shutil.copy(digits_file, other_images)

@@ -13,13 +13,13 @@ itself has seen all of these images and no label.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from csv_rows import write_rows
 from lightly.utils.benchmarking import knn_predict
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -166,11 +166,7 @@ def main() -> None:
             flush=True,
         )
     if options.csv:
-        options.csv.parent.mkdir(parents=True, exist_ok=True)
-        with options.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(options.csv, rows)
 
 
 if __name__ == "__main__":

@@ -197,11 +197,11 @@ class Proof:
         logs = self.folder / "logs"
         if logs.is_dir():
             shutil.copytree(logs, self.results / "logs", dirs_exist_ok=True)
-        write_page(self.folder, self.record.outcomes)
-        if has_checkpoint(self.folder / "training"):
-            write_teacher(
-                self.folder / "training", self.results / "teacher_backbone.pt"
-            )
+        training = self.folder / "training"
+        try:
+            if has_checkpoint(training):
+                write_teacher(training, self.results / "teacher_backbone.pt")
+        finally:
             write_page(self.folder, self.record.outcomes)
         say(f"{self.results / 'proof.md'} has everything")
 

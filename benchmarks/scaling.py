@@ -13,7 +13,6 @@ and counted up. Without options the settings are small on a CPU.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from csv_rows import write_rows
 from throughput import (
     Training,
     clustered_rows,
@@ -146,10 +146,7 @@ def main() -> None:
             flush=True,
         )
     if options.csv:
-        with options.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(records[0]))
-            writer.writeheader()
-            writer.writerows(records)
+        write_rows(options.csv, records)
 
 
 if __name__ == "__main__":

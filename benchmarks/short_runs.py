@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import hashlib
 import json
 import statistics
 from pathlib import Path
 from typing import Any
 
+from csv_rows import write_rows
 from linear_accuracy import feature_accuracy
 from methods import balanced
 from omegaconf.errors import OmegaConfBaseException
@@ -130,14 +130,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def main() -> None:
     options = parse()
     rows: list[dict[str, Any]] = []
@@ -156,7 +148,7 @@ def main() -> None:
     for words, settings in runs:
         rows.append(result_of(settings, words))
         if options.csv:  # after every run, so that a stop loses little
-            write(options.csv, rows)
+            write_rows(options.csv, rows)
         print(table(rows[-1:]).splitlines()[-1], flush=True)
     print("\n" + table(rows))
 

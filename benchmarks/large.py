@@ -46,7 +46,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hadis_lightly.cluster import KMeans, kmeans, partition, search
+from hadis_lightly.cluster import (
+    KMeans,
+    kmeans,
+)
+from hadis_lightly.cluster import (
+    prototype_partition as partition,
+)
+from hadis_lightly.cluster.lloyd import search
 from hadis_lightly.loss import HSDLoss, PCLLoss
 
 SECTIONS = ("kmeans", "pcl", "hsd")
@@ -174,7 +181,7 @@ def of_ours(rows: Tensor, case: Case, options: argparse.Namespace) -> Tensor:
         return fitted.fit(rows).labels_
     bounded = partial(KMeans, max_iter=options.iterations)
     with patch.object(partition, "KMeans", bounded):
-        return partition.partition_embeddings(
+        return partition.fit_partition(
             rows, case.clusters, whiten="whitened" in case.method, **settings
         ).labels
 

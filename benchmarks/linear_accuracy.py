@@ -26,12 +26,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from hadis_lightly.artifacts import backbone_state_dict
+from hadis_lightly.artifacts.checkpoint import KEY, find_checkpoint, read_checkpoint
 from hadis_lightly.data import ImageSource, load_source
-from hadis_lightly.training import Settings, backbone_state_dict
-from hadis_lightly.training.build import build_backbone_of
-from hadis_lightly.training.checkpoint import KEY, read_checkpoint
-from hadis_lightly.training.engine import build_feed
-from hadis_lightly.training.predictor import check_device, find_checkpoint, settings_of
+from hadis_lightly.methods.backbone import build_backbone_of
+from hadis_lightly.prediction.predictor import check_device
+from hadis_lightly.runs.pipeline import build_pipeline
+from hadis_lightly.settings import Settings
+from hadis_lightly.settings.loading import settings_of
 
 NEIGHBOURS, TEMPERATURE = 200, 0.1  # lightly's own
 CIFAR10_TRAINING_IMAGES = 50_000
@@ -90,7 +92,7 @@ def backbone_features(
     backbone.load_state_dict(backbone_state_dict(checkpoint))
     backbone.to(device).eval()
     settings.trainer.progress_bar = False
-    loader = build_feed(settings, source, device).clean_loader
+    loader = build_pipeline(settings, source, device).plain_loader
     features = torch.empty(0)
     for images, _, indices in loader:
         found = backbone(images.to(device)).flatten(1).float().cpu()

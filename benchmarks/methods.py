@@ -23,7 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hadis_lightly.training import Settings, run, with_method
+from hadis_lightly.methods import with_method
+from hadis_lightly.runs import run
+from hadis_lightly.settings import Settings
 
 HERE = Path(__file__).parent
 RECIPES = {
@@ -53,7 +55,7 @@ def parse() -> argparse.Namespace:
         choices=[*NAMES, "hadis-paper", "propos-paper", "byol-paper"],
     )
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--engine", default="auto", help="data.engine of all runs")
+    parser.add_argument("--engine", default="auto", help="data.pipeline of all runs")
     parser.add_argument("--csv", type=Path, help="file for the score of every run")
     return parser.parse_args()
 
@@ -70,7 +72,7 @@ def settings_of(
     settings.clustering.pixel_baseline = row == options.methods[0]
     settings.seed = seed
     settings.trainer.progress_bar = False
-    settings.data.engine = options.engine
+    settings.data.pipeline = options.engine
     if data is not None:
         settings.data.source, settings.data.path = "npz", str(data)
     if options.epochs:

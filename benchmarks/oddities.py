@@ -23,8 +23,8 @@ import numpy.typing as npt
 from sklearn.datasets import load_digits
 from sklearn.metrics import average_precision_score
 
-from hadis_lightly.training import run
-from hadis_lightly.training.assignments import Assignments, read_assignments
+from hadis_lightly.artifacts.assignments import Assignments, read_assignments
+from hadis_lightly.runs import run
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "digits.py"
 KINDS = ("mixture", "photograph", "turned")

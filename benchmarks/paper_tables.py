@@ -41,9 +41,9 @@ from table_options import Options, read_options
 from table_runs import read_cells, run_cells
 from table_text import tables, write_csv
 
-from hadis_lightly.training.config import Settings
-from hadis_lightly.training.error_lines import one_line
-from hadis_lightly.training.interruption import RunInterrupted
+from hadis_lightly.cli.error_lines import one_line
+from hadis_lightly.runs.interruption import RunInterrupted
+from hadis_lightly.settings.sections import Settings
 
 
 def main(argv: list[str]) -> int:

@@ -32,13 +32,13 @@ from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.decomposition import NMF, PCA
 from sklearn.neighbors import kneighbors_graph
 
+from hadis_lightly.artifacts.results import source_commit
+from hadis_lightly.atomic import atomic_write
 from hadis_lightly.cluster import clustering_scores
 from hadis_lightly.data import ArraySource, ImageSource
-from hadis_lightly.training.atomic import atomic_write
-from hadis_lightly.training.build import build_source
-from hadis_lightly.training.config import Settings
-from hadis_lightly.training.results import source_commit
-from hadis_lightly.training.summary import device_name
+from hadis_lightly.runs.source import build_source
+from hadis_lightly.runs.summary import device_name
+from hadis_lightly.settings.sections import Settings
 
 Pixels = NDArray[np.float32]
 Labels = NDArray[np.int64]

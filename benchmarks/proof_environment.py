@@ -15,10 +15,10 @@ import torch
 from omegaconf.errors import OmegaConfBaseException
 from recipe_settings import changed, recipe_of
 
+from hadis_lightly.artifacts.results import source_commit
 from hadis_lightly.data import load_source
-from hadis_lightly.training.cores import available_cores
-from hadis_lightly.training.methods import check_run
-from hadis_lightly.training.results import source_commit
+from hadis_lightly.methods.registry import check_run
+from hadis_lightly.system import available_cores
 
 PACKAGES = ("torch", "torchvision", "lightly", "pytorch-lightning", "scikit-learn")
 

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from proof_stages import TRAINING_GRACE, Stage
 
-from hadis_lightly.training import backbone_state_dict
-from hadis_lightly.training.checkpoint import LAST
-from hadis_lightly.training.predictor import find_checkpoint
-from hadis_lightly.training.score_table import SCORES
-from hadis_lightly.training.switches import can_compile
+from hadis_lightly.artifacts import backbone_state_dict
+from hadis_lightly.artifacts.checkpoint import LAST, find_checkpoint
+from hadis_lightly.artifacts.score_table import SCORES
+from hadis_lightly.runs.performance import can_compile
 
 #: Shares of all epochs with a rising learning rate, and without pseudo-labels.
 WARMUP, CLUSTERING_WARMUP = 0.05, 0.1

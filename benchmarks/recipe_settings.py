@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hadis_lightly.training.config import Settings
+from hadis_lightly.settings.sections import Settings
 
 BENCHMARKS = Path(__file__).parent
 

@@ -29,7 +29,7 @@ from throughput import (
     settings_of,
 )
 
-from hadis_lightly.cluster import partition_embeddings
+from hadis_lightly.cluster import fit_partition
 from hadis_lightly.data import ArraySource
 from hadis_lightly.data.image_source import position_keys
 
@@ -111,7 +111,7 @@ def measure(options: argparse.Namespace, case: Case) -> Cost:
     times: list[float] = []
     while len(times) < 3 and sum(times) < 10:
         start = time.perf_counter()
-        partition_embeddings(rows, case.clusters, random_state=len(times))
+        fit_partition(rows, case.clusters, random_state=len(times))
         times.append(time.perf_counter() - start)
     kmeans = statistics.median(times)
     steps = case.images // case.batch

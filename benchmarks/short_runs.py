@@ -27,9 +27,10 @@ from methods import balanced
 from omegaconf.errors import OmegaConfBaseException
 from recipe_settings import changed, recipe_of
 
-from hadis_lightly.training import Settings, run
-from hadis_lightly.training.methods import check_run
-from hadis_lightly.training.run_folder import is_finished
+from hadis_lightly.methods.registry import check_run
+from hadis_lightly.runs import run
+from hadis_lightly.runs.folder import is_finished
+from hadis_lightly.settings import Settings
 
 SCORES = ("nmi", "acc", "ari", "linear", "nearest_neighbours")
 #: What is tried if nothing is said: the means that a short training is likely to need.

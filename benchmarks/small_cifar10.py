@@ -7,7 +7,7 @@ of four convolutions, and some minutes in place of hours.
 
 from __future__ import annotations
 
-from hadis_lightly.training import (
+from hadis_lightly.settings import (
     ClusteringSettings,
     DataSettings,
     LoaderSettings,

@@ -11,8 +11,8 @@ from pathlib import Path
 from paper_figures import SETS
 from pixel_methods import PIXEL_METHODS
 
-from hadis_lightly.training.config import METHOD_NAMES, Settings
-from hadis_lightly.training.error_lines import suggestion
+from hadis_lightly.cli.error_lines import suggestion
+from hadis_lightly.settings.sections import METHOD_NAMES, Settings
 
 METHODS = (*PIXEL_METHODS, "byol", "propos", "hadis", "cc", "pici")
 assert {*METHODS} == {*PIXEL_METHODS, *METHOD_NAMES}

@@ -20,14 +20,14 @@ from pixel_methods import OPTIONS, PIXEL_METHODS, SETTINGS_THAT_MATTER, run_on_p
 from table_cells import Cell, settings_of
 from table_options import Options
 
-from hadis_lightly.training.config import Settings
-from hadis_lightly.training.error_lines import one_line
-from hadis_lightly.training.interruption import RunInterrupted
-from hadis_lightly.training.paths import unused
-from hadis_lightly.training.results import EMBEDDINGS
-from hadis_lightly.training.run_folder import interrupted_run, is_finished
-from hadis_lightly.training.runner import run
-from hadis_lightly.training.setting_changes import different_settings
+from hadis_lightly.artifacts.results import EMBEDDINGS
+from hadis_lightly.cli.error_lines import one_line
+from hadis_lightly.runs.folder import interrupted_run, is_finished
+from hadis_lightly.runs.interruption import RunInterrupted
+from hadis_lightly.runs.runner import run
+from hadis_lightly.settings.changes import different_settings
+from hadis_lightly.settings.sections import Settings
+from hadis_lightly.system import unique_path
 
 # What the data, the settings or the machine can cause; else the traceback is shown.
 _EXPECTED = (ValueError, OSError, ImportError, MemoryError)
@@ -191,7 +191,7 @@ def run_cells(cells: Sequence[Cell], options: Options) -> dict[Cell, str]:
 def _run(cell: Cell, settings: Settings) -> None:
     with contextlib.redirect_stdout(sys.stderr):  # where the tables are to be alone
         if cell.method in PIXEL_METHODS:
-            settings.output_dir = str(unused(Path(str(settings.output_dir))))
+            settings.output_dir = str(unique_path(Path(str(settings.output_dir))))
             run_on_pixels(cell.method, settings)
         else:
             run(settings)

@@ -6,8 +6,8 @@
 Three trainings by Lightning's Trainer take turns, all with the same backbone: lightly's
 BYOL as its example has it (docs/examples/byol.py: BYOLTransform on PIL images in a
 DataLoader, float32), HaDis with HaDisTransform in the same DataLoader, and HaDis as a
-recipe runs it (``data.engine=auto`` and all switches ``auto``). A turn is a fit of its
-own; its first steps, in which workers start and kernels are compiled, do not count.
+recipe runs it (``data.pipeline=auto``, all performance options ``auto``). A turn is a
+fit of its own; its first steps, in which workers start and kernels are compiled, do not count.
 
 Seconds per epoch are those of 60,000 images: their steps, and for HaDis embedding them
 and k-means on 60,000 rows. Stages are measured one after the other, waiting for the
@@ -42,21 +42,22 @@ from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Trans
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from hadis_lightly.cluster import partition_embeddings
+from hadis_lightly.cluster import fit_partition
 from hadis_lightly.data import ArraySource, IndexedDataset
 from hadis_lightly.data.image_source import position_keys
+from hadis_lightly.methods.method import Parts
+from hadis_lightly.methods.registry import build_model, method_of
 from hadis_lightly.models import HaDisModel, build_backbone, feature_dim
-from hadis_lightly.training import HaDis, Settings
-from hadis_lightly.training.cores import available_cores, cores_left_by_workers
-from hadis_lightly.training.embedding import embed_dataset
-from hadis_lightly.training.engine import Feed, build_feed
-from hadis_lightly.training.method import Parts
-from hadis_lightly.training.methods import build_model, method_of
-from hadis_lightly.training.switches import (
-    describe_switches,
+from hadis_lightly.runs.performance import (
+    describe_performance,
+    resolve_performance,
     resolve_precision,
-    resolve_switches,
 )
+from hadis_lightly.runs.pipeline import Pipeline, build_pipeline
+from hadis_lightly.settings import Settings
+from hadis_lightly.system import available_cores, cores_left_by_workers
+from hadis_lightly.training import HaDis
+from hadis_lightly.training.embedding import embed_dataset
 from hadis_lightly.training.symmetric_terms import symmetric_terms
 
 EPOCH = 60_000
@@ -116,7 +117,7 @@ def load(options: argparse.Namespace) -> ArraySource:
 
 def settings_of(options: argparse.Namespace, engine: str) -> Settings:
     settings = Settings(n_clusters=options.clusters)
-    settings.data.engine = engine
+    settings.data.pipeline = engine
     settings.loader.batch_size = options.batch_size
     settings.loader.num_workers = options.workers
     settings.views.input_size = options.input_size
@@ -128,7 +129,7 @@ def settings_of(options: argparse.Namespace, engine: str) -> Settings:
     settings.trainer.compile = options.compile
     settings.trainer.precision = options.precision
     settings.trainer.precision = resolve_precision(settings)
-    return resolve_switches(settings, torch.device(options.device), EPOCH)
+    return resolve_performance(settings, torch.device(options.device), EPOCH)
 
 
 def loader_of(
@@ -169,22 +170,27 @@ def hadis(options: argparse.Namespace, source: ArraySource, engine: str) -> Any:
     if engine == "lightly":  # nothing but the method changes beside lightly's BYOL
         settings.trainer.precision, settings.trainer.compile = "32-true", "off"
         settings.trainer.channels_last = settings.optimizer.fused = "off"
-    module, feed = assemble(settings, source, torch.device(options.device))
-    return module, feed.train_loader, feed.num_workers, settings.trainer.precision
+    module, pipeline = assemble(settings, source, torch.device(options.device))
+    return (
+        module,
+        pipeline.train_loader,
+        pipeline.num_workers,
+        settings.trainer.precision,
+    )
 
 
 def assemble(
     settings: Settings, source: ArraySource, device: torch.device
-) -> tuple[HaDis, Feed]:
-    feed = build_feed(settings, source, device)
+) -> tuple[HaDis, Pipeline]:
+    pipeline = build_pipeline(settings, source, device)
     method = method_of(settings)
-    clusters = method.build_clusters(settings, feed.clean_loader)
+    clusters = method.build_clusters(settings, pipeline.plain_loader)
     model = build_model(settings, source.num_channels)
     if settings.trainer.channels_last == "on":
         model = model.to(memory_format=torch.channels_last)
     return method.build_module(
-        Parts(settings, model, clusters, source, feed.views)
-    ), feed
+        Parts(settings, model, clusters, source, pipeline.views)
+    ), pipeline
 
 
 METHODS: dict[str, Callable[[argparse.Namespace, ArraySource], Any]] = {
@@ -272,7 +278,7 @@ class Training:
     ) -> None:
         self.settings, self.source, self.device = settings, source, device
         torch.backends.cudnn.benchmark = True  # as in every run
-        self.module, self.feed = assemble(settings, source, device)
+        self.module, self.pipeline = assemble(settings, source, device)
         self.module.to(device).train()
         self.model, self.criterion = self.module.model, self.module.criterion
         dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -284,7 +290,7 @@ class Training:
             momentum=0.9,
             fused=settings.optimizer.fused == "on",
         )
-        self._batches = iter(self.feed.train_loader)
+        self._batches = iter(self.pipeline.train_loader)
         self.batch = self.data()
         self.x0, self.x1 = (view.clone() for view in self.views())
         self.labels = torch.randint(settings.n_clusters, (len(self.x0),), device=device)
@@ -293,7 +299,7 @@ class Training:
         try:
             batch = next(self._batches)
         except StopIteration:
-            self._batches = iter(self.feed.train_loader)
+            self._batches = iter(self.pipeline.train_loader)
             batch = next(self._batches)
         return [x.to(self.device) for x in batch]
 
@@ -330,15 +336,15 @@ class Training:
 
     def embed(self) -> None:
         with self.precision:
-            embed_dataset(self.module, self.feed.clean_loader)
+            embed_dataset(self.module, self.pipeline.plain_loader)
 
 
 def stages(options: argparse.Namespace, source: ArraySource) -> dict[str, float]:
     """Milliseconds of every stage of a step of ours, and of the clustering pass."""
     settings, device = settings_of(options, "auto"), torch.device(options.device)
     training, repeats = Training(settings, source, device), max(3, options.steps // 2)
-    feed = training.feed
-    print(describe_switches(settings, feed.engine, feed.reason))
+    pipeline = training.pipeline
+    print(describe_performance(settings, pipeline.kind, pipeline.reason))
     projected = [(z.detach(), p.detach()) for z, p in training.student()]
     t0, t1 = training.teacher()
 
@@ -364,7 +370,7 @@ def stages(options: argparse.Namespace, source: ArraySource) -> dict[str, float]
     result["embedding"] = milliseconds(training.embed, 1) / len(source) * EPOCH
     rows = clustered_rows(options.kmeans_rows, options.clusters, device)
     result["k-means"] = milliseconds(
-        lambda: partition_embeddings(rows, options.clusters, random_state=0), 1
+        lambda: fit_partition(rows, options.clusters, random_state=0), 1
     )
     return result
 

@@ -75,14 +75,3 @@ def check_number(
         elif value == math.inf:
             limits += " and finite"
         raise ValueError(f"{name} must be {limits}, got {value!r}.")
-
-
-def first_line(error: BaseException) -> str:
-    r"""What an error says, in one line.
-
-    Example:
-        >>> first_line(RuntimeError("no such kernel.\nThis happened in C++."))
-        'no such kernel.'
-    """
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -38,3 +39,8 @@ def full_precision() -> Iterator[None]:
                 backend.fp32_precision = precision
         else:
             torch.set_float32_matmul_precision(legacy)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """The tensor itself in float32 and float64, else in float32."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()

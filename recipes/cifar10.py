@@ -14,7 +14,8 @@ Expected  NMI 86.9  ACC 93.0  ARI 86.2 (paper, Table II: 1000 epochs, one RTX 30
           CC 68.1 / 76.6 / 60.6 (Table II, re-run by the authors of HaDis)
 """
 
-from hadis_lightly.training import DataSettings, Settings, launch
+from hadis_lightly.cli.launcher import launch
+from hadis_lightly.settings import DataSettings, Settings
 
 # Every default of the settings is the paper's for CIFAR-10.
 SETTINGS = Settings(n_clusters=10, data=DataSettings(source="cifar10"))

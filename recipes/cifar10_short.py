@@ -14,14 +14,14 @@ Expected  not known: it has not run on a GPU yet, `benchmarks/proof.py` will tel
           paper has ACC 93.0 after 1000 epochs, near its plateau after 600 (Fig. 5).
 """
 
-from hadis_lightly.training import (
+from hadis_lightly.cli.launcher import launch
+from hadis_lightly.settings import (
     ClusteringSettings,
     DataSettings,
     ModelSettings,
     OptimizerSettings,
     Settings,
     TrainerSettings,
-    launch,
 )
 
 SETTINGS = Settings(

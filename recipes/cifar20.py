@@ -14,13 +14,13 @@ Expected  NMI 56.8  ACC 56.3  ARI 41.1 (paper, Table II: 1000 epochs, one RTX 30
           CC 42.4 / 42.6 / 26.7 (Table II, re-run by the authors of HaDis)
 """
 
-from hadis_lightly.training import (
+from hadis_lightly.cli.launcher import launch
+from hadis_lightly.settings import (
     DataSettings,
     LoaderSettings,
     ModelSettings,
     Settings,
     ViewsSettings,
-    launch,
 )
 from hadis_lightly.transforms import CIFAR100_NORMALIZE
 

@@ -11,7 +11,8 @@ Settings  ours, not the paper's, which has no digits; tuned by looking at the la
           on other seeds. NOTE: whitening is not in the paper.
 """
 
-from hadis_lightly.training import (
+from hadis_lightly.cli.launcher import launch
+from hadis_lightly.settings import (
     ClusteringSettings,
     DataSettings,
     LoaderSettings,
@@ -20,7 +21,6 @@ from hadis_lightly.training import (
     Settings,
     TrainerSettings,
     ViewsSettings,
-    launch,
 )
 from hadis_lightly.transforms import DIGITS_NORMALIZE
 

@@ -15,13 +15,13 @@ Expected  NMI 88.4  ACC 94.9  ARI 89.2 (paper, Table II: 1000 epochs, one RTX 30
           CC 86.2 / 89.5 / 82.5 (Table II, re-run by the authors of HaDis)
 """
 
-from hadis_lightly.training import (
+from hadis_lightly.cli.launcher import launch
+from hadis_lightly.settings import (
     DataSettings,
     LoaderSettings,
     ModelSettings,
     Settings,
     ViewsSettings,
-    launch,
 )
 from hadis_lightly.transforms import IMAGENET_NORMALIZE
 

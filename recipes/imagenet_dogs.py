@@ -15,12 +15,12 @@ Expected  NMI 49.6  ACC 55.0  ARI 37.6 (paper, Table II: 1000 epochs, one RTX 30
           CC 40.1 / 34.2 / 22.5 (Table II, re-run by the authors of HaDis)
 """
 
-from hadis_lightly.training import (
+from hadis_lightly.cli.launcher import launch
+from hadis_lightly.settings import (
     DataSettings,
     LoaderSettings,
     Settings,
     ViewsSettings,
-    launch,
 )
 from hadis_lightly.transforms import IMAGENET_NORMALIZE
 

@@ -16,12 +16,12 @@ Expected  NMI 69.6  ACC 73.9  ARI 62.3 (paper, Table II: 1000 epochs, one RTX 30
           CC 67.4 / 74.7 / 60.6 (Table II, re-run by the authors of HaDis)
 """
 
-from hadis_lightly.training import (
+from hadis_lightly.cli.launcher import launch
+from hadis_lightly.settings import (
     DataSettings,
     LoaderSettings,
     Settings,
     ViewsSettings,
-    launch,
 )
 from hadis_lightly.transforms import IMAGENET_NORMALIZE
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from hadis_lightly.loss import CCLoss
 from hadis_lightly.models import CCClusterHead, CCInstanceHead, CCModel
-from hadis_lightly.training import OnlineClusters
+from hadis_lightly.training import ClusterHeadAssignment
 from hadis_lightly.transforms import HaDisTestTransform
 
 
@@ -22,7 +22,7 @@ class Model(pl.LightningModule):
         resnet = torchvision.models.resnet18()
         backbone = nn.Sequential(*list(resnet.children())[:-1])
         self.model = CCModel(backbone, CCInstanceHead(512), CCClusterHead(512, 10))
-        # OnlineClusters calls them in evaluation mode.
+        # ClusterHeadAssignment calls them in evaluation mode.
         self.embed = self.model.embed
         self.embed_and_assign = self.model.embed_and_assign
         self.criterion = CCLoss(n_clusters=10)
@@ -55,8 +55,8 @@ def main(folder, input_size=224, batch_size=256, max_epochs=200, num_workers=8):
         num_workers=num_workers,
     )
     clean = LightlyDataset(folder, transform=HaDisTestTransform(input_size))
-    clean_loader = DataLoader(clean, batch_size=batch_size, num_workers=num_workers)
-    model.clusters = OnlineClusters(10, clean_loader)
+    plain_loader = DataLoader(clean, batch_size=batch_size, num_workers=num_workers)
+    model.clusters = ClusterHeadAssignment(10, plain_loader)
     trainer = pl.Trainer(
         max_epochs=max_epochs,
         accelerator="auto",

@@ -5,7 +5,7 @@ import sys
 import torch
 import torchvision
 
-from hadis_lightly.training import backbone_state_dict
+from hadis_lightly.artifacts import backbone_state_dict
 
 
 def main(checkpoint, file):

@@ -3,7 +3,7 @@
 import sys
 
 from hadis_lightly.data import read_image
-from hadis_lightly.training import ClusterPredictor
+from hadis_lightly.prediction import ClusterPredictor
 
 
 def main(run, *files):

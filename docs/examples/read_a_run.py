@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hadis_lightly.training.assignments import read_assignments
+from hadis_lightly.artifacts.assignments import read_assignments
 
 
 def main(run, number=10):

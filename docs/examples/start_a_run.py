@@ -4,7 +4,7 @@ import copy
 import sys
 
 from hadis_lightly.cli.train import SETTINGS
-from hadis_lightly.training import run
+from hadis_lightly.runs import run
 
 
 def main(folder, n_clusters, change=lambda settings: None):

@@ -1,4 +1,5 @@
-from hadis_lightly.training import DataSettings, Settings, TrainerSettings, with_method
+from hadis_lightly.methods import with_method
+from hadis_lightly.settings import DataSettings, Settings, TrainerSettings
 
 
 def main():

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hadis_lightly.cli.command import Command
+from hadis_lightly.progress import StepProgress
 from hadis_lightly.report.run_figures import draw_all, find_runs
-from hadis_lightly.training.command import Command
-from hadis_lightly.training.config import SettingsError
-from hadis_lightly.training.paths import unused
-from hadis_lightly.training.progress import StepProgress
-from hadis_lightly.training.setting_help import describe_settings
-from hadis_lightly.training.setting_values import check_path
+from hadis_lightly.settings.environment import check_path
+from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.help import describe_settings
+from hadis_lightly.system import unique_path
 
 
 @dataclass
@@ -69,7 +69,7 @@ def figures(settings: FiguresSettings) -> list[Path]:
     """
     check(settings)
     runs = find_runs(_paths(settings))
-    folder = unused(Path(settings.out))
+    folder = unique_path(Path(settings.out))
     with StepProgress("drawing moments", not settings.quiet) as progress:
         drawn = draw_all(folder, runs, progress)
     if not settings.quiet:

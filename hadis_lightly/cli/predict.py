@@ -6,21 +6,22 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hadis_lightly.training import ClusterPredictor
-from hadis_lightly.training.command import Command
-from hadis_lightly.training.config import SettingsError
-from hadis_lightly.training.paths import unused
-from hadis_lightly.training.prediction_table import (
+from hadis_lightly.cli.command import Command
+from hadis_lightly.prediction import ClusterPredictor
+from hadis_lightly.prediction.predictor import check_device
+from hadis_lightly.prediction.table import (
     SOURCES,
     PredictionSummary,
     SortIntoFolders,
     images_to_predict,
     predict_to_table,
 )
-from hadis_lightly.training.predictor import check_device
-from hadis_lightly.training.progress import StepProgress
-from hadis_lightly.training.setting_help import describe_settings
-from hadis_lightly.training.setting_values import check_path, check_types
+from hadis_lightly.progress import StepProgress
+from hadis_lightly.settings.environment import check_path
+from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.help import describe_settings
+from hadis_lightly.settings.validate import check_types
+from hadis_lightly.system import unique_path
 
 
 @dataclass
@@ -126,8 +127,8 @@ def predict(settings: PredictSettings) -> PredictionSummary:
     sort = None
     if settings.sort_into is not None:
         sort = SortIntoFolders(Path(settings.sort_into), n_clusters, settings.sort_by)
-    out = unused(Path(settings.out))
-    left_out = unused(out.with_name(f"{out.stem}.left_out.txt"))
+    out = unique_path(Path(settings.out))
+    left_out = unique_path(out.with_name(f"{out.stem}.left_out.txt"))
     with StepProgress("predicting", not settings.quiet) as progress:
         summary = predict_to_table(
             predictor,

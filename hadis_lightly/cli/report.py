@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hadis_lightly.artifacts.saved_run import load_run
+from hadis_lightly.cli.command import Command
+from hadis_lightly.progress import StepProgress
 from hadis_lightly.report import write_report
 from hadis_lightly.report.run_report import data_of_run
-from hadis_lightly.training.command import Command
-from hadis_lightly.training.config import SettingsError
-from hadis_lightly.training.paths import unused
-from hadis_lightly.training.progress import StepProgress
-from hadis_lightly.training.saved_run import load_run
-from hadis_lightly.training.setting_help import describe_settings
-from hadis_lightly.training.setting_values import check_path, check_types
+from hadis_lightly.settings.environment import check_path
+from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.help import describe_settings
+from hadis_lightly.settings.validate import check_types
+from hadis_lightly.system import unique_path
 
 
 @dataclass
@@ -82,7 +83,7 @@ def report(settings: ReportSettings) -> Path:
     with StepProgress("drawing the map", shows) as progress:
         progress(0, 1)
         data = data_of_run(run, path=settings.data.path, map_images=settings.map_images)
-    folder = unused(Path(settings.out))
+    folder = unique_path(Path(settings.out))
     with StepProgress("making thumbnails", shows) as progress:
         page = write_report(
             data, folder, max_images=settings.max_images, progress=progress

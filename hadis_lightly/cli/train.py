@@ -6,7 +6,7 @@ from typing import Any
 
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 
-from hadis_lightly.training import (
+from hadis_lightly.settings import (
     ClusteringSettings,
     DataSettings,
     LoaderSettings,
@@ -70,7 +70,7 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Runs the command."""
-    from hadis_lightly.training import launch
+    from hadis_lightly.cli.launcher import launch
 
     launch(
         SETTINGS,

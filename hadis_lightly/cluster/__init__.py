@@ -4,8 +4,8 @@ from hadis_lightly.cluster.collapse import collapse_signs
 from hadis_lightly.cluster.head_partition import HeadPartition
 from hadis_lightly.cluster.isolation import isolation
 from hadis_lightly.cluster.kmeans import KMeans
-from hadis_lightly.cluster.partition import Partition
-from hadis_lightly.cluster.partitioning import partition_embeddings
+from hadis_lightly.cluster.partition_fitting import fit_partition
+from hadis_lightly.cluster.prototype_partition import Partition
 from hadis_lightly.cluster.scores import (
     clustering_scores,
     label_free_scores,
@@ -20,8 +20,8 @@ __all__ = [
     "Whitening",
     "clustering_scores",
     "collapse_signs",
+    "fit_partition",
     "isolation",
     "label_free_scores",
     "match_clusters",
-    "partition_embeddings",
 ]

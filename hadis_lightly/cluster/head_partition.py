@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hadis_lightly.cluster.assign import cluster_sums
+from hadis_lightly.cluster.lloyd.assign import cluster_sums
 
 
 @dataclass(frozen=True)

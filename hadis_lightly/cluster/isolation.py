@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hadis_lightly.cluster.prepare import (
+from hadis_lightly.cluster.lloyd.prepare import (
     as_rows,
     check_finite,
     check_integer,

@@ -12,9 +12,9 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import Tensor
 
 from hadis_lightly.checks import check_number
-from hadis_lightly.cluster.assign import nearest_center, total_distance
-from hadis_lightly.cluster.empty import settle
-from hadis_lightly.cluster.prepare import (
+from hadis_lightly.cluster.lloyd.assign import nearest_center, total_distance
+from hadis_lightly.cluster.lloyd.empty import settle
+from hadis_lightly.cluster.lloyd.prepare import (
     METRICS,
     Frame,
     as_generator,
@@ -23,9 +23,9 @@ from hadis_lightly.cluster.prepare import (
     check_finite,
     check_integer,
 )
-from hadis_lightly.cluster.restarts import Processes
-from hadis_lightly.cluster.search import Search
-from hadis_lightly.cluster.seeding import kmeans_plusplus, random_rows
+from hadis_lightly.cluster.lloyd.restarts import Processes
+from hadis_lightly.cluster.lloyd.search import Search
+from hadis_lightly.cluster.lloyd.seeding import kmeans_plusplus, random_rows
 from hadis_lightly.precision import full_precision
 
 INITS = ("k-means++", "random")

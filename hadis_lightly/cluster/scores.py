@@ -16,8 +16,8 @@ from sklearn.metrics import (
 from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor
 
-from hadis_lightly.cluster.assign import accurate_dtype
-from hadis_lightly.cluster.prepare import (
+from hadis_lightly.cluster.lloyd.assign import accurate_dtype
+from hadis_lightly.cluster.lloyd.prepare import (
     as_integers,
     as_rows,
     check_finite,

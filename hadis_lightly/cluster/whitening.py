@@ -7,8 +7,8 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
-from hadis_lightly.cluster.assign import accurate_dtype
-from hadis_lightly.cluster.prepare import (
+from hadis_lightly.cluster.lloyd.assign import accurate_dtype
+from hadis_lightly.cluster.lloyd.prepare import (
     as_rows,
     check_columns,
     check_finite,

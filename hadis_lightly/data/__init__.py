@@ -4,30 +4,33 @@ A source is a small map-style dataset of ``(PIL image, target)``;
 :class:`IndexedDataset` makes of it, or of any other dataset, what training reads.
 """
 
-from hadis_lightly.data.cifar20_source import load_cifar20
-from hadis_lightly.data.device_loader import DeviceLoader
-from hadis_lightly.data.device_memory import in_words, room_for_images
-from hadis_lightly.data.distinct_images import count_distinct
-from hadis_lightly.data.epoch_sampler import EpochSampler
+from hadis_lightly.data.device_memory import format_bytes, room_for_images
 from hadis_lightly.data.errors import DataError, ImageReadError, ImageSizeError
-from hadis_lightly.data.image_folder import FolderSource, load_folder
-from hadis_lightly.data.image_problems import ImageProblem, describe_problems
-from hadis_lightly.data.image_reader import MAX_PIXELS, plain_image, read_image
-from hadis_lightly.data.image_source import ArraySource, ImageSource
-from hadis_lightly.data.image_stream import (
+from hadis_lightly.data.files.folder import FolderSource, load_folder
+from hadis_lightly.data.files.problems import ImageProblem, describe_problems
+from hadis_lightly.data.files.readable import ReadableImages, readable_images
+from hadis_lightly.data.files.reader import MAX_PIXELS, plain_image, read_image
+from hadis_lightly.data.files.stream import (
     StreamedImage,
     count_images,
     stream_folder,
 )
-from hadis_lightly.data.imagenet_subsets import IMAGENET_SUBSETS, load_imagenet_subset
+from hadis_lightly.data.image_source import ArraySource, ImageSource
 from hadis_lightly.data.indexed_dataset import IndexedDataset
-from hadis_lightly.data.npz_source import load_npz
-from hadis_lightly.data.public_sets import load_cifar10, load_digits
-from hadis_lightly.data.readable_images import ReadableImages, readable_images
-from hadis_lightly.data.reproducible_dataset import ReproducibleDataset
-from hadis_lightly.data.sources import SOURCE_NAMES, load_source
-from hadis_lightly.data.stacked_images import common_size, stack_images
-from hadis_lightly.data.stl10_source import BinarySource, load_stl10
+from hadis_lightly.data.loading.device_loader import DeviceLoader
+from hadis_lightly.data.loading.distinct_images import count_distinct
+from hadis_lightly.data.loading.epoch_sampler import EpochSampler
+from hadis_lightly.data.loading.reproducible_dataset import ReproducibleDataset
+from hadis_lightly.data.loading.stacked_images import common_size, stack_images
+from hadis_lightly.data.sets.cifar20 import load_cifar20
+from hadis_lightly.data.sets.imagenet import (
+    IMAGENET_SUBSETS,
+    load_imagenet_subset,
+)
+from hadis_lightly.data.sets.npz import load_npz
+from hadis_lightly.data.sets.public import load_cifar10, load_digits
+from hadis_lightly.data.sets.registry import SOURCE_NAMES, load_source
+from hadis_lightly.data.sets.stl10 import BinarySource, load_stl10
 
 __all__ = [
     "IMAGENET_SUBSETS",
@@ -51,7 +54,7 @@ __all__ = [
     "count_distinct",
     "count_images",
     "describe_problems",
-    "in_words",
+    "format_bytes",
     "load_cifar10",
     "load_cifar20",
     "load_digits",

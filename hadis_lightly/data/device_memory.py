@@ -79,11 +79,11 @@ def room_for_images(
     return int(SHARE * free_memory(device))
 
 
-def in_words(num_bytes: int) -> str:
+def format_bytes(num_bytes: int) -> str:
     """Returns a size that a person can read.
 
     Example:
-        >>> in_words(184_320_000), in_words(1_234)
+        >>> format_bytes(184_320_000), format_bytes(1_234)
         ('176 MiB', '1.21 KiB')
     """
     for name, size in (("GiB", _GIB), ("MiB", 1 << 20)):

@@ -13,8 +13,8 @@ from hadis_lightly.loss.embeddings import (
     check_gather_distributed,
     check_temperature,
 )
-from hadis_lightly.loss.float32 import at_least_float32
 from hadis_lightly.loss.nt_xent import nt_xent_loss
+from hadis_lightly.precision import at_least_float32
 
 
 def cluster_contrastive_loss(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hadis_lightly.loss.device_checks import check_values
 from hadis_lightly.loss.embeddings import check_embeddings
-from hadis_lightly.loss.float32 import at_least_float32
+from hadis_lightly.precision import at_least_float32
 
 
 def interaction_loss(logits: Tensor, labels: Tensor) -> Tensor:

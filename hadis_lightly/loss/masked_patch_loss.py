@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hadis_lightly.loss.float32 import at_least_float32
+from hadis_lightly.precision import at_least_float32
 
 #: Added to the variance of a patch, as in masked autoencoders.
 _EPS = 1e-6

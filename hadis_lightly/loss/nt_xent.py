@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hadis_lightly.loss.float32 import at_least_float32
+from hadis_lightly.precision import at_least_float32
 
 #: A row shorter than this has no direction, as in ``torch.nn.functional.normalize``.
 _SHORTEST = 1e-12

@@ -10,9 +10,10 @@ import torch
 import torchvision
 from torch import nn
 
-from hadis_lightly.checks import check_integer, first_line
+from hadis_lightly.checks import check_integer
 from hadis_lightly.models.input_channels import set_channels
 from hadis_lightly.models.momentum_teacher import check_module
+from hadis_lightly.text import first_line
 
 
 def small_resnet18(num_channels: int = 3) -> nn.Module:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hadis_lightly.checks import first_line
+from hadis_lightly.text import first_line
 
 # What PyTorch says of a pickle that is whole, but wants something called or made.
 _CODE = re.compile("GLOBAL|Can only|Trying to")

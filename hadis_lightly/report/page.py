@@ -12,12 +12,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from hadis_lightly.atomic import atomic_write
 from hadis_lightly.checks import check_integer
 from hadis_lightly.report.content import page_content, plain
 from hadis_lightly.report.report_data import ReportData
 from hadis_lightly.report.selection import choose_rows
 from hadis_lightly.report.thumbnails import Sheet, make_sheets
-from hadis_lightly.training.atomic import atomic_write
 
 Progress = Callable[[int, int], None]
 

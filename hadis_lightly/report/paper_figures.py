@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from hadis_lightly.training.figures import project_to_plane
-from hadis_lightly.training.snapshots import Snapshot
+from hadis_lightly.artifacts.snapshots import Snapshot
+from hadis_lightly.report.drawing import project_to_plane
 
 _INK, _FAINT = "#333333", "#999999"
 # Of Paul Tol's palettes for the colour-blind.

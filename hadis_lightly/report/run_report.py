@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hadis_lightly.artifacts.saved_run import SavedRun
+from hadis_lightly.data import DataError
+from hadis_lightly.methods.registry import method_of
+from hadis_lightly.report.drawing import project_to_plane
 from hadis_lightly.report.report_data import ReportData
-from hadis_lightly.training.figures import project_to_plane
-from hadis_lightly.training.methods import method_of
-from hadis_lightly.training.saved_run import DataError, SavedRun
 
 _PACKAGES = ("hadis-lightly", "torch", "lightly", "pytorch-lightning")
 

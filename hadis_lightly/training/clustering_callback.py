@@ -14,11 +14,11 @@ from torch import Tensor
 
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import clustering_scores, label_free_scores
-from hadis_lightly.training.clusters import Clusters
+from hadis_lightly.cluster.partition import Clusters
+from hadis_lightly.progress import StepProgress, counted
 from hadis_lightly.training.collapse_watch import CollapseWatch
 from hadis_lightly.training.embedding import EmbeddedSet, check_loader, embed_dataset
 from hadis_lightly.training.key_index import KeyIndex, Keys
-from hadis_lightly.training.progress import StepProgress, counted
 
 C = TypeVar("C", bound=Clusters)
 
@@ -27,8 +27,8 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
     """Finds the clusters of the training set before the first and after every epoch.
 
     The module embeds the whole set in evaluation mode; how clusters are made of that a
-    subclass says: :class:`PrototypeKMeans` by k-means, :class:`OnlineClusters` by the
-    network's cluster head.
+    subclass says: :class:`PrototypeKMeans` by k-means,
+    :class:`ClusterHeadAssignment` by the network's cluster head.
 
     With several processes each image is embedded by one of them, if the loader gives
     each its share (:class:`~hadis_lightly.data.EpochSampler`,

@@ -14,8 +14,15 @@ from torch import Tensor, nn
 from hadis_lightly.checks import check_bool, check_integer
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.loss_log import LossLog
-from hadis_lightly.training.switches import COMPILE_MODES
 from hadis_lightly.transforms import BatchedViews
+
+#: What ``trainer.compile`` may be, and the mode of ``torch.compile`` that it means.
+COMPILE_MODES = {
+    "off": None,
+    "default": "default",
+    "cudagraphs": "reduce-overhead",
+    "max": "max-autotune",
+}
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from hadis_lightly.loss import CCLoss, CCLossTerms
 from hadis_lightly.models import CCModel
-from hadis_lightly.training.online_clusters import OnlineClusters
-from hadis_lightly.training.online_module import OnlineModule
+from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
+from hadis_lightly.training.cluster_head_module import ClusterHeadModule
 from hadis_lightly.transforms import BatchedViews
 
 
-class ContrastiveClustering(OnlineModule):
+class ContrastiveClustering(ClusterHeadModule):
     """Trains a :class:`~hadis_lightly.models.CCModel` as in CC [0].
 
     One step: both views through the network and its two heads; the instance loss tells
@@ -56,7 +56,7 @@ class ContrastiveClustering(OnlineModule):
         self,
         model: CCModel,
         criterion: CCLoss,
-        clusters: OnlineClusters | None = None,
+        clusters: ClusterHeadAssignment | None = None,
         *,
         learning_rate: float = 3e-4,
         weight_decay: float = 0.0,

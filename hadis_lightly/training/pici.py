@@ -9,12 +9,12 @@ from torch import Tensor
 from hadis_lightly.checks import check_integer
 from hadis_lightly.loss import PICILoss, PICILossTerms
 from hadis_lightly.models import PICIModel
-from hadis_lightly.training.online_clusters import OnlineClusters
-from hadis_lightly.training.online_module import OnlineModule
+from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
+from hadis_lightly.training.cluster_head_module import ClusterHeadModule
 from hadis_lightly.transforms import BatchedViews
 
 
-class PICI(OnlineModule):
+class PICI(ClusterHeadModule):
     """Trains a :class:`~hadis_lightly.models.PICIModel` as in PICI [0].
 
     Three phases: the network learns to reconstruct masked patches (PISD); then both
@@ -24,7 +24,8 @@ class PICI(OnlineModule):
 
     In the first two phases half of the patches of every view are masked. NOTE: In the
     last phase views are whole, as images are when they are clustered: nothing is
-    reconstructed there. What pseudo-labels are is said at :class:`OnlineClusters`.
+    reconstructed there. What pseudo-labels are is said at
+    :class:`ClusterHeadAssignment`.
 
     Batches are ``((x0, x1), targets, keys)``, as lightly's data sets and
     :class:`~hadis_lightly.data.IndexedDataset` give them, or with ``views``
@@ -69,7 +70,7 @@ class PICI(OnlineModule):
         self,
         model: PICIModel,
         criterion: PICILoss,
-        clusters: OnlineClusters | None = None,
+        clusters: ClusterHeadAssignment | None = None,
         *,
         pretraining_epochs: int = 200,
         learning_rate: float = 1e-4,
@@ -124,7 +125,7 @@ class PICI(OnlineModule):
 
     def pseudo_labels(self, keys: Any) -> Tensor | None:
         """Pseudo-labels of a batch, ``(n,)``; None before the last phase."""
-        if not isinstance(self.clusters, OnlineClusters):
+        if not isinstance(self.clusters, ClusterHeadAssignment):
             return None
         return self.clusters.pseudo_labels(keys)
 

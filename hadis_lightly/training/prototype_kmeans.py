@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from hadis_lightly.checks import check_bool, check_integer
-from hadis_lightly.cluster import Partition, partition_embeddings
+from hadis_lightly.cluster import Partition, fit_partition
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
 from hadis_lightly.training.key_index import Keys
@@ -131,7 +131,7 @@ class PrototypeKMeans(ClusteringCallback[Partition]):
     def partition(self, embedded: EmbeddedSet) -> Partition:
         """Clusters the embeddings, alike in all processes."""
         last = self.partition_
-        partition = partition_embeddings(
+        partition = fit_partition(
             embedded.embeddings,
             self.n_clusters,
             n_init=self.n_init,

@@ -77,7 +77,7 @@ def test_throughput(tmp_path: Path) -> None:
 
     lines = run("throughput", "--csv", str(file))
 
-    assert any(line.startswith("engine device (") for line in lines)
+    assert any(line.startswith("pipeline device (") for line in lines)
     rates = [
         numbers(lines, f"{name}")
         for name in (

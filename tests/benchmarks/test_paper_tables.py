@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from hadis_lightly.training import runner
+from hadis_lightly.runs import runner
 from tests.docs.shell_lines import EXAMPLES, shell_lines
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hadis_lightly.training import DataSettings, run
+from hadis_lightly.runs import run
+from hadis_lightly.settings import DataSettings
 from tests.cli.conftest import tiny_settings, write_photos
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 
 from hadis_lightly.data import ArraySource
 from hadis_lightly.data.image_source import position_keys
-from hadis_lightly.training import DataSettings, Settings
+from hadis_lightly.settings import DataSettings, Settings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = (

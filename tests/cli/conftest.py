@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from hadis_lightly.training import (
+from hadis_lightly.runs import run
+from hadis_lightly.settings import (
     ClusteringSettings,
     DataSettings,
     LoaderSettings,
@@ -17,7 +18,6 @@ from hadis_lightly.training import (
     Settings,
     TrainerSettings,
     ViewsSettings,
-    run,
 )
 
 NUM_IMAGES = 60

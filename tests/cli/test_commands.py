@@ -14,7 +14,7 @@ import torchvision
 from PIL import Image
 
 from tests.cli.conftest import NUM_IMAGES, write_photos
-from tests.training.forked_lines import Ended, Lines
+from tests.forked_lines import Ended, Lines
 
 TINY = (
     "n_clusters=3", "trainer.max_epochs=2", "views.input_size=32", "seed=1",

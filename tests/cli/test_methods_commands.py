@@ -10,19 +10,21 @@ import pytest
 import torch
 from PIL import Image
 
+from hadis_lightly.artifacts import backbone_state_dict
+from hadis_lightly.artifacts.assignments import read_assignments
+from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cli.figures import FiguresSettings, figures
 from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict
 from hadis_lightly.cli.report import ReportSettings, report
 from hadis_lightly.cluster import HeadPartition, Partition
 from hadis_lightly.models import build_backbone
+from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.report.run_report import data_of_run
-from hadis_lightly.training import ClusterPredictor, backbone_state_dict, run
-from hadis_lightly.training.assignments import read_assignments
-from hadis_lightly.training.config import METHOD_NAMES, DataSettings, Settings
-from hadis_lightly.training.saved_run import load_run
+from hadis_lightly.runs import run
+from hadis_lightly.settings.sections import METHOD_NAMES, DataSettings, Settings
 from tests.cli.conftest import NUM_IMAGES
 from tests.cli.test_predict import agrees, rows_of
-from tests.training.test_methods import TITLES, tiny
+from tests.methods.test_methods import TITLES, tiny
 
 _ONLINE = ("cc", "pici")
 METHODS = [

@@ -10,12 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from hadis_lightly.artifacts.assignments import read_assignments
+from hadis_lightly.artifacts.checkpoint import CheckpointError
 from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, check, predict
 from hadis_lightly.data import read_image, stream_folder
-from hadis_lightly.training import ClusterPredictor, SettingsError
-from hadis_lightly.training.assignments import read_assignments
-from hadis_lightly.training.checkpoint import CheckpointError
-from hadis_lightly.training.prediction_table import predict_to_table
+from hadis_lightly.prediction import ClusterPredictor
+from hadis_lightly.prediction.table import predict_to_table
+from hadis_lightly.settings import SettingsError
 from tests.cli.conftest import NUM_IMAGES, write_photos
 
 ROUNDED = 1.1e-4  # both have four decimals

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch import distributed as torch_dist
 from torch import multiprocessing as torch_mp
 
-from hadis_lightly.cluster import KMeans, partition_embeddings
+from hadis_lightly.cluster import KMeans, fit_partition
 
 pytestmark = pytest.mark.skipif(
     not torch_dist.is_available(), reason="needs torch.distributed"
@@ -47,7 +47,7 @@ def fitted(distributed: bool, X: Tensor, **settings: Any) -> Result:
 
 
 def partitioned(distributed: bool, X: Tensor, **settings: Any) -> Result:
-    found = partition_embeddings(X, 8, distributed=distributed, **settings)
+    found = fit_partition(X, 8, distributed=distributed, **settings)
     result = {
         "labels": found.labels,
         "centers": found.centers,

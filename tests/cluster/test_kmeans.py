@@ -10,9 +10,9 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import Tensor
 
 from hadis_lightly.cluster import KMeans
-from hadis_lightly.cluster.empty import farthest_rows, fill_empty
-from hadis_lightly.cluster.lloyd import lloyd
-from hadis_lightly.cluster.refine import refine
+from hadis_lightly.cluster.lloyd.empty import farthest_rows, fill_empty
+from hadis_lightly.cluster.lloyd.iterate import lloyd
+from hadis_lightly.cluster.lloyd.refine import refine
 
 METRICS = ("cosine", "euclidean")
 

@@ -17,10 +17,10 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from hadis_lightly.cluster import KMeans
-from hadis_lightly.cluster.assign import nearest_center, total_distance
-from hadis_lightly.cluster.lloyd import lloyd
-from hadis_lightly.cluster.prepare import Frame
-from hadis_lightly.cluster.refine import refine
+from hadis_lightly.cluster.lloyd.assign import nearest_center, total_distance
+from hadis_lightly.cluster.lloyd.iterate import lloyd
+from hadis_lightly.cluster.lloyd.prepare import Frame
+from hadis_lightly.cluster.lloyd.refine import refine
 from tests.cluster.generated import (
     DTYPES,
     METRICS,

@@ -10,7 +10,7 @@ from hadis_lightly.cluster import (
     Partition,
     Whitening,
     clustering_scores,
-    partition_embeddings,
+    fit_partition,
 )
 
 TARGETS = torch.arange(80) % 4
@@ -25,9 +25,7 @@ STUCK = torch.where((TARGETS == 0) & (POINTS[:, 1] > 0), 3, TARGETS.clamp(max=2)
 @pytest.mark.parametrize("whiten", [False, True])
 def test_a_start_is_where_the_search_begins_and_the_only_one(whiten: bool) -> None:
     def accuracy(start: torch.Tensor | None) -> float:
-        partition = partition_embeddings(
-            POINTS, 4, random_state=0, whiten=whiten, start=start
-        )
+        partition = fit_partition(POINTS, 4, random_state=0, whiten=whiten, start=start)
         return clustering_scores(TARGETS, partition.labels)["acc"]
 
     assert accuracy(None) == 1.0

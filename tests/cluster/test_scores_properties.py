@@ -25,9 +25,9 @@ from hadis_lightly.cluster import (
     Partition,
     Whitening,
     clustering_scores,
+    fit_partition,
     label_free_scores,
     match_clusters,
-    partition_embeddings,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -101,12 +101,12 @@ def test_wrong_labels_are_named_everywhere(
     wrong: Any, error: type[Exception], message: str
 ) -> None:
     rows = torch.eye(2)
-    partition = partition_embeddings(rows, 2, random_state=0)
+    partition = fit_partition(rows, 2, random_state=0)
     for name, call in {
         "targets": lambda: clustering_scores(wrong, [0, 1]),
         "labels": lambda: match_clusters([0, 1], wrong),
         "labels ": lambda: label_free_scores(rows, wrong, rows),
-        "start": lambda: partition_embeddings(rows, 2, start=wrong),
+        "start": lambda: fit_partition(rows, 2, start=wrong),
         "previous_labels": lambda: partition.renumbered(wrong),
     }.items():
         if wrong is None and name == "start":
@@ -217,7 +217,7 @@ def test_whitening_names_what_is_wrong() -> None:
 def partitioned(X: Any, k: int, **settings: Any) -> Partition:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return partition_embeddings(X, k, n_init=2, random_state=0, **settings)
+        return fit_partition(X, k, n_init=2, random_state=0, **settings)
 
 
 @given(embedded(), st.booleans(), st.floats(1e-320, 1e300), SEEDS)
@@ -280,13 +280,11 @@ def test_wrong_settings_of_a_partition_are_named(
     settings: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        partition_embeddings(
-            **{"embeddings": torch.eye(4), "n_clusters": 2, **settings}
-        )
+        fit_partition(**{"embeddings": torch.eye(4), "n_clusters": 2, **settings})
 
 
 def test_what_a_partition_cannot_use_is_named() -> None:
-    partition = partition_embeddings(torch.eye(4), 2, random_state=0)
+    partition = fit_partition(torch.eye(4), 2, random_state=0)
     with pytest.raises(ValueError, match=r"embeddings must have the 4 columns"):
         partition.predict(torch.eye(3))
     with pytest.raises(ValueError, match="embeddings has 1 rows without a direction"):

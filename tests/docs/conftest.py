@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.docs.shell_lines import EXAMPLES, run, shell_lines
-from tests.training.forked_lines import Lines
+from tests.forked_lines import Lines
 
 NUM_PHOTOS, NUM_NEW = 60, 11
 

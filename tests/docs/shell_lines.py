@@ -9,7 +9,7 @@ from configparser import ConfigParser
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.training.forked_lines import Ended, Lines
+from tests.forked_lines import Ended, Lines
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"

@@ -20,7 +20,7 @@ from tests.docs.shell_lines import (
     script_of,
     shell_lines,
 )
-from tests.training.forked_lines import Lines
+from tests.forked_lines import Lines
 
 # Run in the quick tests; the others are only composed there.
 QUICK = ("quickstart", "photos_baseline", "predict", "figures")

@@ -20,13 +20,16 @@ from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor, nn
 
+from hadis_lightly.methods.registry import build_model
 from hadis_lightly.models import (
     build_backbone,
     load_backbone_weights,
     small_convnet,
     small_resnet18,
 )
-from hadis_lightly.training import (
+from hadis_lightly.runs import run
+from hadis_lightly.runs.source import build_source
+from hadis_lightly.settings import (
     ClusteringSettings,
     DataSettings,
     LoaderSettings,
@@ -36,10 +39,7 @@ from hadis_lightly.training import (
     SettingsError,
     TrainerSettings,
     ViewsSettings,
-    run,
 )
-from hadis_lightly.training.build import build_source
-from hadis_lightly.training.methods import build_model
 
 
 def resnet(name: str = "resnet18") -> nn.Module:

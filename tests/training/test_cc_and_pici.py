@@ -24,9 +24,9 @@ from hadis_lightly.models import (
     build_backbone,
     build_masked_vit,
 )
+from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
+from hadis_lightly.training.cluster_head_module import ClusterHeadModule
 from hadis_lightly.training.contrastive_clustering import ContrastiveClustering
-from hadis_lightly.training.online_clusters import OnlineClusters
-from hadis_lightly.training.online_module import OnlineModule
 from hadis_lightly.training.pici import PICI
 from hadis_lightly.transforms import BatchedTestTransform, BatchedViews
 from tests.training.test_no_synchronization import (
@@ -75,8 +75,10 @@ def make_pici_model() -> PICIModel:
     return PICIModel(vit, CCInstanceHead(16, output_dim=8), CCClusterHead(16, K))
 
 
-def clusters_of(interaction_epochs: int = 0, warmup_epochs: int = 0) -> OnlineClusters:
-    return OnlineClusters(
+def clusters_of(
+    interaction_epochs: int = 0, warmup_epochs: int = 0
+) -> ClusterHeadAssignment:
+    return ClusterHeadAssignment(
         K,
         DataLoader(TwoViews(clean=True), batch_size=20),
         warmup_epochs,
@@ -86,12 +88,14 @@ def clusters_of(interaction_epochs: int = 0, warmup_epochs: int = 0) -> OnlineCl
     )
 
 
-def cc(clusters: OnlineClusters | None = None, **options: Any) -> ContrastiveClustering:
+def cc(
+    clusters: ClusterHeadAssignment | None = None, **options: Any
+) -> ContrastiveClustering:
     return ContrastiveClustering(make_cc_model(), CCLoss(K), clusters, **options)
 
 
 def pici(
-    clusters: OnlineClusters | None = None,
+    clusters: ClusterHeadAssignment | None = None,
     pretraining_epochs: int = 0,
     **options: Any,
 ) -> PICI:
@@ -104,11 +108,11 @@ def pici(
     )
 
 
-MAKERS: dict[str, Callable[..., OnlineModule]] = {"cc": cc, "pici": pici}
+MAKERS: dict[str, Callable[..., ClusterHeadModule]] = {"cc": cc, "pici": pici}
 both = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 
 
-def fit(module: OnlineModule, max_epochs: int = 1, **options: Any) -> pl.Trainer:
+def fit(module: ClusterHeadModule, max_epochs: int = 1, **options: Any) -> pl.Trainer:
     torch.manual_seed(1)
     trainer = pl.Trainer(
         max_epochs=max_epochs,
@@ -135,7 +139,7 @@ class Recorder(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        assert isinstance(pl_module, OnlineModule)
+        assert isinstance(pl_module, ClusterHeadModule)
         names, values = pl_module.loss_names, pl_module.last_losses.tolist()
         self.losses.append(dict(zip(names, values, strict=True)))
         self.rates.append(optimizer.param_groups[0]["lr"])
@@ -160,7 +164,7 @@ def _part(name: str) -> str:
 
 @both
 def test_losses_of_every_epoch_are_logged_under_their_names(
-    make: Callable[..., OnlineModule],
+    make: Callable[..., ClusterHeadModule],
 ) -> None:
     recorder = Recorder()
     module = make(clusters_of())
@@ -184,7 +188,9 @@ def test_losses_of_every_epoch_are_logged_under_their_names(
 
 
 @both
-def test_training_makes_the_loss_smaller(make: Callable[..., OnlineModule]) -> None:
+def test_training_makes_the_loss_smaller(
+    make: Callable[..., ClusterHeadModule],
+) -> None:
     recorder = Recorder()
     fit(make(learning_rate=3e-3), max_epochs=10, callbacks=[recorder])
     losses = [losses["loss"] for losses in recorder.losses]
@@ -193,7 +199,7 @@ def test_training_makes_the_loss_smaller(make: Callable[..., OnlineModule]) -> N
 
 @both
 def test_a_module_embeds_and_assigns_as_its_model(
-    make: Callable[..., OnlineModule],
+    make: Callable[..., ClusterHeadModule],
 ) -> None:
     module = make()
     fit(module)
@@ -216,7 +222,7 @@ def test_a_module_embeds_and_assigns_as_its_model(
 
 @both
 def test_the_module_brings_its_clusters_along(
-    make: Callable[..., OnlineModule],
+    make: Callable[..., ClusterHeadModule],
 ) -> None:
     clusters = clusters_of()
     module = make(clusters)
@@ -229,7 +235,7 @@ def test_the_module_brings_its_clusters_along(
 @both
 @pytest.mark.parametrize("warmup_epochs", [0, 2])
 def test_adam_at_the_given_rate_after_a_warm_up(
-    make: Callable[..., OnlineModule], warmup_epochs: int
+    make: Callable[..., ClusterHeadModule], warmup_epochs: int
 ) -> None:
     recorder = Recorder()
     module = make(learning_rate=2e-3, weight_decay=0.01, warmup_epochs=warmup_epochs)
@@ -247,7 +253,7 @@ def test_adam_at_the_given_rate_after_a_warm_up(
 
 
 @both
-def test_a_step_is_adams(make: Callable[..., OnlineModule]) -> None:
+def test_a_step_is_adams(make: Callable[..., ClusterHeadModule]) -> None:
     """The first step of Adam is the learning rate, by the sign of the gradient."""
     module = make(learning_rate=1e-3)
     before = [p.detach().clone() for p in module.parameters()]
@@ -277,7 +283,7 @@ def test_a_step_is_adams(make: Callable[..., OnlineModule]) -> None:
     ],
 )
 def test_bad_numbers(
-    make: Callable[..., OnlineModule], options: dict[str, Any], message: str
+    make: Callable[..., ClusterHeadModule], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         make(**options)
@@ -291,7 +297,7 @@ def test_bad_numbers_of_epochs() -> None:
 @both
 @pytest.mark.parametrize("training_only", [[True] * N, torch.ones(N), "none"])
 def test_training_only_is_a_tensor_of_bools(
-    make: Callable[..., OnlineModule], training_only: Any
+    make: Callable[..., ClusterHeadModule], training_only: Any
 ) -> None:
     with pytest.raises(TypeError, match="training_only must be a tensor of bools"):
         make(training_only=training_only)
@@ -371,7 +377,7 @@ def test_training_only_images_of_pici_have_no_pseudo_label_either() -> None:
 
 
 @both
-def test_training_only_goes_by_index(make: Callable[..., OnlineModule]) -> None:
+def test_training_only_goes_by_index(make: Callable[..., ClusterHeadModule]) -> None:
     assert make().weights_of(["a.png", "b.png"]) is None
     module = make(training_only=some_apart())
     weights = module.weights_of(torch.tensor([1, 0, 39]))
@@ -475,7 +481,7 @@ def uint8_images() -> Tensor:
 @both
 @pytest.mark.parametrize("log_every_n_steps", [None, 2])
 def test_no_step_on_the_cpu_reads_a_value(
-    make: Callable[..., OnlineModule], log_every_n_steps: int | None
+    make: Callable[..., ClusterHeadModule], log_every_n_steps: int | None
 ) -> None:
     """In all phases: PICI has one epoch of each.
 
@@ -483,7 +489,9 @@ def test_no_step_on_the_cpu_reads_a_value(
     """
     images = uint8_images()
     clean = DeviceLoader(images, batch_size=32, transform=BatchedTestTransform(8))
-    clusters = OnlineClusters(K, clean, pseudo_label_epochs=1, n_init=1, random_state=0)
+    clusters = ClusterHeadAssignment(
+        K, clean, pseudo_label_epochs=1, n_init=1, random_state=0
+    )
     options: dict[str, Any] = {"views": BatchedViews(8, gaussian_blur=0.5), "seed": 0}
     if make is pici:
         options["pretraining_epochs"] = 1

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch import distributed as torch_dist
 
 from hadis_lightly.models import SynchronizedBatchNorm, synchronize_batchnorm
+from tests.runs.test_resume import assert_same, outcome
 from tests.training.distributed_steps import NUM_IMAGES, STEPS, train
-from tests.training.test_resume import assert_same, outcome
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 
 from hadis_lightly.data import EpochSampler, IndexedDataset, ReproducibleDataset
 from hadis_lightly.loss import CCLoss, PICILoss
+from hadis_lightly.methods.registry import method_of
 from hadis_lightly.models import (
     CCClusterHead,
     CCInstanceHead,
@@ -36,12 +37,12 @@ from hadis_lightly.models import (
     small_convnet,
     synchronize_batchnorm,
 )
-from hadis_lightly.training.build import build_trainer
+from hadis_lightly.runs.trainer import build_trainer
+from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
+from hadis_lightly.training.cluster_head_module import ClusterHeadModule
 from hadis_lightly.training.contrastive_clustering import ContrastiveClustering
-from hadis_lightly.training.methods import method_of
-from hadis_lightly.training.online_clusters import OnlineClusters
-from hadis_lightly.training.online_module import OnlineModule
 from hadis_lightly.training.pici import PICI
+from tests.methods.test_methods import tiny
 from tests.training.distributed_steps import (
     NUM_CLUSTERS,
     NUM_IMAGES,
@@ -55,7 +56,6 @@ from tests.training.test_distributed import (
     largest_deviation,
     torchrun,
 )
-from tests.training.test_methods import tiny
 
 BATCH = 5
 
@@ -74,7 +74,7 @@ class Recorder(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        assert isinstance(pl_module, OnlineModule)
+        assert isinstance(pl_module, ClusterHeadModule)
         step = trainer.global_step
         terms = zip(pl_module.loss_names, pl_module.last_losses, strict=True)
         for name, value in terms:
@@ -86,13 +86,13 @@ class Recorder(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
-        assert isinstance(pl_module, OnlineModule)
+        assert isinstance(pl_module, ClusterHeadModule)
         for name, value in pl_module.model.state_dict().items():
             self.keep(f"{trainer.global_step} after {name}", value)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         clusters = pl_module.clusters
-        assert isinstance(clusters, OnlineClusters)
+        assert isinstance(clusters, ClusterHeadAssignment)
         self.keep("labels", clusters.labels_)
         self.keep("targets", clusters.targets_)
         self.keep("embeddings", clusters.embeddings_)
@@ -106,12 +106,12 @@ class Recorder(pl.Callback):
         self.seen[name] = value.detach().clone()
 
 
-def make_module(method: str, gather: bool, clean: DataLoader[Any]) -> OnlineModule:
+def make_module(method: str, gather: bool, clean: DataLoader[Any]) -> ClusterHeadModule:
     """CC, whose images are not all in the cluster loss, or PICI in its last phase.
 
     There is no chance in them: PICI masks patches in its other phases.
     """
-    clusters = OnlineClusters(
+    clusters = ClusterHeadAssignment(
         NUM_CLUSTERS,
         clean,
         pseudo_label_epochs=int(method == "pici"),

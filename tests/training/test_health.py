@@ -13,8 +13,9 @@ import torch
 from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 
-from hadis_lightly.training import PrototypeKMeans, run
-from hadis_lightly.training.checkpoint import read_checkpoint
+from hadis_lightly.artifacts.checkpoint import read_checkpoint
+from hadis_lightly.runs import run
+from hadis_lightly.training import PrototypeKMeans
 from hadis_lightly.training.health import (
     DivergedError,
     FiniteRecord,
@@ -22,7 +23,7 @@ from hadis_lightly.training.health import (
     HealthMonitor,
     gradient_norms,
 )
-from tests.training.test_run import small_settings
+from tests.runs.test_run import small_settings
 
 NAN, INF = float("nan"), float("inf")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

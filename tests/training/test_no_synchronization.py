@@ -31,8 +31,8 @@ from hadis_lightly.models import (
     HaDisProjectionHead,
     build_backbone,
 )
+from hadis_lightly.runs.progress_bar import RunProgressBar
 from hadis_lightly.training import HaDis, PrototypeKMeans
-from hadis_lightly.training.progress import RunProgressBar
 from hadis_lightly.training.symmetric_terms import symmetric_terms
 from hadis_lightly.transforms import BatchedTestTransform, BatchedViews
 

@@ -1,0 +1,124 @@
+"""The table of a run: cluster, confidence, distance and hardness of every image."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from hadis_lightly.atomic import atomic_write
+from hadis_lightly.cluster import isolation
+from hadis_lightly.data import ImageSource
+from hadis_lightly.training.clustering_callback import ClusteringCallback
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+
+_FILE = "assignments.csv"
+
+
+@dataclass(frozen=True)
+class Assignments:
+    """What a run says of each image, in the order of its data."""
+
+    keys: list[str]
+    """Names: paths relative to the folder, or positions in the set."""
+    labels: IntArray
+    """Cluster, ``(n,)``."""
+    confidence: FloatArray
+    """Share of the cluster in a softmax over all prototypes, or probability of the
+    cluster by a cluster head, ``(n,)``."""
+    distance: FloatArray
+    """Euclidean distance to the prototype, 0 to 2, ``(n,)``."""
+    isolation: FloatArray
+    """Mean distance to the nearest of some others drawn at random, ``(n,)``."""
+    hardness: FloatArray | None = None
+    """Mean weight by HSD over the last epochs, ``(n,)``, NaN where unknown; None for
+    methods without HSD."""
+    targets: IntArray | None = None
+    """Number of the class, -1 where unknown, ``(n,)``; None where none is known."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def assignments_of(
+    source: ImageSource,
+    clusters: ClusteringCallback[Any],
+    hardness: Tensor | None = None,
+) -> Assignments:
+    """What a run has found out about its images.
+
+    Args:
+        source: The images.
+        clusters: After the last clustering.
+        hardness: Of every image, ``(n,)``.
+    """
+    targets = clusters.targets_
+    return Assignments(
+        keys=list(source.keys),
+        labels=clusters.labels_.cpu().numpy(),
+        confidence=clusters.confidence_.cpu().numpy(),
+        distance=clusters.distance_.cpu().numpy(),
+        isolation=isolation(clusters.embeddings_).cpu().numpy(),
+        hardness=None if hardness is None else hardness.cpu().numpy(),
+        targets=targets.numpy() if bool((targets >= 0).any()) else None,
+    )
+
+
+def write_assignments(folder: Path, assignments: Assignments) -> None:
+    """Writes ``assignments.csv``; columns that nothing is known about are left out."""
+    columns: dict[str, list[Any]] = {
+        "key": assignments.keys,
+        "cluster": assignments.labels.tolist(),
+        "confidence": [f"{x:.4f}" for x in assignments.confidence.tolist()],
+        "distance": [f"{x:.4f}" for x in assignments.distance.tolist()],
+        "isolation": [f"{x:.4f}" for x in assignments.isolation.tolist()],
+    }
+    if assignments.hardness is not None:
+        columns["hardness"] = [
+            "" if np.isnan(x) else f"{x:.5f}" for x in assignments.hardness.tolist()
+        ]
+    if assignments.targets is not None:
+        columns["target"] = assignments.targets.tolist()
+    with atomic_write(folder / _FILE) as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def read_assignments(folder: Path) -> Assignments:
+    """Reads what :func:`write_assignments` wrote.
+
+    Raises:
+        ValueError: If the file is missing or is none of ours.
+    """
+    path = folder / _FILE
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            names = next(rows)
+            columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        hardness, targets = columns.get("hardness"), columns.get("target")
+        return Assignments(
+            keys=columns["key"],
+            labels=np.array(columns["cluster"], dtype=np.int64),
+            confidence=np.array(columns["confidence"], dtype=np.float32),
+            distance=np.array(columns["distance"], dtype=np.float32),
+            isolation=np.array(columns["isolation"], dtype=np.float32),
+            hardness=None if hardness is None else _floats(hardness),
+            targets=None if targets is None else np.array(targets, dtype=np.int64),
+        )
+    except (OSError, csv.Error, KeyError, StopIteration, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} cannot be read as the table of a run: {error}"
+        ) from None
+
+
+def _floats(texts: list[str]) -> FloatArray:
+    return np.array([text or "nan" for text in texts], dtype=np.float32)

@@ -1,0 +1,108 @@
+"""What a run leaves behind: scores, assignments, figures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hadis_lightly import __version__
+from hadis_lightly.atomic import atomic_write
+from hadis_lightly.settings.sections import Settings
+
+_PACKAGES = (
+    "torch", "torchvision", "lightly", "pytorch-lightning", "scikit-learn", "scipy",
+    "numpy", "hydra-core",
+)  # fmt: skip
+
+EMBEDDINGS = "embeddings.npy"
+# A picture of more could not be read, and takes long to draw.
+_MAX_GALLERY_ROWS, _MAX_CONFUSION_SIDE = 60, 200
+
+
+@dataclass
+class RunResult:
+    """How a run went, and where everything lies."""
+
+    scores: dict[str, float]
+    """NMI, ACC and ARI where classes are known, else label-free scores."""
+    output_dir: Path
+    seconds: float
+    """Time of the training, clustering included."""
+    epochs: int
+    protocol: str
+    """Which images were clustered."""
+    method: str
+    class_names: list[str] | None = None
+    """Names of the classes by number, where they have names."""
+    device: str = ""
+    switches: str = ""
+    """Engine, precision and the like, in words."""
+    num_resumed: int = 0
+    """How often the run was interrupted and resumed."""
+    warnings: list[str] = field(default_factory=list)
+    """Signs of collapse that were seen in the last clustering."""
+    pixel_scores: dict[str, float] | None = None
+    """Scores of k-means on the raw pixels, if asked for."""
+    figures: list[Path] = field(default_factory=list)
+
+
+def write_results(result: RunResult, settings: Settings) -> None:
+    """Writes ``results.json``: scores, protocol, settings, versions, device, time."""
+    content = asdict(result) | {
+        "output_dir": str(result.output_dir),
+        "figures": [path.name for path in result.figures],
+        "seed": settings.seed,
+        "commit": source_commit(),
+        "versions": _versions(),
+        "settings": asdict(settings),
+    }
+    with atomic_write(result.output_dir / "results.json") as file:
+        file.write(json.dumps(content, indent=2) + "\n")
+
+
+def write_embeddings(folder: Path, embeddings: Tensor) -> None:
+    """Writes ``embeddings.npy``: float16 ``(n, d)``, as the assignments are ordered."""
+    with atomic_write(folder / EMBEDDINGS, "wb") as file:
+        np.save(file, embeddings.cpu().numpy().astype(np.float16))
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": sys.version.split()[0], "hadis-lightly": __version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    versions["torch"] = str(torch.__version__)  # with the build: +cpu, +cu130
+    return versions
+
+
+def source_commit() -> str | None:
+    """Commit of this package's source, with a + if changed; None if installed."""
+    tracked = _git("ls-files", Path(__file__).name)
+    head = _git("rev-parse", "--short=12", "HEAD")
+    if not tracked or not head:
+        return None
+    return head + ("+" if _git("status", "--porcelain", "..") else "")
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

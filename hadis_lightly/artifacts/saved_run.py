@@ -1,0 +1,187 @@
+"""What a run has left behind, read back: for reports and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from hadis_lightly.artifacts.assignments import Assignments, read_assignments
+from hadis_lightly.artifacts.checkpoint import (
+    KEY,
+    CheckpointError,
+    clusters_of,
+    find_checkpoint,
+    read_checkpoint,
+)
+from hadis_lightly.artifacts.metrics_file import losses
+from hadis_lightly.artifacts.results import EMBEDDINGS
+from hadis_lightly.artifacts.snapshots import Snapshot, read_snapshots
+from hadis_lightly.cluster import match_clusters
+from hadis_lightly.data import (
+    IMAGENET_SUBSETS,
+    DataError,
+    ImageSource,
+    load_source,
+    read_image,
+)
+from hadis_lightly.data.files.walk import walk_images
+from hadis_lightly.settings.loading import settings_of
+from hadis_lightly.settings.sections import Settings
+from hadis_lightly.text import in_utf8
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A finished run, as its folder has it."""
+
+    folder: Path
+    settings: Settings
+    result: dict[str, Any]
+    """What ``results.json`` says: scores, time, versions, ..."""
+    assignments: Assignments
+    embeddings: FloatArray
+    """L2-normalised, ``(n, d)``."""
+    prototypes: FloatArray
+    """L2-normalised, ``(k, d)``."""
+    history: list[dict[str, float]]
+    """One dictionary per clustering: epoch, seconds and scores."""
+    losses: dict[str, tuple[list[float], list[float]]]
+    """Name of a loss to its epochs and its values."""
+    left_out: list[str]
+    """Files that could not be read, each as ``name: reason``."""
+
+    def snapshots(self) -> list[Snapshot]:
+        """Embeddings of some images at some moments."""
+        return list(read_snapshots(self.folder))
+
+    def class_names(self) -> list[str] | None:
+        """Names of the classes by number, where images lie in folders of classes."""
+        return self.result.get("class_names")
+
+    def confusion(self) -> tuple[list[str], npt.NDArray[np.int64]] | None:
+        """Names of the classes, and counts of each in each cluster, in their order.
+
+        None where no class is known.
+        """
+        targets = self.assignments.targets
+        if targets is None:
+            return None
+        _, table = match_clusters(targets, self.assignments.labels)
+        names = self.class_names() or [str(number) for number in range(len(table))]
+        return names[: len(table)], table
+
+    def reader(self, path: str | None = None) -> Callable[[int], Image.Image]:
+        """Reads the image of a row of the assignments.
+
+        Args:
+            path: Where the images lie now, if not where they were.
+
+        Raises:
+            DataError: If the images are gone as a whole.
+        """
+        data, keys = self.settings.data, self.assignments.keys
+        where = path if path is not None else data.path
+        if data.source == "folder" or data.source in IMAGENET_SUBSETS:
+            root = Path(str(where)).expanduser()
+            if not root.is_dir():
+                raise DataError(
+                    f"the images are no longer in {str(where)!r}: data.path=DIR says "
+                    "where they are"
+                )
+            return _FolderReader(root, keys, len(self.settings.views.mean))
+        source: ImageSource = load_source(
+            data.source,
+            where,
+            download=False,
+            unlabelled=data.unlabelled,
+        )
+        rows = {key: row for row, key in enumerate(source.keys)}
+        missing = [key for key in keys if key not in rows]
+        if missing:
+            raise DataError(
+                f"{where!r} has other images than the run: {len(missing):,} are missing"
+            )
+        return lambda row: source.read(rows[keys[row]])
+
+
+class _FolderReader:
+    """Reads images below a folder by their keys, and nothing outside of it."""
+
+    def __init__(self, root: Path, keys: list[str], num_channels: int) -> None:
+        for key in keys:
+            parts = PurePosixPath(key)
+            if parts.is_absolute() or ".." in parts.parts:
+                raise DataError(f"{key!r} is no path below the folder of the images")
+        self.root, self.keys, self.num_channels = root, keys, num_channels
+        self._escaped: dict[str, Path] | None = None
+
+    def __call__(self, row: int) -> Image.Image:
+        key = self.keys[row]
+        path = self.root / key
+        if "\\" in key and not path.exists():  # a name that is no UTF-8
+            if self._escaped is None:
+                found = walk_images(self.root, on_error="skip")
+                self._escaped = {
+                    in_utf8(image.as_posix()): self.root / image
+                    for image in found
+                    if isinstance(image, PurePath)
+                }
+            path = self._escaped.get(key, path)
+        return read_image(path, num_channels=self.num_channels)
+
+
+def load_run(path: str | Path) -> SavedRun:
+    """Reads the folder of a finished run.
+
+    Args:
+        path: The folder, or a checkpoint in it.
+
+    Raises:
+        CheckpointError: If there is no checkpoint, or it cannot be read.
+        ValueError: If the run has not finished.
+    """
+    found = find_checkpoint(path)
+    checkpoint = read_checkpoint(found)
+    folder = found.parent.parent
+    if found.parent.name != "checkpoints":
+        raise CheckpointError(
+            f"{str(path)!r} lies outside the folder of its run, which a report needs."
+        )
+    if not (folder / "results.json").is_file():
+        raise CheckpointError(
+            f"{str(folder)!r} has no results: the run has not finished. With "
+            "trainer.resume=auto the same command goes on with it."
+        )
+    state = clusters_of(checkpoint, found)
+    left_out = folder / "left_out.txt"
+    try:
+        result = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        embeddings = np.load(folder / EMBEDDINGS).astype(np.float32)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{str(folder)!r} cannot be read: {error}") from None
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return SavedRun(
+        folder=folder,
+        settings=settings_of(checkpoint[KEY]["settings"]),
+        result=result,
+        assignments=read_assignments(folder),
+        embeddings=embeddings,
+        prototypes=state["partition"]["prototypes"].float().cpu().numpy(),
+        history=state["history"],
+        losses=losses(folder),
+        left_out=_lines_below_first(left_out) if left_out.is_file() else [],
+    )
+
+
+def _lines_below_first(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines[1:]]

@@ -1,0 +1,108 @@
+"""Embeddings at a few moments of a run, for a picture of how clusters form."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytorch_lightning as pl
+from lightly.utils import dist as lightly_dist
+
+from hadis_lightly.atomic import atomic_write
+from hadis_lightly.training.clustering_callback import ClusteringCallback
+
+_FOLDER = "snapshots"
+
+
+class Snapshot(NamedTuple):
+    """Some images' embeddings at one moment."""
+
+    epoch: int
+    embeddings: npt.NDArray[np.float32]
+    """``(m, d)``, of length one."""
+    labels: npt.NDArray[np.int64]
+    """Clusters at that moment, ``(m,)``."""
+    targets: npt.NDArray[np.int64]
+    """Classes, -1 where unknown, ``(m,)``."""
+
+
+class EmbeddingSnapshots(pl.Callback):
+    """Writes embeddings of some images at evenly spaced epochs, first and last too.
+
+    Args:
+        prototypes: Whose embeddings.
+        folder: Folder of the run, to write below.
+        num_moments: How many moments. Fig. 7 of the paper has six.
+        max_images: At most so many images, always the same ones.
+    """
+
+    def __init__(
+        self,
+        prototypes: ClusteringCallback[Any],
+        folder: Path,
+        num_moments: int = 6,
+        max_images: int = 2000,
+    ) -> None:
+        super().__init__()
+        self.prototypes = prototypes
+        self.folder = folder / _FOLDER
+        self.num_moments = num_moments
+        self.moments = np.zeros(1, dtype=int)
+        self.max_images = max_images
+
+    def on_train_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> None:
+        """Takes the first moment."""
+        batches, accumulated = (
+            trainer.num_training_batches,
+            trainer.accumulate_grad_batches,
+        )
+        steps_per_epoch = max(1, math.ceil(batches / accumulated))
+        # Not trainer.max_epochs: max_steps may end a run before.
+        epochs = math.ceil(trainer.estimated_stepping_batches / steps_per_epoch)
+        self.moments = np.linspace(0, epochs, self.num_moments).round().astype(int)
+        self._take()
+
+    def on_train_epoch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> None:
+        """Takes a moment, when one is due."""
+        self._take()
+
+    def _take(self) -> None:
+        history = self.prototypes.history_
+        if not history or lightly_dist.rank() > 0:
+            return
+        epoch = int(history[-1]["epoch"])
+        before = int(history[-2]["epoch"]) if len(history) > 1 else -1
+        if not ((self.moments > before) & (self.moments <= epoch)).any():
+            return
+        path = self.folder / f"epoch_{epoch:05d}.npz"
+        if path.exists() or not self.prototypes.has_embedded:
+            return
+        embeddings = self.prototypes.embeddings_
+        n = len(embeddings)
+        rows = np.random.default_rng(0).permutation(n)[: self.max_images]
+        self.folder.mkdir(exist_ok=True)
+        with atomic_write(path, "wb") as file:
+            np.savez(
+                file,
+                embeddings=embeddings[rows].cpu().numpy().astype(np.float16),
+                labels=self.prototypes.labels_[rows].cpu().numpy(),
+                targets=self.prototypes.targets_[rows].numpy(),
+            )
+
+
+def read_snapshots(folder: Path) -> Iterator[Snapshot]:
+    """The moments of a run, in their order; none if it left none."""
+    for path in sorted((folder / _FOLDER).glob("epoch_*.npz")):
+        epoch = int(re.findall(r"\d+", path.stem)[0])
+        with np.load(path) as content:
+            embeddings = content["embeddings"].astype(np.float32)
+            yield Snapshot(epoch, embeddings, content["labels"], content["targets"])

@@ -1,0 +1,1 @@
+"""The stages of one k-means fit: seeding, iterations, restarts, refinement."""

@@ -1,0 +1,167 @@
+r"""Whose row is whose: scores, nearest centres, and sums over clusters.
+
+Rows here are those that :mod:`hadis_lightly.cluster.lloyd.prepare` has made: unit rows
+for the cosine metric, centred rows for the euclidean one. Both metrics then ask for the
+largest *score* of a row ``x`` and a centre ``c``,
+
+.. math:: s(x, c) = x \cdot c - \tfrac{1}{2} |c|^2,
+
+since :math:`|x - c|^2 = |x|^2 - 2 s(x, c)`: one matrix product for all centres.
+Sums over rows are products with one-hot matrices, which, unlike ``index_add_`` on a
+GPU, always give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+# Scores held at one time. Small enough to stay in a CPU's cache, large enough to
+# keep the matrix product efficient.
+CHUNK_ELEMENTS = 1 << 21
+
+
+def accurate_dtype(device: torch.device) -> torch.dtype:
+    """Widest floating dtype of the device: Apple's MPS has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def chunks(n: int, width: int, chunk_size: int | None) -> Iterator[slice]:
+    """Slices of ``range(n)`` so that ``rows * width`` scores fit the budget."""
+    step = chunk_size or max(256, CHUNK_ELEMENTS // width)
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
+def half_squared_norms(centers: Tensor, *, metric: str) -> Tensor:
+    """``|c|^2 / 2``; exactly one half for cosine, whose centres have length one."""
+    half = centers.square().sum(-1) / 2
+    return torch.full_like(half, 0.5) if metric == "cosine" else half
+
+
+def own_distance(
+    rows: Tensor, centers: Tensor, labels: Tensor, *, scale: float = 1.0
+) -> Tensor:
+    """Squared distance ``(n,)`` of each row from the centre it belongs to.
+
+    Differences are multiplied by ``scale`` before they are squared.
+    """
+    # Not a list of chunks: small results that stay between large ones that go would
+    # split the heap, and it would grow by as much as all rows take.
+    distance = rows.new_empty(len(rows))
+    for part in chunks(len(rows), rows.shape[1], None):
+        apart = rows[part] - centers[labels[part]]
+        distance[part] = (apart if scale == 1 else apart * scale).square().sum(1)
+    return distance
+
+
+def total_distance(
+    rows: Tensor, centers: Tensor, labels: Tensor, *, scale: float = 1.0
+) -> Tensor:
+    """Sum of :func:`own_distance`, a scalar of the widest dtype."""
+    distance = own_distance(rows, centers, labels, scale=scale)
+    return distance.sum(dtype=accurate_dtype(rows.device))
+
+
+def best_two(
+    rows: Tensor, centers: Tensor, *, metric: str, chunk_size: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Best centre of each row and by how much its score leads the second best.
+
+    Args:
+        rows: ``(n, d)``.
+        centers: ``(k, d)``.
+        metric: ``"cosine"`` or ``"euclidean"``.
+        chunk_size: Rows looked at together; None chooses.
+
+    Returns:
+        Labels ``(n,)`` and leads ``(n,)``, infinite for a single centre.
+    """
+    labels = torch.empty(len(rows), dtype=torch.long, device=rows.device)
+    lead = rows.new_empty(len(rows))
+    offsets = half_squared_norms(centers, metric=metric).neg()
+    for part in chunks(len(rows), len(centers), chunk_size):
+        scores = torch.addmm(offsets, rows[part], centers.T)
+        best, labels[part] = scores.max(1)
+        scores.scatter_(1, labels[part].unsqueeze(1), -torch.inf)
+        lead[part] = best - scores.amax(1)
+    return labels, lead
+
+
+def nearest_center(
+    rows: Tensor, centers: Tensor, *, metric: str, chunk_size: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """:func:`best_two`, exact where the matrix product is too rough to tell.
+
+    Rows whose two best scores differ by no more than rounding are settled by distances
+    computed from differences, in float64; a true tie goes to the lower label, and a
+    centre that is a row has this row.
+
+    Returns:
+        Labels ``(n,)`` and leads ``(n,)``, the leads as rough as before.
+    """
+    labels, lead = best_two(rows, centers, metric=metric, chunk_size=chunk_size)
+    reach = centers.square().sum(1).amax().sqrt()
+    size = torch.linalg.vector_norm(rows, dim=1).clamp_min(reach)
+    close = lead <= 32 * torch.finfo(rows.dtype).eps * size * reach
+    unsure = close.nonzero().flatten()
+    if len(unsure) > 0:
+        wide = accurate_dtype(rows.device)
+        exact = centers.to(wide)
+        for part in chunks(len(unsure), max(centers.shape), chunk_size):
+            distances = torch.cdist(
+                rows[unsure[part]].to(wide),
+                exact,
+                compute_mode="donot_use_mm_for_euclid_dist",
+            )
+            labels[unsure[part]] = distances.argmin(1)
+    return labels, lead
+
+
+def cluster_sums(
+    rows: Tensor,
+    labels: Tensor,
+    n_clusters: int,
+    *,
+    at: Tensor | None = None,
+    chunk_size: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Sum and number of the rows of each cluster.
+
+    Args:
+        rows: ``(n, d)``.
+        labels: ``(n,)``, or ``(m,)`` with ``at``.
+        n_clusters: ``k``.
+        at: Indices ``(m,)`` of the rows meant; None means all.
+        chunk_size: Rows looked at together; None chooses.
+
+    Returns:
+        Sums ``(k, d)`` and counts ``(k,)``, added up in the widest dtype of the device,
+        so that many iterations of adding and taking away rows leave little trace.
+    """
+    wide = accurate_dtype(rows.device)
+    sums = torch.zeros(n_clusters, rows.shape[1], dtype=wide, device=rows.device)
+    counts = torch.zeros(n_clusters, dtype=wide, device=rows.device)
+    for part in chunks(len(labels), max(n_clusters, rows.shape[1]), chunk_size):
+        x = rows[part] if at is None else rows[at[part]]
+        one_hot = x.new_zeros(n_clusters, len(x))
+        one_hot.scatter_(0, labels[part].unsqueeze(0), 1)
+        sums += one_hot @ x
+        counts += one_hot.sum(1)
+    return sums, counts
+
+
+def to_centers(
+    sums: Tensor, counts: Tensor, previous: Tensor, *, metric: str
+) -> Tensor:
+    """Centres of clusters with these sums; a cluster without a direction stays."""
+    if metric == "cosine":
+        lengths = torch.linalg.vector_norm(sums, dim=-1, keepdim=True)
+        # Rows that cancel out leave a remainder of rounding, which is no direction.
+        defined = lengths > 1e-6 * counts.unsqueeze(-1)
+        means = sums / lengths.clamp_min(torch.finfo(sums.dtype).tiny)
+    else:
+        defined = counts.unsqueeze(-1) > 0
+        means = sums / counts.unsqueeze(-1).clamp_min(1)
+    return torch.where(defined, means.to(previous.dtype), previous)

@@ -1,0 +1,89 @@
+"""First centres: k-means++ for all restarts at once."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hadis_lightly.cluster.lloyd.assign import accurate_dtype
+
+# Candidate distances held at one time, in elements: restarts are seeded in groups.
+SEEDING_ELEMENTS = 1 << 24
+
+
+def draw(
+    generator: torch.Generator | None, *shape: int, device: torch.device
+) -> Tensor:
+    """Uniform float64 numbers, the same whatever device the data are on."""
+    source = torch.device("cpu") if generator is None else generator.device
+    numbers = torch.rand(
+        *shape, generator=generator, device=source, dtype=torch.float64
+    )
+    return numbers.to(accurate_dtype(device)).to(device)
+
+
+def random_rows(
+    n: int, size: int, *, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """``size`` different indices below ``n``."""
+    source = torch.device("cpu") if generator is None else generator.device
+    order = torch.randperm(n, generator=generator, device=source)
+    return order[:size].to(device)
+
+
+def kmeans_plusplus(
+    rows: Tensor, n_clusters: int, n_init: int, *, generator: torch.Generator | None
+) -> Tensor:
+    """Greedy k-means++ (Arthur and Vassilvitskii, 2007) for every restart together.
+
+    Of ``2 + log(k)`` rows drawn with probability proportional to their squared
+    distance from the centres so far, the one that lowers the inertia most is kept.
+
+    Args:
+        rows: ``(n, d)``, prepared.
+        n_clusters: Centres per restart.
+        n_init: Restarts.
+        generator: Source of randomness; None is torch's global one.
+
+    Returns:
+        Rows chosen as centres, ``(n_init, n_clusters, d)``.
+    """
+    n_trials = 2 + int(math.log(n_clusters))
+    uniform = draw(generator, n_clusters, n_init, n_trials, device=rows.device)
+    group = max(1, SEEDING_ELEMENTS // (n_trials * len(rows)))
+    chosen = [_seed(rows, part) for part in torch.split(uniform, group, dim=1)]
+    return rows[torch.cat(chosen)]
+
+
+def _seed(rows: Tensor, uniform: Tensor) -> Tensor:
+    """Indices ``(r, k)`` of chosen rows, from uniform numbers ``(k, r, trials)``."""
+    n = len(rows)
+    n_clusters, r, n_trials = uniform.shape
+    squares = rows.square().sum(1)
+    # What rounding leaves of the distance between a row and itself.
+    noise = 8 * torch.finfo(rows.dtype).eps * squares
+    first = (uniform[0, :, 0] * n).long().clamp_max(n - 1)  # (r,)
+    chosen = [first]
+    nearest = _distances(rows, squares, noise, first)  # (r, n)
+    for k in range(1, n_clusters):
+        mass = nearest.cumsum(1, dtype=uniform.dtype)  # (r, n)
+        at = uniform[k] * mass[:, -1:]
+        trials = torch.searchsorted(mass, at, right=True).clamp_max(n - 1)
+        reduced = _distances(rows, squares, noise, trials.flatten()).view(
+            r, n_trials, n
+        )
+        torch.minimum(reduced, nearest.unsqueeze(1), out=reduced)
+        best = reduced.sum(2).argmin(1)  # (r,)
+        restart = torch.arange(r, device=rows.device)
+        nearest = reduced[restart, best]
+        chosen.append(trials[restart, best])
+    return torch.stack(chosen, dim=1)
+
+
+def _distances(rows: Tensor, squares: Tensor, noise: Tensor, at: Tensor) -> Tensor:
+    """Squared distances ``(c, n)`` of all rows from the rows ``at`` ``(c,)``."""
+    distances = torch.addmm(squares, rows[at], rows.T, alpha=-2)
+    distances += squares[at].unsqueeze(1)
+    return distances.masked_fill_(distances <= noise, 0)

@@ -1,0 +1,1 @@
+"""Images in folders: lists of files, decoding, what is wrong with them."""

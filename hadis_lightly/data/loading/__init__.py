@@ -1,0 +1,1 @@
+"""From images to batches: loaders, samplers, memory of the device."""

@@ -1,0 +1,124 @@
+"""Sources of images by name: the one place that knows which there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hadis_lightly.data.errors import DataError
+from hadis_lightly.data.files.folder import load_folder
+from hadis_lightly.data.files.problems import check_on_error
+from hadis_lightly.data.image_source import ImageSource
+from hadis_lightly.data.sets.cifar20 import DEFAULT_CIFAR20_PATH, load_cifar20
+from hadis_lightly.data.sets.imagenet import (
+    IMAGENET_SUBSETS,
+    load_imagenet_subset,
+)
+from hadis_lightly.data.sets.npz import load_npz
+from hadis_lightly.data.sets.public import (
+    DEFAULT_CIFAR10_PATH,
+    load_cifar10,
+    load_digits,
+)
+from hadis_lightly.data.sets.stl10 import DEFAULT_STL10_PATH, load_stl10
+
+SOURCE_NAMES = (
+    "digits", "cifar10", "cifar20", "stl10", *IMAGENET_SUBSETS, "npz", "folder",
+)  # fmt: skip
+
+
+def load_source(
+    name: str,
+    path: str | Path | None = None,
+    *,
+    download: bool = True,
+    num_channels: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    on_error: str = "raise",
+    unlabelled: bool = False,
+) -> ImageSource:
+    """Loads a source of images by its name.
+
+    Args:
+        name: One of :data:`SOURCE_NAMES`.
+        path: The npz file or the folder; for ``cifar10``, ``cifar20`` and ``stl10`` the
+            folder that holds torchvision's layout, by default ``data/cifar10``,
+            ``data/cifar100`` and ``data/stl10``; for ``imagenet10`` and
+            ``imagenet_dogs`` a folder of ImageNet; not for ``digits``.
+        download: Whether ``cifar10``, ``cifar20`` and ``stl10`` may be downloaded.
+        num_channels: For ``folder``, ``imagenet10`` and ``imagenet_dogs``: 1 to read
+            every image as grey, 3 (the default) as RGB. For the others: what is
+            expected of them, if given.
+        limit: Keep only so many images, drawn at random whatever their class.
+        seed: Seed of that draw; the same seed gives the same images.
+        on_error: For folders: what to do about a folder in it that cannot be listed,
+            ``raise`` or ``skip``. For the images see :func:`readable_images`.
+        unlabelled: For ``stl10``: whether to add its 100,000 unlabelled images, for
+            training alone.
+
+    Returns:
+        The source, an :class:`ImageSource`.
+
+    Raises:
+        DataError: a ``ValueError`` with one line that says what is wrong: an unknown
+            name, a path that is missing or needless, data that are not as they
+            should be, ``limit < 1``.
+
+    Example:
+        >>> source = load_source("digits", limit=100)
+        >>> image, target = source[0]
+        >>> len(source), image.size, image.mode, source.class_names[target]
+        (100, (8, 8), 'L', '2')
+    """
+    if num_channels not in (None, 1, 3):
+        raise DataError(f"num_channels must be 1 or 3, got {num_channels!r}")
+    check_on_error(on_error)
+    if unlabelled and name != "stl10":
+        raise DataError(f"only stl10 has unlabelled images, not {name!r}")
+    source = _load(name, path, download, num_channels, on_error, unlabelled)
+    if num_channels not in (None, source.num_channels):
+        raise DataError(
+            f"num_channels is {num_channels} but the images of {name!r} have "
+            f"{source.num_channels}: only a folder is read as either"
+        )
+    return source if limit is None else source.random_subset(limit, seed=seed)
+
+
+def _load(
+    name: str,
+    path: str | Path | None,
+    download: bool,
+    num_channels: int | None,
+    on_error: str,
+    unlabelled: bool,
+) -> ImageSource:
+    if name == "digits":
+        if path is not None:
+            raise DataError(
+                f"data=digits takes no path, it comes with scikit-learn; got {path!r}"
+            )
+        return load_digits()
+    if name == "cifar10":
+        return load_cifar10(path or DEFAULT_CIFAR10_PATH, download=download)
+    if name == "cifar20":
+        return load_cifar20(path or DEFAULT_CIFAR20_PATH, download=download)
+    if name == "stl10":
+        path = path or DEFAULT_STL10_PATH
+        return load_stl10(path, download=download, unlabelled=unlabelled)
+    if name in IMAGENET_SUBSETS:
+        folder = _required(path, name, "DIR")
+        return load_imagenet_subset(name, folder, num_channels or 3, on_error=on_error)
+    if name == "npz":
+        return load_npz(_required(path, "npz", "FILE"))
+    if name == "folder":
+        folder = _required(path, "folder", "DIR")
+        return load_folder(folder, num_channels or 3, on_error=on_error)
+    raise DataError(
+        f"unknown data source {name!r}, choose one of {', '.join(SOURCE_NAMES)}"
+    )
+
+
+def _required(path: str | Path | None, name: str, kind: str) -> str | Path:
+    if not path:
+        raise DataError(f"data={name} needs a path: data.path={kind}")
+    return path

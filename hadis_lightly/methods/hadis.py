@@ -1,0 +1,115 @@
+"""HaDis, and with terms left out ProPos and BYOL, for the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from hadis_lightly.cluster import Partition
+from hadis_lightly.loss import HaDisLoss
+from hadis_lightly.methods.backbone import build_backbone_of
+from hadis_lightly.methods.method import Method, Parts
+from hadis_lightly.models import HaDisModel, HaDisPredictionHead, HaDisProjectionHead
+from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.sections import Settings
+from hadis_lightly.training.hadis import HaDis
+from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+
+
+class HaDisMethod(Method):
+    """HaDis; with some weights at 0 another method of the family.
+
+    Args:
+        zero_weights: Settings of weights that have to be 0: their full names.
+    """
+
+    optimizer = "SGD"
+    partition_type = Partition
+
+    def __init__(self, *zero_weights: str) -> None:
+        self.settings = dict.fromkeys(zero_weights, 0.0)
+
+    def title(self, settings: Settings) -> str:
+        """HaDis, or what is left of it without its terms: ProPos or BYOL."""
+        if settings.model.freeze_backbone:
+            return f"k-means on {settings.model.backbone}"
+        if settings.model.pcl_weight > 0:
+            return "HaDis" if settings.model.hsd_weight > 0 else "ProPos"
+        return "HaDis without PCL" if settings.model.hsd_weight > 0 else "BYOL"
+
+    def check(self, settings: Settings) -> None:
+        """Checks that the weights that make the method are 0.
+
+        Raises:
+            SettingsError: If one is not.
+        """
+        for name in self.settings:
+            value = getattr(settings.model, name.removeprefix("model."))
+            if value != 0:
+                raise SettingsError(
+                    f"{name} must be 0 for method={settings.method}, got {value}."
+                )
+
+    def build_model(
+        self, settings: Settings, num_channels: int, *, with_weights: bool = True
+    ) -> HaDisModel:
+        """Student, predictor and teacher."""
+        backbone, input_dim = build_backbone_of(
+            settings, num_channels, with_weights=with_weights
+        )
+        choice = settings.model
+        if choice.freeze_backbone:  # its own features are clustered
+            return HaDisModel(backbone, nn.Identity(), nn.Identity(), latent_std=0.0)
+        d, hidden_dim = choice.output_dim, choice.hidden_dim
+        return HaDisModel(
+            backbone,
+            HaDisProjectionHead(input_dim, hidden_dim, d),
+            HaDisPredictionHead(d, hidden_dim, d),
+            latent_std=choice.latent_std,
+        )
+
+    def build_clusters(
+        self, settings: Settings, plain_loader: Iterable[Any]
+    ) -> PrototypeKMeans:
+        """k-means on the teacher's embeddings."""
+        options = settings.clustering
+        return PrototypeKMeans(
+            settings.n_clusters,
+            plain_loader,
+            warmup_epochs=options.warmup_epochs,
+            every_n_epochs=options.every_n_epochs,
+            n_init=options.n_init,
+            whiten=options.whiten,
+            warm_start=options.warm_start,
+            random_state=settings.seed,
+        )
+
+    def build_module(self, parts: Parts) -> HaDis:
+        """The networks and the loss, in one module."""
+        settings = parts.settings
+        choice, optimizer = settings.model, settings.optimizer
+        criterion = HaDisLoss(
+            settings.n_clusters,
+            hsd_weight=choice.hsd_weight,
+            pcl_weight=choice.pcl_weight,
+            hsd_temperature=choice.hsd_temperature,
+            pcl_temperature=choice.pcl_temperature,
+            gather_distributed=settings.trainer.gather_distributed,
+        )
+        global_batch_size = settings.loader.batch_size * parts.world_size
+        return HaDis(
+            parts.model,
+            criterion,
+            parts.clusters,
+            learning_rate=optimizer.learning_rate * global_batch_size / 256,
+            momentum=optimizer.momentum,
+            weight_decay=optimizer.weight_decay,
+            prediction_head_lr_scale=optimizer.prediction_head_lr_scale,
+            warmup_epochs=optimizer.warmup_epochs,
+            teacher_momentum=choice.teacher_momentum,
+            final_teacher_momentum=choice.final_teacher_momentum,
+            concatenate_views=choice.concatenate_views,
+            **parts.of_every_module(),
+        )

@@ -1,0 +1,192 @@
+"""PICI, for the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from hadis_lightly.loss import PICILoss
+from hadis_lightly.methods.cluster_head import ClusterHeadMethod, training_only_of
+from hadis_lightly.methods.method import Parts
+from hadis_lightly.models import (
+    CCClusterHead,
+    CCInstanceHead,
+    PICIModel,
+    build_masked_vit,
+)
+from hadis_lightly.models.masked_vit_builder import check_timm
+from hadis_lightly.settings.environment import MASKED_VIT
+from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.sections import Settings
+from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
+from hadis_lightly.training.pici import PICI
+
+_PAPER_EPOCHS, _PAPER_PRETRAINING, _PAPER_INTERACTION = 1050, 200, 50
+
+
+class Phases(NamedTuple):
+    """Epochs of the first and of the last phase; those between are the second."""
+
+    pretraining: int
+    interaction: int
+
+
+_PAPER: Mapping[str, Any] = {
+    "loader.batch_size": 96,
+    "loader.even_clusters": False,
+    "model.backbone": MASKED_VIT,
+    "optimizer.learning_rate": 1e-4,
+    "optimizer.weight_decay": 0.0,
+    "optimizer.warmup_epochs": 0,
+    "trainer.max_epochs": _PAPER_EPOCHS,
+    # BYOL's views; hers differ from each other in blur and solarization, where
+    # NOTE: both of ours have their mean.
+    "views.cj_sat": 0.2,
+    "views.gaussian_blur": 0.55,
+    "views.solarization_prob": 0.1,
+}
+
+
+class PICIMethod(ClusterHeadMethod):
+    """PICI: a masked autoencoder, both contrasts, and their interaction."""
+
+    has_unused_parameters = True
+    settings = _PAPER
+
+    def title(self, settings: Settings) -> str:
+        """Its name for people."""
+        return "PICI"
+
+    def check(self, settings: Settings) -> None:
+        """Checks that network and phases are possible.
+
+        Raises:
+            SettingsError: If they are not, or if a setting is meant for another method.
+        """
+        super().check(settings)
+        try:
+            check_timm()
+        except ValueError as error:
+            raise SettingsError(f"method=pici: {error}") from None
+        if settings.model.backbone != MASKED_VIT:
+            raise SettingsError(
+                f"model.backbone must be {MASKED_VIT} for method=pici, which the "
+                f"settings pici.* describe, got {settings.model.backbone!r}."
+            )
+        if settings.model.weights is not None:
+            raise SettingsError(
+                "model.weights is for a backbone by name, not for method=pici."
+            )
+        size, patch_size = settings.views.input_size, settings.pici.patch_size
+        if size % patch_size:
+            raise SettingsError(
+                f"views.input_size must be a multiple of pici.patch_size={patch_size}, "
+                f"got {size}."
+            )
+        _check_sizes(settings)
+        pretraining, interaction = phases_of(settings)
+        max_epochs = settings.trainer.max_epochs
+        if pretraining + interaction > max_epochs:
+            raise SettingsError(
+                "pici.pretraining_epochs and pici.interaction_epochs together must be "
+                f"<= trainer.max_epochs={max_epochs}, got {pretraining + interaction}."
+            )
+
+    def build_model(
+        self, settings: Settings, num_channels: int, *, with_weights: bool = True
+    ) -> PICIModel:
+        """The masked autoencoder and its two heads."""
+        sizes = settings.pici
+        try:
+            autoencoder = build_masked_vit(
+                num_channels,
+                settings.views.input_size,
+                patch_size=sizes.patch_size,
+                width=sizes.width,
+                depth=sizes.depth,
+                num_heads=sizes.num_heads,
+                decoder_width=sizes.decoder_width,
+                decoder_depth=sizes.decoder_depth,
+                decoder_num_heads=sizes.decoder_num_heads,
+            )
+            return PICIModel(
+                autoencoder,
+                CCInstanceHead(sizes.width, output_dim=settings.contrast.output_dim),
+                CCClusterHead(sizes.width, settings.n_clusters),
+                mask_ratio=sizes.mask_ratio,
+            )
+        except ValueError as error:
+            raise SettingsError(f"method=pici: {error}") from None
+
+    def build_clusters(
+        self, settings: Settings, plain_loader: Iterable[Any]
+    ) -> ClusterHeadAssignment:
+        """The clusters of the head, and pseudo-labels for its last epochs."""
+        phases, options = phases_of(settings), settings.clustering
+        return ClusterHeadAssignment(
+            settings.n_clusters,
+            plain_loader,
+            warmup_epochs=phases.pretraining,
+            every_n_epochs=options.every_n_epochs,
+            pseudo_label_epochs=phases.interaction,
+            n_init=options.n_init,
+            random_state=settings.seed,
+            whiten=options.whiten,
+        )
+
+    def build_module(self, parts: Parts) -> PICI:
+        """The networks and the loss, in one module."""
+        settings = parts.settings
+        training_only = training_only_of(parts.source)
+        parts.clusters.training_only = training_only
+        criterion = PICILoss(
+            settings.n_clusters,
+            instance_temperature=settings.contrast.instance_temperature,
+            cluster_temperature=settings.contrast.cluster_temperature,
+            gather_distributed=settings.trainer.gather_distributed,
+        )
+        return PICI(
+            parts.model,
+            criterion,
+            parts.clusters,
+            pretraining_epochs=phases_of(settings).pretraining,
+            learning_rate=settings.optimizer.learning_rate,
+            weight_decay=settings.optimizer.weight_decay,
+            warmup_epochs=settings.optimizer.warmup_epochs,
+            training_only=training_only,
+            **parts.of_every_module(),
+        )
+
+
+def _check_sizes(settings: Settings) -> None:
+    sizes = settings.pici
+    for prefix in ("", "decoder_"):
+        width = getattr(sizes, f"{prefix}width")
+        num_heads = getattr(sizes, f"{prefix}num_heads")
+        if width % num_heads or width % 4:
+            raise SettingsError(
+                f"pici.{prefix}width must be a multiple of 4 and of "
+                f"pici.{prefix}num_heads={num_heads}, got {width}."
+            )
+    num_patches = (settings.views.input_size // sizes.patch_size) ** 2
+    if not 0 < int(num_patches * (1 - sizes.mask_ratio)) < num_patches:
+        raise SettingsError(
+            f"pici.mask_ratio must leave some of the {num_patches} patches of an image "
+            f"and mask some, got {sizes.mask_ratio}."
+        )
+
+
+def phases_of(settings: Settings) -> Phases:
+    """Lengths of the phases, by default in the proportions of the paper.
+
+    The last one has an epoch at least, where there are three.
+    """
+    max_epochs = settings.trainer.max_epochs
+    share = max_epochs / _PAPER_EPOCHS
+    pretraining = settings.pici.pretraining_epochs
+    if pretraining is None:
+        pretraining = round(_PAPER_PRETRAINING * share)
+    interaction = settings.pici.interaction_epochs
+    if interaction is None:
+        interaction = max(int(max_epochs >= 3), round(_PAPER_INTERACTION * share))
+    return Phases(pretraining, interaction)

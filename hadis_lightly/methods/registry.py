@@ -1,0 +1,107 @@
+"""All methods by name, and their settings."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from hadis_lightly.methods.cc import CCMethod
+from hadis_lightly.methods.hadis import HaDisMethod
+from hadis_lightly.methods.method import Method
+from hadis_lightly.methods.pici import PICIMethod
+from hadis_lightly.settings.environment import MASKED_VIT
+from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.sections import Settings
+from hadis_lightly.settings.validate import check_settings
+
+_METHODS: dict[str, Method] = {
+    "hadis": HaDisMethod(),
+    "propos": HaDisMethod("model.hsd_weight"),
+    "byol": HaDisMethod("model.hsd_weight", "model.pcl_weight"),
+    "cc": CCMethod(),
+    "pici": PICIMethod(),
+}
+
+
+def method_of(settings: Settings) -> Method:
+    """The method that the settings name.
+
+    Raises:
+        SettingsError: If there is none of that name.
+    """
+    if settings.method not in _METHODS:
+        names = ", ".join(_METHODS)
+        raise SettingsError(f"method must be one of {names}, got {settings.method!r}.")
+    return _METHODS[settings.method]
+
+
+def paper_settings(method: str) -> dict[str, Any]:
+    """The settings of a method where they are not HaDis's: full names to values.
+
+    Raises:
+        SettingsError: If there is no method of that name.
+    """
+    return dict(method_of(Settings(method=method)).settings)
+
+
+def check_run(settings: Settings) -> None:
+    """Checks what can be known before the data are read.
+
+    Raises:
+        SettingsError: Names the setting and its value.
+    """
+    check_settings(settings)
+    if settings.model.backbone == MASKED_VIT and settings.method != "pici":
+        raise SettingsError(
+            f"model.backbone={MASKED_VIT} goes with method=pici, not with "
+            f"{settings.method}."
+        )
+    method_of(settings).check(settings)
+
+
+def build_model(
+    settings: Settings, num_channels: int, *, with_weights: bool = True
+) -> nn.Module:
+    """The networks of the method, see :meth:`Method.build_model`."""
+    return method_of(settings).build_model(
+        settings, num_channels, with_weights=with_weights
+    )
+
+
+def with_method(
+    settings: Settings, method: str, own: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings for another method: the paper's where it has its own.
+
+    Args:
+        settings: All settings, of HaDis; they stay as they are.
+        method: ``hadis``, ``propos``, ``byol``, ``cc`` or ``pici``.
+        own: Settings that take the place of the paper's: full names to values.
+
+    Raises:
+        SettingsError: If there is no such method or setting, or if the settings are
+            those of another method already.
+
+    Example:
+        >>> with_method(Settings(), "cc").optimizer.learning_rate
+        0.0003
+    """
+    if settings.method != method and method_of(settings).settings:
+        raise SettingsError(
+            f"settings of method={settings.method} cannot be turned into those of "
+            f"{method}: what it has brought along would stay. Start from HaDis's."
+        )
+    changed = copy.deepcopy(settings)
+    changed.method = method
+    for name, value in {**paper_settings(method), **(own or {})}.items():
+        *above, last = name.split(".")
+        section: Any = changed
+        for part in above:
+            section = getattr(section, part, None)
+        if not hasattr(section, last):
+            raise SettingsError(f"there is no setting {name!r}.")
+        setattr(section, last, copy.deepcopy(value))
+    return changed

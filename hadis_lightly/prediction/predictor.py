@@ -1,0 +1,224 @@
+"""Which cluster an image belongs to, by a run's checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hadis_lightly.artifacts.checkpoint import (
+    KEY,
+    CheckpointError,
+    clusters_of,
+    find_checkpoint,
+    read_checkpoint,
+)
+from hadis_lightly.checks import check_integer
+from hadis_lightly.cluster.partition import Clusters
+from hadis_lightly.data import plain_image
+from hadis_lightly.methods.registry import build_model, method_of
+from hadis_lightly.settings.loading import settings_of
+from hadis_lightly.settings.sections import Settings
+from hadis_lightly.training.embedding import network_outputs
+from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
+
+
+class Prediction(NamedTuple):
+    """What is known of some images, on the CPU."""
+
+    labels: Tensor
+    """Cluster, ``(n,)``."""
+    confidence: Tensor
+    """Share of the cluster in a softmax over all prototypes, or its probability by a
+    cluster head, in [0, 1], ``(n,)``."""
+    distance: Tensor
+    """Euclidean distance to the prototype, in [0, 2], ``(n,)``."""
+    embeddings: Tensor
+    """Of length one, ``(n, d)``."""
+
+
+class ClusterPredictor:
+    """Tells which cluster an image belongs to, as the run itself would have.
+
+    Args:
+        settings: Settings of the run.
+        model: Its networks.
+        partition: Its clusters.
+        plain_transform: How clean images were scaled: ``batched``, by tensors, or
+            ``pillow``. The two differ by less than one level of 255.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        precision: Precision of the run; half precision is kept on a GPU alone.
+
+    Raises:
+        ValueError: If there is no such device.
+
+    Example:
+        >>> predictor = ClusterPredictor.from_checkpoint("runs/mine")  # doctest: +SKIP
+        >>> predictor.predict([Image.open("a.jpg")]).labels  # doctest: +SKIP
+        tensor([3])
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: nn.Module,
+        partition: Clusters,
+        plain_transform: str = "pillow",
+        device: str = "auto",
+        precision: str = "32-true",
+    ) -> None:
+        self.settings = settings
+        self.device = check_device(device)
+        is_half = precision in ("bf16-mixed", "16-mixed")
+        self.precision = (
+            "32-true" if is_half and self.device.type != "cuda" else precision
+        )
+        if self.precision == "64-true":
+            model = model.double()
+        self.model = model.to(self.device).eval()
+        self.partition = partition.to(self.device)
+        views = settings.views
+        normalize = {"mean": views.mean, "std": views.std}
+        self.num_channels = len(views.mean)
+        self._pillow = HaDisTestTransform(views.input_size, normalize)
+        self._batched = BatchedTestTransform(views.input_size, normalize)
+        self._is_batched = plain_transform == "batched"
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: str | Path, device: str = "auto"
+    ) -> ClusterPredictor:
+        """Loads networks and clusters.
+
+        Args:
+            path: The folder of a run, or a checkpoint.
+            device: ``auto``, ``cpu``, ``cuda``, ...
+
+        Raises:
+            CheckpointError: If there is no checkpoint, if it cannot be read, or if the
+                run has not clustered yet.
+        """
+        found = find_checkpoint(path)
+        checkpoint = read_checkpoint(found)
+        return cls.of(checkpoint, found, device)
+
+    @classmethod
+    def of(
+        cls, checkpoint: Mapping[str, Any], path: Path, device: str = "auto"
+    ) -> ClusterPredictor:
+        """The same, of a checkpoint that has been read already."""
+        made = checkpoint[KEY]
+        settings = settings_of(made["settings"])
+        model = build_model(settings, len(settings.views.mean), with_weights=False)
+        weights = {
+            name.removeprefix("model."): value
+            for name, value in checkpoint["state_dict"].items()
+        }
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"checkpoint {str(path)!r} does not fit its own settings: {reason}"
+            ) from None
+        kind_of_clusters = method_of(settings).partition_type
+        clusters = kind_of_clusters.from_state_dict(
+            clusters_of(checkpoint, path)["partition"]
+        )
+        kind = made.get("plain_transform", "pillow")
+        precision = made.get("precision", "32-true")
+        return cls(settings, model, clusters, kind, device, precision)
+
+    def transform(self, image: Image.Image) -> Tensor:
+        """The clean tensor ``(c, h, w)`` of an image of any size and mode."""
+        return self.transform_plain(plain_image(image, self.num_channels))
+
+    def transform_plain(self, image: Image.Image) -> Tensor:
+        """The same, of an image by :func:`~hadis_lightly.data.read_image`."""
+        if not self._is_batched:
+            return self._pillow(image)
+        pixels = torch.from_numpy(np.array(image))
+        is_grey = self.num_channels == 1
+        channels_first = pixels.unsqueeze(0) if is_grey else pixels.permute(2, 0, 1)
+        return self._batched(channels_first.unsqueeze(0))[0]
+
+    @torch.no_grad()
+    def predict(
+        self, images: Iterable[Image.Image] | Tensor, batch_size: int = 256
+    ) -> Prediction:
+        """Clusters of some images.
+
+        Args:
+            images: PIL images of any size and mode, or the tensor ``(n, c, h, w)`` that
+                :meth:`transform` makes of them.
+            batch_size: Images at a time.
+
+        Raises:
+            ValueError: If there are no images, or ``batch_size`` is below 1.
+        """
+        check_integer("batch_size", batch_size, least=1)
+        parts = [self._predict(batch) for batch in self._batches(images, batch_size)]
+        if not parts:
+            raise ValueError("images is empty: there is nothing to predict.")
+        return Prediction(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+    def _batches(
+        self, images: Iterable[Image.Image] | Tensor, batch_size: int
+    ) -> Iterator[Tensor]:
+        if isinstance(images, Tensor):
+            yield from images.split(batch_size)  # type: ignore[no-untyped-call]
+            return
+        rest = iter(images)
+        while batch := [self.transform(image) for image in islice(rest, batch_size)]:
+            yield torch.stack(batch)
+
+    def _predict(self, images: Tensor) -> Prediction:
+        dtype = torch.float64 if self.precision == "64-true" else torch.float32
+        images = images.to(self.device, dtype)
+        if self.settings.trainer.channels_last != "off":
+            images = images.contiguous(memory_format=torch.channels_last)
+        with self._autocast():
+            outputs = network_outputs(self.model, images)
+        clusters = self.partition
+        return Prediction(
+            labels=clusters.predict(*outputs).cpu(),
+            confidence=clusters.confidence(*outputs).cpu(),
+            distance=clusters.distance(*outputs).cpu(),
+            embeddings=outputs[0].cpu(),
+        )
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+        if self.precision not in dtypes:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=dtypes[self.precision])
+
+
+def check_device(device: str) -> torch.device:
+    """The device of that name; for ``auto`` a GPU of NVIDIA's if there is one.
+
+    Raises:
+        ValueError: If there is no such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        found = torch.device("meta")
+    if found.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}.")
+    if found.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"device is {device}, but PyTorch finds no MPS device.")
+    if found.type == "cuda":
+        n = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if n <= (found.index or 0):
+            raise ValueError(f"device is {device}, but PyTorch finds {n} CUDA devices.")
+    return found

@@ -1,0 +1,209 @@
+"""Predicts a stream of images into a table, and sorts their files into folders."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hadis_lightly.atomic import atomic_write
+from hadis_lightly.data import (
+    SOURCE_NAMES,
+    DataError,
+    ImageSource,
+    StreamedImage,
+    count_images,
+    load_source,
+    stream_folder,
+)
+from hadis_lightly.data.files.problems import ImageProblem
+from hadis_lightly.prediction.predictor import ClusterPredictor
+from hadis_lightly.system import available_cores
+from hadis_lightly.text import printable
+
+COLUMNS = ("file", "cluster", "confidence", "distance")
+
+
+@dataclass
+class PredictionSummary:
+    """What was predicted."""
+
+    num_images: int = 0
+    sizes: Counter[int] = field(default_factory=Counter)
+    """Images of each cluster."""
+    num_left_out: int = 0
+    """Files that cannot be read."""
+    confidence_sum: float = 0.0
+
+    @property
+    def mean_confidence(self) -> float:
+        """Mean over all images; 0 if there are none."""
+        return self.confidence_sum / max(1, self.num_images)
+
+
+def predict_to_table(
+    predictor: ClusterPredictor,
+    images: Iterable[StreamedImage[Tensor]],
+    path: Path,
+    *,
+    batch_size: int = 256,
+    left_out: Path | None = None,
+    sort: Callable[[StreamedImage[Tensor], int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> PredictionSummary:
+    """Writes ``file, cluster, confidence, distance``, a batch at a time.
+
+    The table appears once it is complete.
+
+    Args:
+        predictor: What predicts.
+        images: Tensors, as the predictor's transform makes them, or problems.
+        path: The table, CSV.
+        batch_size: Images at a time.
+        left_out: Where to list files that cannot be read, if there are any.
+        sort: Called with every image and its cluster.
+        progress: Called with how many images are done.
+
+    Raises:
+        DataError: If there is no image that can be read.
+    """
+    summary = PredictionSummary()
+    problems = _Problems(left_out)
+    with atomic_write(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for batch in _batches(images, batch_size, problems):
+            tensors = [image.content for image in batch]
+            found = predictor.predict(torch.stack(tensors), batch_size)  # type: ignore[arg-type]
+            rows = zip(batch, *(column.tolist() for column in found[:3]), strict=True)
+            for image, label, confidence, distance in rows:
+                writer.writerow(
+                    [image.key, label, f"{confidence:.4f}", f"{distance:.4f}"]
+                )
+                summary.sizes[label] += 1
+                summary.confidence_sum += confidence
+                if sort is not None:
+                    sort(image, label)
+            summary.num_images += len(batch)
+            if progress is not None:
+                progress(summary.num_images + problems.count)
+        if summary.num_images == 0:
+            raise DataError(f"none of the {problems.count:,} files can be read.")
+    summary.num_left_out = problems.count
+    return summary
+
+
+def _batches(
+    images: Iterable[StreamedImage[Tensor]], batch_size: int, problems: _Problems
+) -> Iterator[list[StreamedImage[Tensor]]]:
+    """Images that could be read, so many at a time."""
+
+    def readable() -> Iterator[StreamedImage[Tensor]]:
+        for image in images:
+            if isinstance(image.content, ImageProblem):
+                problems.add(image.content)
+            else:
+                yield image
+
+    rest = readable()
+    while batch := list(islice(rest, batch_size)):
+        yield batch
+
+
+class _Problems:
+    """Lists files that cannot be read, in a file that is made with the first one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.count = 0
+
+    def add(self, problem: ImageProblem) -> None:
+        self.count += 1
+        if self.path is not None:
+            mode = "a" if self.count > 1 else "w"
+            with self.path.open(mode, encoding="utf-8") as file:
+                file.write(f"{printable(problem.key)}: {problem.reason}\n")
+
+
+#: Names of where images may come from.
+SOURCES = SOURCE_NAMES
+
+
+def images_to_predict(
+    predictor: ClusterPredictor, source: str, path: str | None
+) -> tuple[Iterable[StreamedImage[Tensor]], int]:
+    """Images as a stream of the predictor's tensors, and how many there are.
+
+    Args:
+        predictor: What will predict.
+        source: One of :data:`SOURCES`.
+        path: The folder or the file.
+
+    Raises:
+        DataError: If the images cannot be found.
+    """
+    num_channels, make = predictor.num_channels, predictor.transform_plain
+    if source != "folder":
+        found = load_source(source, path, num_channels=num_channels)
+        return _stream(found, make), len(found)
+    if path is None:
+        raise DataError("data.path is needed: the folder of the images.")
+    total = count_images(path)
+    if total == 0:
+        raise DataError(f"data.path is {path!r}, where there are no images.")
+    num_threads = available_cores()
+    images = stream_folder(
+        path, make, num_channels=num_channels, num_threads=num_threads
+    )
+    return images, total
+
+
+def _stream(
+    source: ImageSource, make: Callable[[Image.Image], Tensor]
+) -> Iterator[StreamedImage[Tensor]]:
+    """The images of a source that lies in memory, as a stream."""
+    for index, key in enumerate(source.keys):
+        yield StreamedImage(key, "", make(source.read(index)))
+
+
+class SortIntoFolders:
+    """Puts files into one folder per cluster, as links or copies.
+
+    Args:
+        folder: Where; it must not exist yet.
+        n_clusters: Number of clusters, for folders that sort by name.
+        by: ``link`` or ``copy``.
+
+    Raises:
+        ValueError: If ``by`` is something else, or the folder exists.
+    """
+
+    def __init__(self, folder: Path, n_clusters: int, by: str = "link") -> None:
+        if by not in ("link", "copy"):
+            raise ValueError(f"sort_by must be link or copy, got {by!r}.")
+        if folder.exists():
+            raise ValueError(
+                f"sort_into is {str(folder)!r}, which exists already: choose another "
+                "folder, or remove it if it was left by a command that did not finish."
+            )
+        self.folder = folder
+        self.by = by
+        self._width = len(str(n_clusters - 1))
+
+    def __call__(self, image: StreamedImage[Tensor], label: int) -> None:
+        """Puts the file of an image where its cluster is, below its own subfolders."""
+        place = self.folder / f"cluster_{label:0{self._width}}" / image.key
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if self.by == "link":
+            place.symlink_to(os.path.abspath(image.path))
+        else:
+            shutil.copy2(image.path, place)

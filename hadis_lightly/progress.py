@@ -1,0 +1,90 @@
+"""Progress of a step that takes long."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, TypeVar
+
+from tqdm import TqdmWarning
+
+with warnings.catch_warnings():
+    # In a notebook without ipywidgets it says so, and draws a bar of text all the same.
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
+
+T = TypeVar("T")
+
+
+def redraws() -> bool:
+    """Whether a bar can be redrawn: in a terminal or a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+class StepProgress:
+    """Progress of a step that takes longer than two seconds; nothing for a shorter one.
+
+    Args:
+        what: What is being done, such as ``"reading images"``.
+        enabled: Whether to say anything.
+
+    Example:
+        >>> with StepProgress("reading images") as progress:
+        ...     progress(1, 2)
+    """
+
+    def __init__(self, what: str, enabled: bool = True) -> None:
+        self.what = what
+        self.enabled = enabled
+        self._bar: tqdm[Any] | None = None
+        self._start = self._last_line = time.monotonic()
+
+    def __enter__(self) -> StepProgress:
+        self._start = self._last_line = time.monotonic()
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        """Says that so many of the total are done."""
+        now = time.monotonic()
+        if not self.enabled or now - self._start < 2:
+            return
+        if not redraws():
+            if now - self._last_line >= 10:
+                self._last_line = now
+                line = f"{self.what}: {done:,} of {total:,}"
+                if 0 < done < total:
+                    left = (now - self._start) / done * (total - done)
+                    line += f", {clock(left)} left"
+                print(line, file=sys.stderr, flush=True)
+            return
+        if self._bar is None:
+            self._bar = tqdm(desc=self.what, total=total, leave=False)
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def counted(batches: Iterable[T], progress: StepProgress) -> Iterable[T]:
+    """The same batches, each of them told to the progress, if their number is known."""
+    if not isinstance(batches, Sized):
+        return batches
+    return _counted(batches, len(batches), progress)
+
+
+def _counted(batches: Iterable[T], n: int, progress: StepProgress) -> Iterator[T]:
+    for index, batch in enumerate(batches):
+        yield batch
+        progress(index + 1, n)
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03``, or ``02:03`` below an hour."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
+    )

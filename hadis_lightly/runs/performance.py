@@ -1,0 +1,98 @@
+"""The switches that make a run fast, and what ``auto`` turns them to."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import warnings
+
+import torch
+
+from hadis_lightly.settings.sections import Settings
+
+#: A run of fewer steps would be over before its compilation had paid.
+MIN_STEPS_TO_COMPILE = 2000
+
+
+def resolve_precision(settings: Settings) -> str:
+    """``trainer.precision``; for ``auto`` bfloat16 where a GPU computes with it.
+
+    GPUs before Ampere only emulate bfloat16; there, and on a CPU, float32 is used.
+    """
+    trainer = settings.trainer
+    if trainer.precision != "auto":
+        return trainer.precision
+    may_use_gpu = trainer.accelerator in ("auto", "gpu", "cuda")
+    if may_use_gpu and torch.cuda.is_available():
+        major, _ = torch.cuda.get_device_capability()
+        if major >= 8:
+            return "bf16-mixed"
+    return "32-true"
+
+
+def resolve_performance(
+    settings: Settings, device: torch.device, num_images: int
+) -> Settings:
+    """The settings with every ``auto`` replaced by what is fastest on the device.
+
+    Convolutions are fastest with channels last on CPUs and NVIDIA's GPUs. Compiling
+    takes minutes: it pays for long runs on a GPU that has a compiler.
+
+    Args:
+        settings: All settings, which stay as they are.
+        device: Where training takes place.
+        num_images: Size of the set, which says how many steps there will be.
+    """
+    trainer = settings.trainer
+    is_gpu = device.type == "cuda"
+    compile_ = trainer.compile
+    if compile_ == "auto":
+        num_steps = trainer.max_steps
+        if settings.model.freeze_backbone:
+            num_steps = 0
+        elif num_steps < 0:
+            num_steps = trainer.max_epochs * (num_images // settings.loader.batch_size)
+        is_long = num_steps >= MIN_STEPS_TO_COMPILE
+        is_wanted = is_gpu and is_long and not trainer.gather_distributed
+        compile_ = "default" if is_wanted and can_compile(device) else "off"
+    layout = trainer.channels_last
+    if layout == "auto":
+        layout = "on" if device.type in ("cpu", "cuda") else "off"
+    fused = settings.optimizer.fused
+    if fused == "auto":
+        # With fp16 Lightning unscales the gradients first, which fused SGD does itself.
+        fused = "on" if is_gpu and trainer.precision != "16-mixed" else "off"
+    return dataclasses.replace(
+        settings,
+        trainer=dataclasses.replace(trainer, compile=compile_, channels_last=layout),
+        optimizer=dataclasses.replace(settings.optimizer, fused=fused),
+    )
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether ``torch.compile`` works here: tries it on a sum of two numbers."""
+    if device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compiled = torch.compile(torch.add)
+            compiled(torch.ones(2, device=device), torch.ones(2, device=device))
+    except Exception:  # a compiler can fail in any way
+        return False
+    return True
+
+
+def describe_performance(
+    settings: Settings, pipeline: str, reason: str, optimizer: str = "SGD"
+) -> str:
+    """One line: how images are fed, and what each switch was turned to."""
+    trainer = settings.trainer
+    words = [
+        f"pipeline {pipeline} ({reason})",
+        trainer.precision,
+        "channels_last" if trainer.channels_last == "on" else "channels_first",
+        f"compile {trainer.compile}",
+        f"fused {optimizer}" if settings.optimizer.fused == "on" else optimizer,
+    ]
+    return ", ".join(words)

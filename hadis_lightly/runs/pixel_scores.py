@@ -1,0 +1,31 @@
+"""k-means on the raw pixels, for comparison."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hadis_lightly.cluster import KMeans, clustering_scores
+from hadis_lightly.data import ArraySource, ImageSource
+from hadis_lightly.settings.sections import Settings
+
+
+def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | None:
+    """Scores of k-means on the raw pixels; None where no class is known."""
+    if not (source.targets >= 0).any():
+        return None
+    if source.training_only is not None:
+        source = source.subset(np.flatnonzero(~source.training_only), "those scored")
+    side = settings.views.input_size
+    pixels = []
+    for i in range(len(source)):
+        image = source[i][0]
+        if not isinstance(source, ArraySource):  # whose images are of one size
+            image = image.resize((side, side))
+        pixels.append(np.asarray(image, dtype=np.float32).ravel() / 255)
+    kmeans = KMeans(
+        settings.n_clusters,
+        metric="euclidean",
+        n_init=settings.clustering.n_init,
+        random_state=settings.seed,
+    ).fit(np.stack(pixels))
+    return clustering_scores(source.targets, kmeans.labels_)

@@ -1,0 +1,77 @@
+"""The images of a run, checked: that they can be read, and that the settings fit."""
+
+from __future__ import annotations
+
+from hadis_lightly.data import ImageSource, count_distinct, load_source, readable_images
+from hadis_lightly.progress import StepProgress
+from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.sections import Settings
+from hadis_lightly.system import available_cores
+
+
+def build_source(settings: Settings) -> ImageSource:
+    """Loads the images, and checks that they can be read and that the settings fit.
+
+    Raises:
+        SettingsError: If there are too few images, or too few that differ, or channels
+            do not match.
+        DataError: If the data cannot be read; of files all that cannot are named,
+            unless ``data.on_error`` is ``skip``.
+    """
+    data = settings.data
+    source = load_source(
+        data.source,
+        data.path,
+        download=data.download,
+        num_channels=data.num_channels,
+        limit=data.limit,
+        seed=settings.seed,
+        on_error=data.on_error,
+        unlabelled=data.unlabelled,
+    )
+    for name in ("mean", "std"):
+        given = len(getattr(settings.views, name))
+        if given != source.num_channels:
+            raise SettingsError(
+                f"views.{name} has {given} values, but the images have "
+                f"{source.num_channels} channels."
+            )
+    _check_number(settings, len(source))
+    with StepProgress("checking images", settings.trainer.progress_bar) as progress:
+        source = readable_images(
+            source,
+            on_error=data.on_error,
+            num_threads=available_cores(),
+            progress=progress,
+        ).source
+    _check_number(settings, len(source))
+    num_distinct = count_distinct(source, settings.n_clusters, available_cores())
+    if num_distinct < settings.n_clusters:
+        seen = f"there are only {num_distinct} different images"
+        if num_distinct == 1:
+            seen = f"all {len(source):,} images are equal"
+        raise SettingsError(f"n_clusters is {settings.n_clusters}, but {seen}.")
+    return source
+
+
+def _check_number(settings: Settings, n: int) -> None:
+    if settings.n_clusters > n:
+        images = "there is only 1 image" if n == 1 else f"there are only {n} images"
+        raise SettingsError(f"n_clusters is {settings.n_clusters}, but {images}.")
+    devices = settings.trainer.devices
+    check_batches(settings, n, int(devices) if devices.isdecimal() else 1)
+
+
+def check_batches(settings: Settings, n: int, world_size: int = 1) -> None:
+    """Checks that ``n`` images fill a batch on every device.
+
+    Raises:
+        SettingsError: If they do not.
+    """
+    size = settings.loader.batch_size
+    if size * world_size > n:
+        times = f" on each of {world_size} devices" if world_size > 1 else ""
+        raise SettingsError(
+            f"loader.batch_size is {size}{times}, but there are only {n} images: no "
+            "batch would be full."
+        )

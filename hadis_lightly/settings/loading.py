@@ -1,0 +1,26 @@
+"""Settings read back from what a run has written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from hadis_lightly.settings.sections import Settings
+
+
+def settings_of(content: Mapping[str, Any]) -> Settings:
+    """Settings out of a checkpoint; those that it does not know have their defaults."""
+    settings = Settings()
+    _fill(settings, content)
+    return settings
+
+
+def _fill(section: Any, content: Mapping[str, Any]) -> None:
+    for field in fields(section):
+        if field.name in content:
+            value = getattr(section, field.name)
+            if is_dataclass(value):
+                _fill(value, content[field.name])
+            else:
+                setattr(section, field.name, content[field.name])

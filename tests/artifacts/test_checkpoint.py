@@ -1,0 +1,290 @@
+"""Checkpoints: whole or not there, plain data, and what is wrong with a wrong one."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import torchvision
+from torch import nn
+
+from hadis_lightly import __version__
+from hadis_lightly.artifacts.assignments import read_assignments
+from hadis_lightly.artifacts.checkpoint import (
+    KEY,
+    LAST,
+    PREVIOUS,
+    CheckpointError,
+    CheckpointIO,
+    backbone_state_dict,
+    newest_checkpoint,
+    read_checkpoint,
+)
+from hadis_lightly.atomic import atomic_write
+from hadis_lightly.runs import run
+from hadis_lightly.settings import Settings
+from tests.docs.test_examples import load
+from tests.runs.test_run import small_settings
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run with torchvision's own ResNet-18."""
+    settings = small_settings(tmp_path_factory.mktemp("checkpoint") / "run")
+    settings.data.num_channels = None
+    settings.trainer.max_steps = 2
+    settings.trainer.checkpoint_every_n_minutes = 0
+    run(settings)
+    return Path(settings.output_dir or "")
+
+
+@pytest.fixture
+def checkpoint(folder: Path) -> dict[str, Any]:
+    return read_checkpoint(folder / "checkpoints" / LAST)
+
+
+def test_it_says_what_it_was_made_with(checkpoint: dict[str, Any]) -> None:
+    made = checkpoint[KEY]
+    assert made["version"] == __version__
+    assert made["settings"]["trainer"]["max_steps"] == 2
+    assert made["images"] == 200 and "digits" in made["protocol"]
+
+
+class TestAtomic:
+    def test_what_was_there_stays_until_all_is_written(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_text("before")
+        with pytest.raises(RuntimeError), atomic_write(path) as file:
+            file.write("half")
+            file.flush()
+            assert path.read_text() == "before"
+            raise RuntimeError
+        assert path.read_text() == "before"
+        assert os.listdir(tmp_path) == ["file"]
+        with atomic_write(path) as file:
+            file.write("after")
+        assert path.read_text() == "after"
+
+    def test_a_full_disk(self, tmp_path: Path) -> None:
+        """A limit on the size of files stands in for the end of the disk."""
+        io, path = CheckpointIO(), tmp_path / LAST
+        io.save_checkpoint({KEY: {"format": 1}, "weights": torch.zeros(10)}, path)
+        before = path.read_bytes()
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        try:
+            with pytest.raises((OSError, RuntimeError)):
+                io.save_checkpoint({"weights": torch.zeros(100_000)}, path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert path.read_bytes() == before
+        assert os.listdir(tmp_path) == [LAST]
+
+    def test_a_process_that_dies_while_it_writes(self, tmp_path: Path) -> None:
+        code = (
+            "import os, signal, sys\n"
+            "from hadis_lightly.atomic import atomic_write\n"
+            "with atomic_write(sys.argv[1]) as file:\n"
+            "    file.write('half')\n"
+            "    file.flush()\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        path = tmp_path / "file"
+        path.write_text("before")
+        done = subprocess.run([sys.executable, "-c", code, str(path)])
+        assert done.returncode == -signal.SIGKILL
+        assert path.read_text() == "before"
+        with atomic_write(path) as file:  # takes the place of what was left
+            file.write("after")
+        assert os.listdir(tmp_path) == ["file"]
+
+
+class TestNewest:
+    def test_the_one_before_is_kept_and_used_if_the_last_is_damaged(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        there = tmp_path / "checkpoints"
+        assert newest_checkpoint(tmp_path) is None
+        io = CheckpointIO()
+        content = read_checkpoint(folder / "checkpoints" / LAST)
+        for step in (1, 2):
+            io.save_checkpoint(content | {"global_step": step}, there / LAST)
+        assert newest_checkpoint(tmp_path) == there / LAST
+        assert read_checkpoint(there / PREVIOUS)["global_step"] == 1
+        whole = (there / LAST).read_bytes()
+        flipped = bytearray(whole)
+        flipped[len(whole) // 2] ^= 1
+        cut = (b"", whole[:100], whole[: len(whole) // 2], whole[:-1])
+        for damaged in (*cut, bytes(flipped)):
+            (there / LAST).write_bytes(damaged)
+            assert newest_checkpoint(tmp_path) == there / PREVIOUS
+        (there / LAST).unlink()  # killed between the two renamings
+        assert newest_checkpoint(tmp_path) == there / PREVIOUS
+        (there / PREVIOUS).write_bytes(whole[:-1])
+        with pytest.raises(CheckpointError, match=r"previous.ckpt' cannot be read"):
+            newest_checkpoint(tmp_path)
+
+
+class Malicious:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("code-has-run",)
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+class TestForeign:
+    def test_code_is_not_run(self, in_tmp_path: Path) -> None:
+        for content in ({}, [1], {"format": 1, "version": "x"}):
+            torch.save({KEY: content}, "odd.ckpt")
+            with pytest.raises(CheckpointError, match=r"'odd.ckpt' is no checkpoint"):
+                read_checkpoint("odd.ckpt")
+        torch.save({KEY: {"format": 1}, "x": Malicious()}, "code.ckpt")
+        with pytest.raises(CheckpointError, match=r"'code.ckpt' holds more than"):
+            read_checkpoint("code.ckpt")
+        Path("plain.pkl").write_bytes(pickle.dumps(Malicious()))
+        with pytest.raises(CheckpointError, match=r"'plain.pkl'"):
+            read_checkpoint("plain.pkl")
+        assert not Path("code-has-run").exists()
+
+    @pytest.mark.parametrize("content", [b"", b"\x00" * 10, b"not a checkpoint"])
+    def test_no_checkpoint_at_all(self, content: bytes, in_tmp_path: Path) -> None:
+        Path("x.ckpt").write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"^checkpoint 'x.ckpt' cannot be"):
+            read_checkpoint("x.ckpt")
+        with pytest.raises(CheckpointError, match=r"there is no checkpoint 'y.ckpt'"):
+            read_checkpoint("y.ckpt")
+
+    def test_of_something_else(self, in_tmp_path: Path) -> None:
+        torch.save({"weight": torch.zeros(1)}, "weights.pt")
+        with pytest.raises(CheckpointError, match="is no checkpoint of a run"):
+            read_checkpoint("weights.pt")
+        trainer = pl.Trainer(
+            accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=0
+        )
+        module = pl.LightningModule()
+        trainer.strategy.connect(module)
+        trainer.save_checkpoint("lightning.ckpt")
+        with pytest.raises(CheckpointError, match="of Lightning's, but not of a run"):
+            read_checkpoint("lightning.ckpt")
+
+    def test_of_a_later_version(
+        self, checkpoint: dict[str, Any], in_tmp_path: Path
+    ) -> None:
+        later = checkpoint[KEY] | {"format": 99, "version": "9.9"}
+        torch.save(checkpoint | {KEY: later}, "later.ckpt")
+        with pytest.raises(CheckpointError, match=r"made by hadis-lightly 9\.9, which"):
+            read_checkpoint("later.ckpt")
+
+
+class TestFit:
+    def resumed(self, folder: Path, tmp_path: Path) -> Settings:
+        settings = small_settings(tmp_path / "other")
+        settings.trainer.max_steps = 2
+        settings.trainer.resume = str(folder)
+        return settings
+
+    def test_other_images(self, folder: Path, tmp_path: Path) -> None:
+        settings = self.resumed(folder, tmp_path)
+        settings.data.limit = 199
+        with pytest.raises(
+            CheckpointError, match=r"does not fit: it was made of other .*200.*199"
+        ):
+            run(settings)
+
+    def test_other_networks(self, folder: Path, tmp_path: Path) -> None:
+        settings = self.resumed(folder, tmp_path)
+        settings.model.output_dim += 1
+        with pytest.raises(
+            CheckpointError,
+            match=r"not fit: model.output_dim: 16 -> 17; its .* is \(16,.*here \(17",
+        ):
+            run(settings)
+        assert not (tmp_path / "other").exists()
+
+    def test_no_checkpoint_there(self, tmp_path: Path) -> None:
+        settings = self.resumed(tmp_path / "nothing", tmp_path)
+        with pytest.raises(CheckpointError, match=r"there is no '.*nothing'"):
+            run(settings)
+        settings.trainer.resume = str(tmp_path)
+        with pytest.raises(CheckpointError, match="no whole checkpoint in it"):
+            run(settings)
+        assert not (tmp_path / "other").exists()
+
+    def test_other_settings(self, folder: Path, tmp_path: Path) -> None:
+        settings = self.resumed(folder, tmp_path)
+        settings.trainer.max_steps = 4
+        settings.optimizer.momentum = 0.5
+        with pytest.raises(
+            CheckpointError,
+            match=r"does not fit: optimizer.momentum: 0.9 -> 0.5; trainer.max_steps: 2",
+        ):
+            run(settings)
+
+    def test_another_machine(
+        self, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A finished run, resumed elsewhere: nothing but its results is left to do."""
+        settings = self.resumed(folder, tmp_path)
+        settings.data.pipeline = "lightly"
+        result = run(settings)
+        said = capsys.readouterr().out
+        assert "resumed from" in said
+        assert "(not to the last bit: data.pipeline: auto -> lightly)" in said
+        assert result.num_resumed == 1 and result.output_dir.name == "other"
+        there, here = read_assignments(result.output_dir), read_assignments(folder)
+        assert there.keys == here.keys
+        assert np.array_equal(there.labels, here.labels)
+        for name in ("confidence", "distance", "isolation", "hardness"):
+            values = getattr(there, name), getattr(here, name)
+            np.testing.assert_allclose(*values, atol=2e-4)  # they have four decimals
+
+
+def test_the_backbone_alone(tmp_path: Path) -> None:
+    """Into torchvision's network, and into what lightly's examples make of it."""
+    settings = small_settings(tmp_path / "run")
+    settings.model.backbone = "resnet18"
+    settings.data.source, settings.data.path = "npz", str(tmp_path / "images.npz")
+    images = np.random.default_rng(0).integers(256, size=(40, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    settings.views.mean = settings.views.std = [0.5, 0.5, 0.5]
+    settings.loader.batch_size, settings.trainer.max_steps = 20, 2
+    run(settings)
+    path = tmp_path / "run" / "checkpoints" / LAST
+    exported = backbone_state_dict(path)
+    plain = torchvision.models.resnet18()
+    missing, unexpected = plain.load_state_dict(exported, strict=False)
+    assert set(missing) == {"fc.weight", "fc.bias"} and not unexpected
+    state = read_checkpoint(path)["state_dict"]
+    assert torch.equal(
+        plain.layer4[1].conv2.weight,
+        state["model.teacher.module.backbone.layer4.1.conv2.weight"],
+    )
+    student = backbone_state_dict(path, "student")
+    assert not torch.equal(student["conv1.weight"], exported["conv1.weight"])
+    with pytest.raises(ValueError, match="network must be teacher or student, got 'x'"):
+        backbone_state_dict(path, "x")
+
+    # The page's example: as in lightly's examples, the children but the last.
+    backbone = load("export_backbone").main(path, tmp_path / "backbone.pt")
+    ours = torchvision.models.resnet18()
+    ours.fc = nn.Identity()
+    ours.load_state_dict(exported)
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(backbone.eval()(x).flatten(1), ours.eval()(x))

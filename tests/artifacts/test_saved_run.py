@@ -1,0 +1,80 @@
+"""Runs read back: names that are no UTF-8, keys from strangers, copies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hadis_lightly.artifacts.checkpoint import CheckpointError
+from hadis_lightly.artifacts.saved_run import SavedRun, load_run
+from hadis_lightly.data import DataError
+from hadis_lightly.runs import run
+from hadis_lightly.settings import DataSettings
+from tests.cli.conftest import tiny_settings
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that ends after three steps, over files with strange names."""
+    folder = tmp_path_factory.mktemp("saved")
+    (folder / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(32):
+        pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        name = (
+            os.fsdecode(b"%d \xff.png" % i) if sys.platform == "linux" else f"{i}.png"
+        )
+        Image.fromarray(pixels).save(folder / "photos" / name)
+    data = DataSettings(source="folder", path=str(folder / "photos"))
+    settings = tiny_settings(data, folder / "run")
+    settings.trainer.max_epochs, settings.trainer.max_steps = 50, 3
+    run(settings)
+    return folder
+
+
+def test_every_image_is_read_back(folder: Path) -> None:
+    saved = load_run(folder / "run")
+    read = saved.reader()
+    assert len(saved.assignments) == 32
+    assert all(read(row).size == (12, 12) for row in range(32))
+    assert saved.embeddings.shape == (32, 8)
+    np.testing.assert_allclose(np.linalg.norm(saved.embeddings, axis=1), 1, atol=1e-5)
+
+
+def test_moments_are_spread_over_the_epochs_that_there_are(folder: Path) -> None:
+    epochs = [moment.epoch for moment in load_run(folder / "run").snapshots()]
+    assert epochs[0] == 0 and len(epochs) >= 2
+    assert epochs[-1] == load_run(folder / "run").history[-1]["epoch"]
+
+
+@pytest.mark.parametrize("key", ["../secret.png", "/etc/secret.png", "a/../../b.png"])
+def test_nothing_outside_the_folder_is_read(folder: Path, key: str) -> None:
+    saved = load_run(folder / "run")
+    saved.assignments.keys[3] = key
+    with pytest.raises(DataError, match="no path below"):
+        saved.reader()
+
+
+def test_a_copy_of_a_checkpoint_is_no_run(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "run" / "checkpoints" / "last.ckpt", tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="outside the folder"):
+        load_run(tmp_path / "x.ckpt")
+
+
+def test_a_run_that_has_not_finished_says_so(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "run", tmp_path / "run")
+    (tmp_path / "run" / "results.json").unlink()
+    with pytest.raises(CheckpointError, match="has not finished"):
+        load_run(tmp_path / "run")
+
+
+def test_images_that_are_gone_are_named(folder: Path) -> None:
+    saved: SavedRun = load_run(folder / "run")
+    with pytest.raises(DataError, match="no longer in"):
+        saved.reader(str(folder / "nowhere"))

@@ -29,7 +29,7 @@ from hadis_lightly.runs import run
 RECIPE = Path(__file__).parents[1] / "recipes" / "digits.py"
 KINDS = ("mixture", "photograph", "turned")
 NUM_EACH = 30
-MEASURES = ("isolation", "hardness", "confidence", "distance")
+MEASURES = ("isolation", "confidence", "distance")
 
 
 def plant(
@@ -63,7 +63,6 @@ def areas(table: Assignments, kinds: npt.NDArray[np.int64]) -> list[dict[str, ob
     """Area under the precision-recall curve, of every measure and kind."""
     values = {
         "isolation": table.isolation,
-        "hardness": np.nan_to_num(table.hardness, nan=0.0),
         "confidence": -table.confidence,
         "distance": table.distance,
     }

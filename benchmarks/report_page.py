@@ -6,7 +6,7 @@
 
 The npz holds ``images`` ``(n, h, w, 3)`` or ``(n, h, w)`` in uint8, and ``labels`` and
 ``class_names`` if they are known. The embeddings are stand-ins, principal components
-of the pixels under k-means, and so are hardness and curves: the pages look like those
+of the pixels under k-means, and so are the curves: the pages look like those
 of a run, and say that they are none. "write" is the time that a page took to be made,
 "open" the time from the start of the navigation until it has drawn what is in sight, in
 headless Chromium from a file, the median of ``--repeats``. Leave the machine idle.
@@ -87,7 +87,7 @@ def stand_in(options: argparse.Namespace, n: int) -> ReportData:
                 "Images",
                 f"{len(labels):,} of {options.npz.name if options.npz else 'digits'}",
             ),
-            ("Hardness, curves", "made up, to show where they stand"),
+            ("Curves", "made up, to show where they stand"),
         ],
         settings={"n_clusters": options.n_clusters, "data": {"source": "npz"}},
         scores=scores(targets, labels, embeddings, is_known),
@@ -107,7 +107,6 @@ def stand_in(options: argparse.Namespace, n: int) -> ReportData:
         confidence=(shares / shares.sum(axis=1, keepdims=True))[rows, labels],
         distance=np.linalg.norm(embeddings - prototypes[labels], axis=1),
         isolation=isolation(embeddings).numpy(),
-        hardness=1 - np.sort(cosines, axis=1)[:, -2:] @ np.array([-0.4, 0.9]),
         targets=targets if is_known else np.full(len(labels), -1),
         class_names=names,
         prototypes=prototypes,

@@ -318,7 +318,7 @@ class Training:
 
     def forward_and_backward(self) -> None:
         with self.precision:
-            terms, _ = symmetric_terms(
+            terms = symmetric_terms(
                 self.model, self.criterion, self.x0, self.x1, self.labels, diffuse=True
             )
         self.optimizer.zero_grad()

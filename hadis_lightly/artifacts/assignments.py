@@ -1,4 +1,4 @@
-"""The table of a run: cluster, confidence, distance and hardness of every image."""
+"""The table of a run: cluster, confidence, distance and isolation of every image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.cluster import isolation
@@ -37,9 +36,6 @@ class Assignments:
     """Euclidean distance to the prototype, 0 to 2, ``(n,)``."""
     isolation: FloatArray
     """Mean distance to the nearest of some others drawn at random, ``(n,)``."""
-    hardness: FloatArray | None = None
-    """Mean weight by HSD over the last epochs, ``(n,)``, NaN where unknown; None for
-    methods without HSD."""
     targets: IntArray | None = None
     """Number of the class, -1 where unknown, ``(n,)``; None where none is known."""
 
@@ -48,16 +44,13 @@ class Assignments:
 
 
 def assignments_of(
-    source: ImageSource,
-    clusters: ClusteringCallback[Any],
-    hardness: Tensor | None = None,
+    source: ImageSource, clusters: ClusteringCallback[Any]
 ) -> Assignments:
     """What a run has found out about its images.
 
     Args:
         source: The images.
         clusters: After the last clustering.
-        hardness: Of every image, ``(n,)``.
     """
     targets = clusters.targets_
     return Assignments(
@@ -66,7 +59,6 @@ def assignments_of(
         confidence=clusters.confidence_.cpu().numpy(),
         distance=clusters.distance_.cpu().numpy(),
         isolation=isolation(clusters.embeddings_).cpu().numpy(),
-        hardness=None if hardness is None else hardness.cpu().numpy(),
         targets=targets.numpy() if bool((targets >= 0).any()) else None,
     )
 
@@ -80,10 +72,6 @@ def write_assignments(folder: Path, assignments: Assignments) -> None:
         "distance": [f"{x:.4f}" for x in assignments.distance.tolist()],
         "isolation": [f"{x:.4f}" for x in assignments.isolation.tolist()],
     }
-    if assignments.hardness is not None:
-        columns["hardness"] = [
-            "" if np.isnan(x) else f"{x:.5f}" for x in assignments.hardness.tolist()
-        ]
     if assignments.targets is not None:
         columns["target"] = assignments.targets.tolist()
     with atomic_write(folder / _FILE) as file:
@@ -104,21 +92,16 @@ def read_assignments(folder: Path) -> Assignments:
             rows = csv.reader(file, strict=True)
             names = next(rows)
             columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-        hardness, targets = columns.get("hardness"), columns.get("target")
+        targets = columns.get("target")
         return Assignments(
             keys=columns["key"],
             labels=np.array(columns["cluster"], dtype=np.int64),
             confidence=np.array(columns["confidence"], dtype=np.float32),
             distance=np.array(columns["distance"], dtype=np.float32),
             isolation=np.array(columns["isolation"], dtype=np.float32),
-            hardness=None if hardness is None else _floats(hardness),
             targets=None if targets is None else np.array(targets, dtype=np.int64),
         )
     except (OSError, csv.Error, KeyError, StopIteration, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} cannot be read as the table of a run: {error}"
         ) from None
-
-
-def _floats(texts: list[str]) -> FloatArray:
-    return np.array([text or "nan" for text in texts], dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, overload
+from typing import NamedTuple
 
 import torch
 from lightly.utils import dist as lightly_dist
@@ -15,7 +15,7 @@ from hadis_lightly.loss.embeddings import (
     check_gather_distributed,
     check_temperature,
 )
-from hadis_lightly.loss.hsd_loss import hsd_terms
+from hadis_lightly.loss.hsd_loss import hsd_loss
 from hadis_lightly.loss.pcl_loss import check_labels, check_n_clusters, pcl_loss
 
 
@@ -92,7 +92,6 @@ class HaDisLoss(nn.Module):
         self.pcl_temperature = check_temperature("pcl_temperature", pcl_temperature)
         self.gather_distributed = check_gather_distributed(gather_distributed)
 
-    @overload
     def forward(
         self,
         *,
@@ -100,29 +99,7 @@ class HaDisLoss(nn.Module):
         prediction: Tensor,
         teacher: Tensor,
         labels: Tensor | None = None,
-        return_hardness: Literal[False] = False,
-    ) -> HaDisLossTerms: ...
-
-    @overload
-    def forward(
-        self,
-        *,
-        student: Tensor,
-        prediction: Tensor,
-        teacher: Tensor,
-        labels: Tensor | None = None,
-        return_hardness: Literal[True],
-    ) -> tuple[HaDisLossTerms, Tensor | None]: ...
-
-    def forward(
-        self,
-        *,
-        student: Tensor,
-        prediction: Tensor,
-        teacher: Tensor,
-        labels: Tensor | None = None,
-        return_hardness: bool = False,
-    ) -> HaDisLossTerms | tuple[HaDisLossTerms, Tensor | None]:
+    ) -> HaDisLossTerms:
         """Returns the loss of one direction and its terms.
 
         Args:
@@ -130,13 +107,9 @@ class HaDisLoss(nn.Module):
             prediction: Predictions p from the (diffused) projections of that view.
             teacher: Teacher embeddings t of the other view. They get no gradient.
             labels: Pseudo-labels; None, as during warm-up, leaves PCL out.
-            return_hardness: Whether to return, beside the terms, how hard HSD finds
-                each image of this process's batch: the sum of its two weights, Eq. 7,
-                ``(n,)``, without a gradient; None if ``hsd_weight`` is 0.
         """
         check_embeddings(student=student, prediction=prediction, teacher=teacher)
         teacher = teacher.detach()
-        n = len(teacher)
         if labels is not None:
             labels = check_labels(labels, student, self.n_clusters)
         if self.gather_distributed and lightly_dist.world_size() > 1:
@@ -148,15 +121,11 @@ class HaDisLoss(nn.Module):
 
         dsa = dsa_loss(prediction, teacher)
         hsd = pcl = torch.zeros_like(dsa)
-        hardness = None
         if self.hsd_weight > 0:
-            hsd, hardness = hsd_terms(prediction, teacher, self.hsd_temperature)
+            hsd = hsd_loss(prediction, teacher, self.hsd_temperature)
         if self.pcl_weight > 0 and labels is not None:
             pcl = pcl_loss(
                 student, teacher, labels, self.n_clusters, self.pcl_temperature
             )
         loss = dsa + self.hsd_weight * hsd + self.pcl_weight * pcl
-        if hardness is not None and len(hardness) > n:
-            hardness = hardness[lightly_dist.rank() * n :][:n]
-        terms = HaDisLossTerms(loss=loss, dsa=dsa, hsd=hsd, pcl=pcl)
-        return (terms, hardness) if return_hardness else terms
+        return HaDisLossTerms(loss=loss, dsa=dsa, hsd=hsd, pcl=pcl)

@@ -28,15 +28,6 @@ class HardestPairs(NamedTuple):
     """Distances A of the teacher's rows among each other, Eq. 4, ``(n, n)``."""
 
 
-class HSDTerms(NamedTuple):
-    """The loss, and what it finds out about each image on the way."""
-
-    loss: Tensor
-    """Scalar >= 0."""
-    hardness: Tensor
-    """Sum of the two weights of each anchor, Eq. 7, >= 0, ``(n,)``; no gradient."""
-
-
 @torch.no_grad()
 def hardest_pairs(prediction: Tensor, teacher: Tensor) -> HardestPairs:
     """Mines the hardest pairs of every anchor, Eq. 4 to 6 of HaDis [0].
@@ -78,19 +69,6 @@ def hsd_loss(prediction: Tensor, teacher: Tensor, temperature: float = 0.5) -> T
 
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
-    return hsd_terms(prediction, teacher, temperature).loss
-
-
-def hsd_terms(
-    prediction: Tensor, teacher: Tensor, temperature: float = 0.5
-) -> HSDTerms:
-    """The loss of :func:`hsd_loss`, and how hard each image is.
-
-    Args:
-        prediction: Predictions of the student, ``(n, d)``.
-        teacher: Embeddings of the same images by the teacher, ``(n, d)``.
-        temperature: Temperature, dimensionless.
-    """
     with torch.autocast(device_type=prediction.device.type, enabled=False):
         prediction = normalize_rows(prediction)
         teacher = normalize_rows(teacher.detach())
@@ -101,8 +79,7 @@ def hsd_terms(
         positive_weight, negative_weight = hardness_weights(pairs, positive, negative)
         exponents = positive_weight * positive - negative_weight * negative
         # The default threshold of 20 would be off by 2e-9, visible in float64.
-        loss = F.softplus(exponents / temperature, threshold=50).mean()
-        return HSDTerms(loss, hardness=positive_weight + negative_weight)
+        return F.softplus(exponents / temperature, threshold=50).mean()
 
 
 @torch.no_grad()

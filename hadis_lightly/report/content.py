@@ -37,7 +37,6 @@ def page_content(
         "curves": _curves(data),
         "warmupEpochs": data.warmup_epochs,
         "total": data.n_images,
-        "hasHardness": data.hardness is not None,
         "classNames": _class_names(data),
         "clusters": _clusters(data),
         "similarity": similarity(data.prototypes),
@@ -107,7 +106,6 @@ def _images(
     """One list per column, in the order of the sheets."""
     sizes = [size for sheet in sheets for size in sheet.sizes]
     originals = [size for sheet in sheets for size in sheet.originals]
-    hardness = data.hardness
     return {
         "row": rows.tolist(),
         "key": [data.keys[row] for row in rows],
@@ -115,7 +113,6 @@ def _images(
         "confidence": _rounded(data.confidence[rows], 4),
         "distance": _rounded(data.distance[rows], 4),
         "isolation": _rounded(data.isolation[rows], 4),
-        "hardness": None if hardness is None else _rounded(hardness[rows], 6),
         "target": data.targets[rows].tolist() if data.has_targets else None,
         "x": _rounded(data.points[rows, 0], 2),
         "y": _rounded(data.points[rows, 1], 2),

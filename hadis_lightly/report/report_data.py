@@ -35,8 +35,6 @@ class ReportData:
             its cluster, ``(n,)`` in [0, 2].
         isolation: Mean distance of each embedding to the nearest of some others drawn
             at random, ``(n,)`` in [0, 2].
-        hardness: Mean HSD weight of each image over the last epochs, ``(n,)``, NaN
-            where it was not seen; None where the method has no HSD.
         targets: Class of every image, ``(n,)``; -1 where unknown.
         class_names: Names of the classes, if they have any.
         prototypes: L2-normalised, ``(k, d)``.
@@ -52,7 +50,7 @@ class ReportData:
         ...     left_out=[], history=[], losses={}, warmup_epochs=0,
         ...     keys=["a.png", "b.png"], labels=np.array([0, 1]),
         ...     confidence=np.ones(2), distance=np.zeros(2),
-        ...     isolation=np.ones(2), hardness=None,
+        ...     isolation=np.ones(2),
         ...     targets=np.array([-1, -1]), class_names=None, prototypes=np.eye(2),
         ...     points=np.zeros((2, 2)), read=lambda row: Image.new("L", (8, 8)),
         ... )
@@ -74,7 +72,6 @@ class ReportData:
     confidence: FloatArray
     distance: FloatArray
     isolation: FloatArray
-    hardness: FloatArray | None
     targets: IntArray
     class_names: Sequence[str] | None
     prototypes: FloatArray
@@ -112,8 +109,6 @@ def _check_shapes(data: ReportData) -> None:
         raise ValueError("keys must name at least one image, got none")
     names = ("labels", "confidence", "distance", "isolation", "targets")
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, (n,))
-    if data.hardness is not None:
-        shapes["hardness"] = (n,)
     for name, shape in {**shapes, "points": (n, 2)}.items():
         found = np.shape(getattr(data, name))
         if found != shape:
@@ -138,8 +133,6 @@ def _check_values(data: ReportData) -> None:
     n_classes = np.inf if data.class_names is None else len(data.class_names)
     _check_range("targets", data.targets, -1, n_classes - 1)
     _check_range("prototypes", data.prototypes, -1, 1)
-    if data.hardness is not None and bool(np.isinf(data.hardness).any()):
-        raise ValueError("hardness must be finite or NaN, got infinity")
 
 
 def _check_range(name: str, values: npt.NDArray[Any], low: float, high: float) -> None:

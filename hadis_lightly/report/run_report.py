@@ -60,7 +60,6 @@ def data_of_run(
         confidence=table.confidence,
         distance=table.distance,
         isolation=table.isolation,
-        hardness=table.hardness,
         targets=np.full(n, -1) if targets is None else targets,
         class_names=None if targets is None else run.class_names(),
         prototypes=run.prototypes,

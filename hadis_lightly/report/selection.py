@@ -8,15 +8,15 @@ from hadis_lightly.report.report_data import FloatArray, IntArray, ReportData
 
 #: Most typical and least certain images of every cluster that are always kept.
 KEPT_PER_CLUSTER = 24
-# Share of the page for the hardest images by each measure.
-_HARDEST_SHARE = 1 / 12
+# Share of the page for the extreme images by each measure.
+_EXTREME_SHARE = 1 / 12
 
 
 def choose_rows(data: ReportData, max_images: int) -> IntArray:
     """Rows that are shown, cluster by cluster, the most typical first.
 
     Of every cluster the most typical and the least certain are kept, of all images the
-    hardest, the least certain and the farthest; the rest is drawn at random.
+    least certain, the farthest and the most isolated; the rest is drawn at random.
     """
     rows = np.arange(data.n_images)
     if data.n_images > max_images:
@@ -33,15 +33,12 @@ def _priorities(data: ReportData, max_images: int) -> FloatArray:
         _ranks_within(data.labels, data.confidence),
     )
     priorities = np.where(ranks < KEPT_PER_CLUSTER, ranks, np.inf)
-    n_hardest = max(1, int(max_images * _HARDEST_SHARE))
-    measures = [data.confidence, -data.distance, -data.isolation]
-    if data.hardness is not None:
-        measures.append(-np.nan_to_num(data.hardness, nan=-np.inf))
-    for measure in measures:
-        hardest = np.argsort(measure, kind="stable")[:n_hardest]
+    n_extreme = max(1, int(max_images * _EXTREME_SHARE))
+    for measure in (data.confidence, -data.distance, -data.isolation):
+        extreme = np.argsort(measure, kind="stable")[:n_extreme]
         # Spread over the ranks within clusters, so that neither crowds out the other.
-        wanted = np.arange(len(hardest)) * KEPT_PER_CLUSTER / n_hardest
-        priorities[hardest] = np.minimum(priorities[hardest], wanted)
+        wanted = np.arange(len(extreme)) * KEPT_PER_CLUSTER / n_extreme
+        priorities[extreme] = np.minimum(priorities[extreme], wanted)
     return priorities
 
 

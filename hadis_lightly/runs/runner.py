@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -71,7 +71,6 @@ from hadis_lightly.settings.sections import Settings
 from hadis_lightly.system import cores_left_by_workers
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.clustering_module import ClusteringModule
-from hadis_lightly.training.hardness_record import HardnessRecord
 from hadis_lightly.training.health import HealthMonitor
 from hadis_lightly.training.step_seeds import StepSeeds
 
@@ -116,24 +115,17 @@ def run(settings: Settings) -> RunResult:
     try:
         _tell_what_is_left_out(settings, source, folder)
         with _quiet_lightning():
-            result, found = _train(settings, source, model, folder)
+            result, clusters = _train(settings, source, model, folder)
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            _write(result, settings, source, found)
+            _write(result, settings, source, clusters)
     finally:
         folder.release()
     return result
 
 
-class _Found(NamedTuple):
-    """What a run has found out about the images."""
-
-    clusters: ClusteringCallback[Any]
-    hardness: HardnessRecord
-
-
 def _train(
     settings: Settings, source: ImageSource, model: nn.Module, folder: RunFolder
-) -> tuple[RunResult, _Found]:
+) -> tuple[RunResult, ClusteringCallback[Any]]:
     """Puts the parts together, trains, and saves."""
     resolved = copy.deepcopy(settings)
     resolved.trainer.precision = resolve_precision(settings)
@@ -158,8 +150,7 @@ def _train(
         "plain_transform": pipeline.plain_transform,
         "precision": resolved.trainer.precision,
     }
-    found = _watch(resolved, pipeline, trainer, folder.path, saving)
-    clusters = found.clusters
+    clusters = _watch(resolved, pipeline, trainer, folder.path, saving)
     module = _build_module(resolved, source, model, clusters, pipeline, trainer)
     method = method_of(resolved)
     switches = describe_performance(
@@ -192,7 +183,7 @@ def _train(
         num_resumed=saving.num_resumed,
         warnings=clusters.warnings_,
     )
-    return result, found
+    return result, clusters
 
 
 def _build_module(
@@ -225,22 +216,20 @@ def _watch(
     trainer: pl.Trainer,
     folder: Path,
     saving: RunCheckpoint,
-) -> _Found:
+) -> ClusteringCallback[Any]:
     """Adds the callbacks that find out about the images."""
     clusters = method_of(settings).build_clusters(settings, pipeline.plain_loader)
     clusters.clusters_at_start = settings.model.freeze_backbone
     clusters.shows_progress = settings.trainer.progress_bar
     if settings.loader.even_clusters:
         draw_evenly(pipeline.train_loader, clusters)
-    hardness = HardnessRecord(clusters)
     snapshots = EmbeddingSnapshots(clusters, folder)
     scores = ScoreTable(clusters, folder, saving.training_seconds)
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     # After what listens for signals and what looks for NaN, whose message is the better
     # one, and before the bar, which shows the scores.
     callbacks[2:2] = [clusters, snapshots, scores]
-    callbacks.insert(0, hardness)  # before what saves it
-    return _Found(clusters, hardness)
+    return clusters
 
 
 def _tell_what_is_left_out(
@@ -257,12 +246,14 @@ def _tell_what_is_left_out(
 
 
 def _write(
-    result: RunResult, settings: Settings, source: ImageSource, found: _Found
+    result: RunResult,
+    settings: Settings,
+    source: ImageSource,
+    clusters: ClusteringCallback[Any],
 ) -> None:
     """Writes what a run leaves behind; the pictures last, lest one costs a long run."""
-    folder, clusters = result.output_dir, found.clusters
-    assignments = assignments_of(source, clusters, found.hardness.hardness_)
-    write_assignments(folder, assignments)
+    folder = result.output_dir
+    write_assignments(folder, assignments_of(source, clusters))
     write_embeddings(folder, clusters.embeddings_)
     write_results(result, settings)
     if settings.clustering.pixel_baseline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -124,10 +123,6 @@ class HaDis(ClusteringModule):
         self.compile_parts(
             model.student, model.prediction_head, model.teacher, criterion
         )
-        #: How hard HSD finds each image of the last batch, ``(n,)``; None without HSD.
-        self.last_hardness: Tensor | None = None
-        asked_for = inspect.signature(criterion.forward).parameters
-        self._gives_hardness = "return_hardness" in asked_for  # a loss of one's own
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
@@ -144,7 +139,7 @@ class HaDis(ClusteringModule):
             labels = None
         else:
             labels = self.prototypes.labels(keys)
-        terms, self.last_hardness = self._symmetric_terms(x0, x1, labels)
+        terms = self.symmetric_loss(x0, x1, labels)
         self.log_losses(terms)
         return terms.loss
 
@@ -152,11 +147,6 @@ class HaDis(ClusteringModule):
         self, x0: Tensor, x1: Tensor, labels: Tensor | None
     ) -> HaDisLossTerms:
         """The terms of the loss, averaged over (x0 -> x1) and (x1 -> x0)."""
-        return self._symmetric_terms(x0, x1, labels)[0]
-
-    def _symmetric_terms(
-        self, x0: Tensor, x1: Tensor, labels: Tensor | None
-    ) -> tuple[HaDisLossTerms, Tensor | None]:
         return symmetric_terms(
             self.model,
             self.criterion,
@@ -165,7 +155,6 @@ class HaDis(ClusteringModule):
             labels,
             diffuse=self.current_epoch >= self.warmup_epochs,
             concatenate_views=self.concatenate_views,
-            return_hardness=self._gives_hardness,
         )
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

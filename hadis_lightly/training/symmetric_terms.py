@@ -18,8 +18,7 @@ def symmetric_terms(
     *,
     diffuse: bool,
     concatenate_views: bool = False,
-    return_hardness: bool = False,
-) -> tuple[HaDisLossTerms, Tensor | None]:
+) -> HaDisLossTerms:
     """The terms of the loss of two views, averaged over both directions.
 
     Args:
@@ -30,10 +29,6 @@ def symmetric_terms(
         labels: Pseudo-labels ``(n,)``; None leaves PCL out.
         diffuse: Whether projections are diffused before they are predicted.
         concatenate_views: Whether both views pass the networks as one batch.
-        return_hardness: Whether to ask the loss how hard each image is.
-
-    Returns:
-        The terms, and the hardness ``(n,)``, averaged alike; None without HSD.
     """
     if concatenate_views:
         x = torch.cat([x0, x1])
@@ -44,17 +39,8 @@ def symmetric_terms(
         z0, p0 = model.forward_student(x0, diffuse=diffuse)
         z1, p1 = model.forward_student(x1, diffuse=diffuse)
         t0, t1 = model.forward_teacher(x0), model.forward_teacher(x1)
-    first = {"student": z0, "prediction": p0, "teacher": t1, "labels": labels}
-    second = {"student": z1, "prediction": p1, "teacher": t0, "labels": labels}
-    hardness = None
-    if return_hardness:
-        terms_01, hardness_1 = criterion(**first, return_hardness=True)
-        terms_10, hardness_0 = criterion(**second, return_hardness=True)
-        if hardness_0 is not None:
-            hardness = 0.5 * (hardness_0 + hardness_1)
-    else:
-        terms_01, terms_10 = criterion(**first), criterion(**second)
-    terms = HaDisLossTerms(
+    terms_01 = criterion(student=z0, prediction=p0, teacher=t1, labels=labels)
+    terms_10 = criterion(student=z1, prediction=p1, teacher=t0, labels=labels)
+    return HaDisLossTerms(
         *(0.5 * (a + b) for a, b in zip(terms_01, terms_10, strict=True))
     )
-    return terms, hardness

@@ -251,7 +251,7 @@ class TestFit:
         there, here = read_assignments(result.output_dir), read_assignments(folder)
         assert there.keys == here.keys
         assert np.array_equal(there.labels, here.labels)
-        for name in ("confidence", "distance", "isolation", "hardness"):
+        for name in ("confidence", "distance", "isolation"):
             values = getattr(there, name), getattr(here, name)
             np.testing.assert_allclose(*values, atol=2e-4)  # they have four decimals
 

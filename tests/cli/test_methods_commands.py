@@ -127,7 +127,6 @@ def test_the_data_of_a_report(folder: Path) -> None:
     table = read_assignments(folder)
     assert data.labels.tolist() == table.labels.tolist()
     assert data.prototypes.shape[0] == 3
-    assert (data.hardness is not None) == (folder.name == "hadis")
     assert ("Method", TITLES[folder.name]) in data.summary
     # Shaded in the curves: PICI's first phase, the others' warm-up, of CC nothing.
     assert finished.settings.clustering.warmup_epochs == 1

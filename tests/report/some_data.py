@@ -26,7 +26,6 @@ def some_data(
     *,
     side: int = 24,
     with_classes: bool = True,
-    with_hardness: bool = True,
     read: Callable[[int], Image.Image] | None = None,
     **changes: Any,
 ) -> ReportData:
@@ -36,8 +35,6 @@ def some_data(
     prototypes = rng.normal(size=(k, 8))
     prototypes /= np.linalg.norm(prototypes, axis=1, keepdims=True)
     targets = np.where(rng.random(n) < 0.9, labels, (labels + 1) % k)
-    hardness = rng.gamma(2, 0.05, n)
-    hardness[::10] = np.nan
     middles = rng.normal(scale=20, size=(k, 2))
     fields: dict[str, Any] = {
         "title": f"Test, {k} clusters",
@@ -57,7 +54,6 @@ def some_data(
         "confidence": rng.uniform(0.3, 1, n),
         "distance": rng.uniform(0.1, 1.2, n),
         "isolation": rng.uniform(0.2, 1.3, n),
-        "hardness": hardness if with_hardness else None,
         "targets": targets if with_classes else np.full(n, -1),
         "class_names": [f"class {c}" for c in range(k)] if with_classes else None,
         "prototypes": prototypes,

@@ -33,7 +33,7 @@ def large(report_of: Written) -> Report:
 
 @pytest.fixture(scope="module")
 def unlabelled(report_of: Written) -> Report:
-    """Hostile names, a file that vanished, odd shapes; no classes and no hardness."""
+    """Hostile names, a file that vanished, odd shapes; no classes."""
 
     def read(row: int) -> Image.Image:
         if row == 3:
@@ -42,7 +42,7 @@ def unlabelled(report_of: Written) -> Report:
 
     keys = HOSTILE + [f"{row}.jpg" for row in range(60 - len(HOSTILE))]
     return report_of(
-        k=4, keys=keys, with_classes=False, with_hardness=False, read=read,
+        k=4, keys=keys, with_classes=False, read=read,
         left_out=HOSTILE, warnings=["One cluster holds most images."],
         scores={"silhouette": 0.4, "size_entropy": 0.9, "prototype_cosine": 0.8},
     )  # fmt: skip
@@ -226,7 +226,6 @@ def test_the_range_of_the_confidence(browser: Browser, usual: Report) -> None:
         ("Highest confidence", "confidence", -1),
         ("Largest distance", "distance", -1),
         ("Most isolated", "isolation", -1),
-        ("Hardest", "hardness", -1),
     ],
 )
 def test_sorting(
@@ -322,16 +321,10 @@ def test_a_broken_address_does_no_harm(
 
 def test_the_hardest_images(browser: Browser, usual: Report) -> None:
     data, path = usual
-    assert data.hardness is not None
     browser.open(path)
     names = shown_names(browser, "#hard-grid")
     found = data.isolation[[row_of(name) for name in names]]
     assert found == pytest.approx(np.sort(data.isolation)[::-1][:40], abs=1e-4)
-    browser.click("#rankings [data-ranking='hardness']")
-    hardest = np.argsort(-np.nan_to_num(data.hardness, nan=-1))
-    names = shown_names(browser, "#hard-grid")
-    assert [row_of(name) for name in names] == hardest[:40].tolist()
-    assert "HSD" in browser.text("#hardest-words")
     browser.click("#rankings [data-ranking='confidence']")
     names = shown_names(browser, "#hard-grid")
     least = np.sort(data.confidence)[:40]
@@ -344,11 +337,11 @@ def test_the_hardest_images(browser: Browser, usual: Report) -> None:
     assert len(shown_names(browser, "#hard-grid")) == 80
 
 
-def test_without_hardness_it_says_why(browser: Browser, unlabelled: Report) -> None:
+def test_without_classes_nothing_is_said_of_them(
+    browser: Browser, unlabelled: Report
+) -> None:
     browser.open(unlabelled[1])
-    assert "trained without HSD" in browser.text("#hardest-words")
     assert len(browser.all("#rankings button")) == 3
-    assert browser.all("#sort option[value='hardness']") == []
     assert not browser.one("#confusion").is_displayed()
     assert len(browser.all("#nav a")) == 7
 

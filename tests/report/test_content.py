@@ -34,14 +34,12 @@ def test_of_too_many_the_telling_ones_are_shown(max_images: int) -> None:
         members = np.flatnonzero(data.labels == cluster)
         assert members[np.argmin(data.distance[members])] in shown
         assert members[np.argmin(data.confidence[members])] in shown
-    assert data.hardness is not None
-    assert set(np.argsort(-np.nan_to_num(data.hardness, nan=-1))[:8]) <= shown
     assert set(np.argsort(data.confidence)[:8]) <= shown
     assert set(np.argsort(-data.distance)[:8]) <= shown
 
 
 def test_every_cluster_is_shown_before_any_is_shown_twice() -> None:
-    data = some_data(3000, 150, with_hardness=False)
+    data = some_data(3000, 150)
     assert len(np.unique(data.labels[choose_rows(data, 450)])) == 150
 
 

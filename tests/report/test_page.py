@@ -102,10 +102,9 @@ def test_few_images_and_many_clusters(tmp_path: Path, n: int, k: int) -> None:
     assert (content["similarity"]["matrix"] is None) == (k > 100)
 
 
-def test_neither_classes_nor_hardness_nor_map(tmp_path: Path) -> None:
+def test_neither_classes_nor_map(tmp_path: Path) -> None:
     data = some_data(
         with_classes=False,
-        with_hardness=False,
         points=np.full((60, 2), np.nan),
         scores={"silhouette": float("nan")},
         history=[],
@@ -114,7 +113,6 @@ def test_neither_classes_nor_hardness_nor_map(tmp_path: Path) -> None:
     content = data_in(written(data, tmp_path))
     assert content["classNames"] is None
     assert content["confusion"] is None
-    assert content["images"]["hardness"] is None
     assert content["images"]["target"] is None
     assert set(content["images"]["x"]) == {None}
 

@@ -19,8 +19,6 @@ from tests.report.some_data import some_data
         {"confidence": np.full(60, 1.2)},
         {"confidence": np.full(60, np.nan)},
         {"distance": np.full(60, -0.5)},
-        {"hardness": np.zeros(2)},
-        {"hardness": np.full(60, np.inf)},
         {"targets": np.full(60, 3)},
         {"targets": np.full(60, -2)},
         {"prototypes": np.zeros(3)},

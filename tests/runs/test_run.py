@@ -90,7 +90,7 @@ def test_assignments_are_the_clusters_that_were_scored(result: RunResult) -> Non
         rows = list(csv.DictReader(file))
     assert len(rows) == 200
     columns = ["key", "cluster", "confidence", "distance", "isolation"]
-    columns += ["hardness", "target"]
+    columns += ["target"]
     assert list(rows[0]) == columns
     digits = load_digits().target
     for row in rows:

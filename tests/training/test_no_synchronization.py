@@ -198,7 +198,7 @@ def test_a_step_on_a_gpu_needs_no_value(num_clusters: int) -> None:
         x0, x1 = torch.empty(2, 8, 3, 16, 16).unbind()
         labels = torch.empty(8, dtype=torch.long)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        terms, _ = symmetric_terms(model, criterion, x0, x1, labels, diffuse=True)
+        terms = symmetric_terms(model, criterion, x0, x1, labels, diffuse=True)
         # The pretence has no engine for a backward pass on that device.
         for parameter in model.parameters():
             parameter.grad = torch.empty_like(parameter)

@@ -58,9 +58,7 @@ const SORTS = {
   "confidence-high": { title: "Highest confidence", column: "confidence", sign: -1 },
   distance: { title: "Largest distance", column: "distance", sign: -1 },
   isolation: { title: "Most isolated", column: "isolation", sign: -1 },
-  hardness: { title: "Hardest", column: "hardness", sign: -1 },
 };
-if (!IMAGES.hardness) delete SORTS.hardness;
 
 const collator = new Intl.Collator("en", { numeric: true });
 const orders = Object.create(null);

@@ -9,11 +9,9 @@ function csvField(value) {
 
 function csvOf(list) {
   const columns = ["key", "cluster", "confidence", "distance", "isolation"];
-  if (IMAGES.hardness) columns.push("hardness");
   if (IMAGES.target) columns.push("class");
   const rows = list.map((i) => {
     const row = [IMAGES.key[i], IMAGES.label[i], IMAGES.confidence[i], IMAGES.distance[i], IMAGES.isolation[i]];
-    if (IMAGES.hardness) row.push(IMAGES.hardness[i]);
     if (IMAGES.target) row.push(IMAGES.target[i] < 0 ? "" : className(IMAGES.target[i]));
     return row;
   });

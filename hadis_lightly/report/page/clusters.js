@@ -97,10 +97,6 @@ const RANKINGS = {
     title: "Isolation", sort: "isolation", column: "isolation", show: decimal,
     words: "The images that are like few others: far even from their nearest among images drawn at random. Odd ones, and kinds of which there are few.",
   },
-  hardness: {
-    title: "Hardness", sort: "hardness", column: "hardness", show: decimal,
-    words: "In training, HSD weighs every image by how far the student and the teacher network disagree on its hardest pairs. A high weight means that its views are hard to tell: mixtures, ambiguous or crowded images.",
-  },
   confidence: {
     title: "Lowest confidence", sort: "confidence-low", column: "confidence", show: percent,
     words: "The images that could almost as well have gone to another cluster.",
@@ -112,10 +108,6 @@ const RANKINGS = {
 };
 
 function startHardest() {
-  if (!IMAGES.hardness) {
-    delete RANKINGS.hardness;
-    RANKINGS.isolation.words += " There is no ranking by hardness, because this method was trained without HSD, which is what weighs images so.";
-  }
   let ranking = Object.keys(RANKINGS)[0];
   let shown = HARD_AT_ONCE;
   const grid = byId("hard-grid");

@@ -30,7 +30,6 @@ function showInViewer(place) {
     fact("Distance", decimal(IMAGES.distance[i]), "from the middle of its cluster, 0 to 2"),
     fact("Isolation", decimal(IMAGES.isolation[i]), "distance to its nearest among others, 0 to 2"),
   ];
-  if (IMAGES.hardness) facts.push(fact("Hardness", IMAGES.hardness[i] === null ? "not seen in training" : decimal(IMAGES.hardness[i])));
   if (IMAGES.target) facts.push(fact("Class", IMAGES.target[i] < 0 ? "unknown" : className(IMAGES.target[i])));
   if (isReadable(i)) facts.push(fact("Size", `${IMAGES.ownWidth[i]} by ${IMAGES.ownHeight[i]} pixels`));
   byId("viewer-facts").replaceChildren(...facts.flat());

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from lightly.utils import dist as lightly_dist
 from torch import Tensor, nn
 
 from hadis_lightly.checks import check_integer
 from hadis_lightly.loss.cluster_contrastive_loss import ClusterContrastiveLoss
-from hadis_lightly.loss.embeddings import (
-    check_embeddings,
-    check_gather_distributed,
-    check_temperature,
-)
+from hadis_lightly.loss.inputs import check_temperature, check_tensors, gather_batch
 from hadis_lightly.loss.nt_xent import nt_xent_loss
 
 
@@ -27,33 +21,6 @@ class CCLossTerms(NamedTuple):
     """Contrast of the images."""
     cluster: Tensor
     """Contrast of the clusters, minus the entropies of their sizes."""
-
-
-def instance_contrastive_loss(
-    instance0: Tensor,
-    instance1: Tensor,
-    temperature: float = 0.5,
-    gather_distributed: bool = False,
-) -> Tensor:
-    """NT-Xent of the images of both views, Eq. 1 to 3 of Contrastive Clustering [0].
-
-    Args:
-        instance0: Instance embeddings of one view, ``(n, d)``; normalised inside.
-        instance1: Those of the other view, ``(n, d)``.
-        temperature: Temperature, dimensionless.
-        gather_distributed: Whether to contrast the images of all processes. Every
-            process then has the loss of the whole batch; lightly's ``NTXentLoss``
-            has in each that of its own images, whose mean it is.
-
-    Returns:
-        Scalar >= 0.
-
-    - [0]: Contrastive Clustering, 2021, https://arxiv.org/abs/2009.09687
-    """
-    if gather_distributed and lightly_dist.world_size() > 1:
-        instance0 = torch.cat(lightly_dist.gather(instance0.contiguous()))
-        instance1 = torch.cat(lightly_dist.gather(instance1.contiguous()))
-    return nt_xent_loss(instance0, instance1, temperature)
 
 
 class CCLoss(nn.Module):
@@ -71,7 +38,9 @@ class CCLoss(nn.Module):
         cluster_temperature: Temperature of the cluster loss, > 0. Paper: 1.0.
         gather_distributed: Whether both terms are taken over the batches of all
             processes: all their images are contrasted, and columns are as long as
-            the global batch. All processes must have the same batch size.
+            the global batch. All processes must have the same batch size. Each then
+            has the loss of the whole batch, where lightly's ``NTXentLoss`` gives each
+            that of its own images.
 
     Shape: instance0, instance1 ``(n, d)``, assignments0, assignments1 ``(n, k)``,
         weights ``(n,)``.
@@ -83,6 +52,7 @@ class CCLoss(nn.Module):
         ValueError: If shapes differ, or a weight or a parameter is out of range.
 
     Example:
+        >>> import torch
         >>> z = torch.eye(4)
         >>> certain = torch.eye(2).repeat(2, 1)
         >>> criterion = CCLoss(n_clusters=2)
@@ -104,24 +74,14 @@ class CCLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_integer("n_clusters", n_clusters, least=2)
+        check_temperature("instance_temperature", instance_temperature)
         check_temperature("cluster_temperature", cluster_temperature)
-        self.instance_temperature = check_temperature(
-            "instance_temperature", instance_temperature
-        )
-        self.gather_distributed = check_gather_distributed(gather_distributed)
+        self.n_clusters = n_clusters
+        self.instance_temperature = instance_temperature
         self.cluster_loss = ClusterContrastiveLoss(
             n_clusters, cluster_temperature, gather_distributed
         )
-
-    @property
-    def n_clusters(self) -> int | None:
-        """Number of clusters."""
-        return self.cluster_loss.n_clusters
-
-    @property
-    def cluster_temperature(self) -> float:
-        """Temperature of the cluster loss."""
-        return self.cluster_loss.temperature
+        self.gather_distributed = gather_distributed
 
     def forward(
         self,
@@ -140,12 +100,16 @@ class CCLoss(nn.Module):
             assignments0: Cluster probabilities of the one view.
             assignments1: Those of the other view.
             weights: How much each image counts in the cluster loss, >= 0; by default
-                1. With 0 an image is in the instance loss alone, as the paper has the
-                unlabelled images of STL-10.
+                1. With 0 an image is in the instance loss alone, as the paper treats
+                the unlabelled images of STL-10.
         """
-        check_embeddings(instance0=instance0, instance1=instance1)
+        instance = self.instance_loss(instance0, instance1)
         cluster = self.cluster_loss(assignments0, assignments1, weights)
-        instance = instance_contrastive_loss(
-            instance0, instance1, self.instance_temperature, self.gather_distributed
-        )
         return CCLossTerms(instance + cluster, instance, cluster)
+
+    def instance_loss(self, instance0: Tensor, instance1: Tensor) -> Tensor:
+        """Returns the contrast of the images, Eq. 1 to 3."""
+        check_tensors("(n, d)", instance0=instance0, instance1=instance1)
+        if self.gather_distributed:
+            instance0, instance1 = gather_batch(instance0), gather_batch(instance1)
+        return nt_xent_loss(instance0, instance1, self.instance_temperature)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import torch
-from lightly.utils import dist as lightly_dist
 from torch import Tensor, nn
 
 from hadis_lightly.checks import check_integer
-from hadis_lightly.loss.device_checks import check_values
-from hadis_lightly.loss.embeddings import (
-    check_embeddings,
+from hadis_lightly.loss.inputs import (
     check_gather_distributed,
+    check_one_per_row,
     check_temperature,
+    check_tensors,
+    check_values,
+    gather_batch,
 )
 from hadis_lightly.loss.nt_xent import nt_xent_loss
 from hadis_lightly.precision import at_least_float32
@@ -23,20 +24,9 @@ def cluster_contrastive_loss(
     temperature: float = 1.0,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Contrast of the clusters, minus the entropies of their sizes, Eq. 4 to 6 of [0].
+    """Contrast of the clusters minus entropies; see :class:`ClusterContrastiveLoss`.
 
-    Args:
-        assignments0: Cluster probabilities of one view of each image, ``(n, k)``.
-        assignments1: Those of the other view, ``(n, k)``.
-        temperature: Temperature, dimensionless.
-        weights: How much each image counts, >= 0, ``(n,)``; by default 1. An image of
-            weight 0 takes no part, one of weight 2 counts as two. They carry no
-            gradient. If all are 0, so is the loss.
-
-    Returns:
-        Scalar >= ``-2 log(k)``.
-
-    - [0]: Contrastive Clustering, 2021, https://arxiv.org/abs/2009.09687
+    The weights receive no gradient. If all are 0, so is the loss.
     """
     with torch.autocast(device_type=assignments0.device.type, enabled=False):
         a0, a1 = at_least_float32(assignments0), at_least_float32(assignments1)
@@ -59,72 +49,42 @@ def _size_entropy(assignments: Tensor, weights: Tensor) -> Tensor:
     return -(sizes * sizes.clamp_min(smallest).log()).sum()
 
 
-def check_assignments(
-    assignments0: Tensor, assignments1: Tensor, n_clusters: int | None = None
-) -> None:
-    """Checks that both are floating point, ``(n, k)``, with a column for each cluster.
-
-    Raises:
-        TypeError: If one is not a floating point tensor, or only one is float64.
-        ValueError: If shapes or devices differ or the number of columns is wrong.
-    """
-    check_embeddings(assignments0=assignments0, assignments1=assignments1)
-    columns = assignments0.shape[1]
+def check_columns(name: str, x: Tensor, n_clusters: int | None) -> None:
+    """Raises unless there is a column for each cluster, and there are two or more."""
+    columns = x.shape[1]
     if n_clusters is not None and columns != n_clusters:
         raise ValueError(
-            f"assignments0 must have n_clusters={n_clusters} columns, got {columns}."
+            f"{name} must have n_clusters={n_clusters} columns, got {columns}."
         )
     if columns < 2:
-        raise ValueError(f"assignments0 must have at least 2 columns, got {columns}.")
+        raise ValueError(f"{name} must have at least 2 columns, got {columns}.")
 
 
-def check_weights(weights: Tensor, assignments: Tensor) -> Tensor:
+def _check_weights(weights: Tensor, assignments: Tensor) -> Tensor:
     """Checks that weights are finite, >= 0, and one for each image.
 
     Returns:
         The weights in the precision of the assignments, at least float32.
-
-    Raises:
-        TypeError: If the weights are not a tensor of real numbers or bools.
-        ValueError: If they are not ``(n,)`` or on another device, or one is negative
-            or not finite. On an accelerator that is asserted there, without waiting.
     """
     if not isinstance(weights, Tensor) or weights.is_complex():
         kind = getattr(weights, "dtype", type(weights).__name__)
         raise TypeError(f"weights must be a tensor of real numbers, got {kind}.")
-    n = len(assignments)
-    if weights.shape != (n,):
-        raise ValueError(f"weights must have shape ({n},), got {tuple(weights.shape)}.")
-    if weights.device != assignments.device:
-        raise ValueError(
-            f"weights are on {weights.device}, but the assignments on "
-            f"{assignments.device}."
-        )
+    check_one_per_row("weights", weights, assignments)
     weights = weights.detach().to(at_least_float32(assignments[:0]).dtype)
     holds = (weights >= 0) & weights.isfinite()
     check_values(weights, holds, "weights must be finite and >= 0")
     return weights
 
 
-def gather_assignments(
-    assignments0: Tensor, assignments1: Tensor, weights: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The same of the batches of all processes, as one batch."""
-    assignments0 = torch.cat(lightly_dist.gather(assignments0.contiguous()))
-    assignments1 = torch.cat(lightly_dist.gather(assignments1.contiguous()))
-    if weights is not None:
-        weights = torch.cat(lightly_dist.gather(weights.contiguous()))
-    return assignments0, assignments1, weights
-
-
 class ClusterContrastiveLoss(nn.Module):
     r"""Contrasts clusters by who is in them, Eq. 4 to 6 of Contrastive Clustering [0].
 
-    Each column of an assignment matrix stands for a cluster: it tells how much of it
-    every image of the batch is. A column's positive is that of the same cluster in the
-    other view, its negatives are the other :math:`2K - 2` columns of both views. With
-    the columns :math:`y_1 \ldots y_{2K}`, :math:`y_{p(k)}` being the positive of
-    :math:`y_k`, and the mean assignments :math:`\bar{y}^0, \bar{y}^1` over the batch:
+    Column k of an assignment matrix stands for cluster k: its entries tell how much
+    each image of the batch belongs to it. A column's positive is that of the same
+    cluster in the other view, its negatives are the other :math:`2K - 2` columns of
+    both views. With the columns :math:`y_1 \ldots y_{2K}`, the positive
+    :math:`y_{p(k)}` of :math:`y_k`, and the mean assignments
+    :math:`\bar{y}^0, \bar{y}^1` over the batch:
 
     .. math::
         L = -\frac{1}{2K} \sum_{k=1}^{2K} \log
@@ -133,8 +93,8 @@ class ClusterContrastiveLoss(nn.Module):
             - H(\bar{y}^0) - H(\bar{y}^1), \quad H(p) = -\sum_k p_k \log p_k
 
     The entropies keep all images from falling into one cluster. The authors' code adds
-    :math:`\log K - H` for each view instead: the same but for a constant
-    :math:`2 \log K`, which is left out here, so that the loss can be negative.
+    :math:`\log K - H` for each view instead. The constant :math:`2 \log K` is left out
+    here, so the loss can be negative.
 
     Args:
         n_clusters: Number of clusters K, at least 2; by default as many as there are
@@ -187,15 +147,15 @@ class ClusterContrastiveLoss(nn.Module):
         Args:
             assignments0: Cluster probabilities of one view.
             assignments1: Those of the other view.
-            weights: How much each image counts; one of weight 0 takes no part.
+            weights: How much each image counts, >= 0; by default 1. An image of
+                weight 0 takes no part, one of weight 2 counts as two.
         """
-        check_assignments(assignments0, assignments1, self.n_clusters)
+        a0, a1 = assignments0, assignments1
+        check_tensors("(n, k)", assignments0=a0, assignments1=a1)
+        check_columns("assignments0", a0, self.n_clusters)
         if weights is not None:
-            weights = check_weights(weights, assignments0)
-        if self.gather_distributed and lightly_dist.world_size() > 1:
-            assignments0, assignments1, weights = gather_assignments(
-                assignments0, assignments1, weights
-            )
-        return cluster_contrastive_loss(
-            assignments0, assignments1, self.temperature, weights
-        )
+            weights = _check_weights(weights, a0)
+        if self.gather_distributed:
+            a0, a1 = gather_batch(a0), gather_batch(a1)
+            weights = None if weights is None else gather_batch(weights)
+        return cluster_contrastive_loss(a0, a1, self.temperature, weights)

@@ -5,26 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hadis_lightly.loss.embeddings import check_embeddings, normalize_rows
+from hadis_lightly.loss.inputs import check_tensors, unit_rows
 
 
 def dsa_loss(prediction: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared distance of the normalised rows, Eq. 1 and 3 of HaDis [0].
+    """Mean squared distance of the normalised rows, Eq. 1 and 3; see :class:`DSALoss`.
 
-    Args:
-        prediction: Predictions of the student, ``(n, d)``. Made from a diffused
-            feature (Eq. 2) they give DSA, from the feature itself BYOL's loss.
-        teacher: Embeddings of the same images by the teacher, ``(n, d)``. They
-            receive no gradient.
-
-    Returns:
-        Scalar in [0, 4].
-
-    - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
+    The teacher receives no gradient.
     """
     with torch.autocast(device_type=prediction.device.type, enabled=False):
         # The difference, not 2 - 2 cos: that would cancel where the two agree.
-        difference = normalize_rows(prediction) - normalize_rows(teacher.detach())
+        difference = unit_rows(prediction) - unit_rows(teacher.detach())
         return difference.square().sum(dim=1).mean()
 
 
@@ -35,9 +26,9 @@ class DSALoss(nn.Module):
         L_{DSA} = \frac{1}{n} \sum_i \lVert \hat{p}_i - \hat{t}_i \rVert_2^2
                 = 2 - \frac{2}{n} \sum_i \cos(p_i, t_i)
 
-    The diffusion itself, Eq. 2, is the business of the model: it adds noise to the
-    projection before it predicts. With equal inputs this is BYOL's loss, which is
-    lightly's :class:`NegativeCosineSimilarity` times 2, plus 2.
+    The diffusion itself, Eq. 2, happens in the model: it adds noise to the projection
+    before it predicts. Without noise this is BYOL's loss: twice lightly's
+    :class:`NegativeCosineSimilarity`, plus 2.
 
     Shape: prediction ``(n, d)``, teacher ``(n, d)``; both are normalised inside.
 
@@ -58,5 +49,5 @@ class DSALoss(nn.Module):
 
     def forward(self, prediction: Tensor, teacher: Tensor) -> Tensor:
         """Returns the loss of one direction."""
-        check_embeddings(prediction=prediction, teacher=teacher)
+        check_tensors("(n, d)", prediction=prediction, teacher=teacher)
         return dsa_loss(prediction, teacher)

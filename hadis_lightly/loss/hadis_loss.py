@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from lightly.utils import dist as lightly_dist
 from torch import Tensor, nn
 
-from hadis_lightly.checks import check_number
+from hadis_lightly.checks import check_integer, check_number
 from hadis_lightly.loss.dsa_loss import dsa_loss
-from hadis_lightly.loss.embeddings import (
-    check_embeddings,
-    check_gather_distributed,
-    check_temperature,
-)
 from hadis_lightly.loss.hsd_loss import hsd_loss
-from hadis_lightly.loss.pcl_loss import check_labels, check_n_clusters, pcl_loss
+from hadis_lightly.loss.inputs import (
+    check_gather_distributed,
+    check_labels,
+    check_temperature,
+    check_tensors,
+    gather_batch,
+)
+from hadis_lightly.loss.pcl_loss import pcl_loss
 
 
 class HaDisLossTerms(NamedTuple):
@@ -85,7 +86,8 @@ class HaDisLoss(nn.Module):
         super().__init__()
         for name, weight in (("hsd_weight", hsd_weight), ("pcl_weight", pcl_weight)):
             check_number(name, weight, 0)
-        self.n_clusters = check_n_clusters(n_clusters)
+        check_integer("n_clusters", n_clusters, least=2)
+        self.n_clusters = n_clusters
         self.hsd_weight = hsd_weight
         self.pcl_weight = pcl_weight
         self.hsd_temperature = check_temperature("hsd_temperature", hsd_temperature)
@@ -108,16 +110,14 @@ class HaDisLoss(nn.Module):
             teacher: Teacher embeddings t of the other view. They get no gradient.
             labels: Pseudo-labels; None, as during warm-up, leaves PCL out.
         """
-        check_embeddings(student=student, prediction=prediction, teacher=teacher)
+        check_tensors("(n, d)", student=student, prediction=prediction, teacher=teacher)
         teacher = teacher.detach()
         if labels is not None:
             labels = check_labels(labels, student, self.n_clusters)
-        if self.gather_distributed and lightly_dist.world_size() > 1:
-            student = torch.cat(lightly_dist.gather(student))
-            prediction = torch.cat(lightly_dist.gather(prediction))
-            teacher = torch.cat(lightly_dist.gather(teacher))
-            if labels is not None:
-                labels = torch.cat(lightly_dist.gather(labels))
+        if self.gather_distributed:
+            student, prediction = gather_batch(student), gather_batch(prediction)
+            teacher = gather_batch(teacher)
+            labels = None if labels is None else gather_batch(labels)
 
         dsa = dsa_loss(prediction, teacher)
         hsd = pcl = torch.zeros_like(dsa)

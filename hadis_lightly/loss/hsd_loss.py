@@ -8,85 +8,51 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hadis_lightly.loss.embeddings import (
-    check_embeddings,
-    check_temperature,
-    normalize_rows,
-)
+from hadis_lightly.loss.inputs import check_temperature, check_tensors, unit_rows
 
 
 class HardestPairs(NamedTuple):
-    """The hardest positive and negative of each anchor, as row numbers."""
+    """The hardest positive and negative of each anchor; each field is ``(n,)``."""
 
     positive: Tensor
-    """Index of the hardest positive, ``(n,)``."""
+    """Row of the hardest positive."""
     negative: Tensor
-    """Index of the hardest negative, ``(n,)``; any index where there is none."""
-    has_negative: Tensor
-    """Whether the anchor has a negative at all, ``(n,)``."""
-    anchor_to_anchor: Tensor
-    """Distances A of the teacher's rows among each other, Eq. 4, ``(n, n)``."""
+    """Row of the hardest negative; any row where there is none."""
+    teacher_positive: Tensor
+    """The teacher's distance to the hardest positive, an entry of A in Eq. 4."""
+    teacher_negative: Tensor
+    """The teacher's distance to the hardest negative; 0 where there is none."""
 
 
 @torch.no_grad()
 def hardest_pairs(prediction: Tensor, teacher: Tensor) -> HardestPairs:
-    """Mines the hardest pairs of every anchor, Eq. 4 to 6 of HaDis [0].
-
-    The anchors are the teacher's rows. A sample is a negative of an anchor if, for
-    the teacher, it lies farther away than the anchor's own prediction does; else it
-    is a positive, as the anchor itself always is.
+    """Mines the hardest pairs of every anchor, Eq. 4 to 6; see :class:`HSDLoss`.
 
     Args:
         prediction: Normalised predictions, ``(n, d)``.
-        teacher: Normalised teacher embeddings, ``(n, d)``.
-
-    - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
+        teacher: Normalised teacher embeddings, ``(n, d)``: the anchors.
     """
-    anchor_to_anchor = _distances(teacher, teacher)  # A (n, n)
-    anchor_to_prediction = _distances(teacher, prediction)  # D (n, n)
-    boundary = anchor_to_prediction.diagonal().unsqueeze(1)  # b (n, 1)
-    is_negative = anchor_to_anchor > boundary
-    infinity = float("inf")
+    among_teacher = _distances(teacher, teacher)  # A (n, n)
+    to_prediction = _distances(teacher, prediction)  # D (n, n)
+    boundary = to_prediction.diagonal().unsqueeze(1)  # b (n, 1)
+    is_negative = among_teacher > boundary
+    positive = to_prediction.masked_fill(is_negative, float("-inf")).argmax(1)
+    negative = to_prediction.masked_fill(~is_negative, float("inf")).argmin(1)
+    teacher_positive = among_teacher.gather(1, positive.unsqueeze(1)).squeeze(1)
+    teacher_negative = among_teacher.gather(1, negative.unsqueeze(1)).squeeze(1)
     return HardestPairs(
-        positive=anchor_to_prediction.masked_fill(is_negative, -infinity).argmax(1),
-        negative=anchor_to_prediction.masked_fill(~is_negative, infinity).argmin(1),
-        has_negative=is_negative.any(dim=1),
-        anchor_to_anchor=anchor_to_anchor,
+        positive,
+        negative,
+        teacher_positive,
+        teacher_negative.where(is_negative.any(dim=1), 0),
     )
-
-
-def hsd_loss(prediction: Tensor, teacher: Tensor, temperature: float = 0.5) -> Tensor:
-    """Hardness-aware self-distillation, Eq. 4 to 8 of HaDis [0].
-
-    Args:
-        prediction: Predictions of the student, ``(n, d)``.
-        teacher: Embeddings of the same images by the teacher, ``(n, d)``. They
-            receive no gradient.
-        temperature: Temperature, dimensionless.
-
-    Returns:
-        Scalar >= 0.
-
-    - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
-    """
-    with torch.autocast(device_type=prediction.device.type, enabled=False):
-        prediction = normalize_rows(prediction)
-        teacher = normalize_rows(teacher.detach())
-        pairs = hardest_pairs(prediction, teacher)
-        # Only the mined distances carry a gradient: n of them twice, not n * n.
-        positive = _row_distances(teacher, prediction[pairs.positive])  # d+ (n,)
-        negative = _row_distances(teacher, prediction[pairs.negative])  # d- (n,)
-        positive_weight, negative_weight = hardness_weights(pairs, positive, negative)
-        exponents = positive_weight * positive - negative_weight * negative
-        # The default threshold of 20 would be off by 2e-9, visible in float64.
-        return F.softplus(exponents / temperature, threshold=50).mean()
 
 
 @torch.no_grad()
 def hardness_weights(
     pairs: HardestPairs, positive: Tensor, negative: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Self-adaptive weights, Eq. 7 of HaDis [0]: how wrong the student is on a pair.
+    """Self-adaptive weights, Eq. 7: how wrong the student is about its hardest pairs.
 
     A positive weighs as much as the student puts it farther from the anchor than the
     teacher does; a negative as much as the student puts it nearer.
@@ -98,16 +64,29 @@ def hardness_weights(
 
     Returns:
         The weights of the positives and of the negatives, each ``(n,)`` and >= 0; 0
-        for the missing negative of an anchor that has none.
-
-    - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
+        for the negative of an anchor that has none.
     """
-    anchors = pairs.anchor_to_anchor
-    teacher_positive = anchors.gather(1, pairs.positive.unsqueeze(1)).squeeze(1)
-    teacher_negative = anchors.gather(1, pairs.negative.unsqueeze(1)).squeeze(1)
-    positive_weight = (positive - teacher_positive).clamp_min(0)
-    negative_weight = (teacher_negative - negative).clamp_min(0)
-    return positive_weight, negative_weight * pairs.has_negative
+    positive_weight = (positive - pairs.teacher_positive).clamp_min(0)
+    negative_weight = (pairs.teacher_negative - negative).clamp_min(0)
+    return positive_weight, negative_weight
+
+
+def hsd_loss(prediction: Tensor, teacher: Tensor, temperature: float = 0.5) -> Tensor:
+    """Hardness-aware self-distillation, Eq. 4 to 8; see :class:`HSDLoss`.
+
+    The teacher receives no gradient.
+    """
+    with torch.autocast(device_type=prediction.device.type, enabled=False):
+        prediction = unit_rows(prediction)
+        teacher = unit_rows(teacher.detach())
+        pairs = hardest_pairs(prediction, teacher)
+        # Only the mined distances carry a gradient: n of them twice, not n * n.
+        positive = _row_distances(teacher, prediction[pairs.positive])  # d+ (n,)
+        negative = _row_distances(teacher, prediction[pairs.negative])  # d- (n,)
+        positive_weight, negative_weight = hardness_weights(pairs, positive, negative)
+        exponents = positive_weight * positive - negative_weight * negative
+        # The default threshold of 20 would be off by 2e-9, visible in float64.
+        return F.softplus(exponents / temperature, threshold=50).mean()
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
@@ -171,5 +150,5 @@ class HSDLoss(nn.Module):
 
     def forward(self, prediction: Tensor, teacher: Tensor) -> Tensor:
         """Returns the loss of one direction."""
-        check_embeddings(prediction=prediction, teacher=teacher)
+        check_tensors("(n, d)", prediction=prediction, teacher=teacher)
         return hsd_loss(prediction, teacher, self.temperature)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hadis_lightly.loss.inputs import check_tensors
 from hadis_lightly.precision import at_least_float32
 
 #: Added to the variance of a patch, as in masked autoencoders.
@@ -13,18 +14,9 @@ _EPS = 1e-6
 
 
 def masked_patch_loss(prediction: Tensor, patches: Tensor) -> Tensor:
-    """Mean squared error of the normalised pixels, the PISD loss of PICI [0].
+    """Mean squared error of the normalised pixels; see :class:`MaskedPatchLoss`.
 
-    Args:
-        prediction: What the decoder predicts for the masked patches, ``(n, m, p)``:
-            m patches of p pixels.
-        patches: The pixels of the same patches as they are, ``(n, m, p)``. They are
-            normalised inside and get no gradient.
-
-    Returns:
-        Scalar >= 0.
-
-    - [0]: PICI, 2024, https://arxiv.org/abs/2401.13503
+    The patches receive no gradient.
     """
     with torch.autocast(device_type=prediction.device.type, enabled=False):
         prediction = at_least_float32(prediction)
@@ -35,39 +27,16 @@ def masked_patch_loss(prediction: Tensor, patches: Tensor) -> Tensor:
 
 
 def check_patches(**patches: Tensor) -> None:
-    """Checks that both are floating point and of one shape ``(n, m, p)``.
-
-    Args:
-        **patches: Prediction and patches, under the names the caller knows them by.
+    """Checks prediction and patches, given by the caller's argument names.
 
     Raises:
         TypeError: If one is not a floating point tensor, or only one is float64.
-        ValueError: If one is not ``(n, m, p)`` with ``n, m >= 1`` and ``p >= 2``, or
-            if shapes or devices differ.
+        ValueError: If one is not ``(n, m, p)`` with ``p >= 2``, or shapes differ.
     """
-    (first_name, first), *_ = patches.items()
+    check_tensors("(n, m, p)", **patches)
     for name, x in patches.items():
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            kind = getattr(x, "dtype", type(x).__name__)
-            raise TypeError(f"{name} must be a floating point tensor, got {kind}.")
-        shape = tuple(x.shape)
-        if x.ndim != 3 or 0 in shape:
-            raise ValueError(f"{name} must have shape (n, m, p), got {shape}.")
-        if shape[2] < 2:
+        if x.shape[2] < 2:
             raise ValueError(f"{name} must have patches of 2 pixels or more, got 1.")
-        if x.shape != first.shape:
-            raise ValueError(
-                f"{name} has shape {shape}, but {first_name} has {tuple(first.shape)}."
-            )
-        if x.device != first.device:
-            raise ValueError(
-                f"{name} is on {x.device}, but {first_name} on {first.device}."
-            )
-        if (x.dtype == torch.float64) != (first.dtype == torch.float64):
-            raise TypeError(
-                f"{name} is {x.dtype}, but {first_name} is {first.dtype}: float64 goes "
-                "with float64 only."
-            )
 
 
 class MaskedPatchLoss(nn.Module):
@@ -81,7 +50,8 @@ class MaskedPatchLoss(nn.Module):
     :math:`s_{ij}^2` the mean and the (unbiased) variance of that patch,
     :math:`\epsilon` is 1e-6. It is the loss of a masked autoencoder [1].
 
-    Shape: prediction ``(n, m, p)``, patches ``(n, m, p)``, not normalised.
+    Shape: prediction ``(n, m, p)``, patches ``(n, m, p)``: m patches of p pixels, as
+        they are; normalised inside.
 
     Returns: Scalar >= 0, mean over all pixels of the masked patches.
 

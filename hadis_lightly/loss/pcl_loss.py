@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from lightly.utils import dist as lightly_dist
 from torch import Tensor, nn
 
 from hadis_lightly.checks import check_integer
-from hadis_lightly.loss.embeddings import (
-    check_embeddings,
+from hadis_lightly.loss.inputs import (
     check_gather_distributed,
+    check_labels,
     check_temperature,
-    normalize_rows,
+    check_tensors,
+    gather_batch,
+    unit_rows,
 )
 
 
@@ -23,23 +24,12 @@ def pcl_loss(
     n_clusters: int,
     temperature: float = 0.5,
 ) -> Tensor:
-    """Prototypical contrastive loss over the clusters in the batch, Eq. 9 to 11 of [0].
+    """Contrast of the prototypes in the batch, Eq. 9 to 11; see :class:`PCLLoss`.
 
-    Args:
-        student: Projections of the student, without noise, ``(n, d)``.
-        teacher: Embeddings of the same images by the teacher, ``(n, d)``. They
-            receive no gradient.
-        labels: Pseudo-labels in ``[0, n_clusters)``, ``(n,)``.
-        n_clusters: Number of clusters.
-        temperature: Temperature, dimensionless.
-
-    Returns:
-        Scalar >= 0.
-
-    - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
+    The teacher receives no gradient.
     """
     with torch.autocast(device_type=student.device.type, enabled=False):
-        student, teacher = normalize_rows(student), normalize_rows(teacher.detach())
+        student, teacher = unit_rows(student), unit_rows(teacher.detach())
         members = _membership(labels, n_clusters).to(student.dtype)  # (n, k)
         counts = members.sum(dim=0)  # (k,)
         present = counts > 0
@@ -69,51 +59,6 @@ def _membership(labels: Tensor, n_clusters: int) -> Tensor:
         labels = (labels.unsqueeze(1) == labels).int().argmax(dim=1)
     slots = torch.arange(min(n, n_clusters), device=labels.device)
     return labels.unsqueeze(1) == slots
-
-
-def check_labels(labels: Tensor, embeddings: Tensor, n_clusters: int) -> Tensor:
-    """Checks that labels are integers in ``[0, n_clusters)``, one for each embedding.
-
-    Returns:
-        The labels, as int64.
-
-    Raises:
-        TypeError: If the labels are not an integer tensor.
-        ValueError: If they are not ``(n,)`` or on another device, or one is out of
-            range. On an accelerator the range is asserted there, without waiting.
-    """
-    is_integer = isinstance(labels, Tensor) and not (
-        labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
-    )
-    if not is_integer:
-        kind = getattr(labels, "dtype", type(labels).__name__)
-        raise TypeError(f"labels must be an integer tensor, got {kind}.")
-    n = len(embeddings)
-    if labels.shape != (n,):
-        raise ValueError(f"labels must have shape ({n},), got {tuple(labels.shape)}.")
-    if labels.device != embeddings.device:
-        raise ValueError(
-            f"labels are on {labels.device}, but the embeddings on {embeddings.device}."
-        )
-    labels = labels.long()
-    in_range = ((labels >= 0) & (labels < n_clusters)).all()
-    message = f"labels must lie in [0, {n_clusters})"
-    if labels.device.type != "cpu" or torch.compiler.is_compiling():
-        # NOTE: A comparison here on the host would stall the device at every step.
-        torch._assert_async(in_range, message)
-        return labels
-    try:
-        torch._assert_async(in_range, message)
-    except RuntimeError:
-        low, high = labels.min().item(), labels.max().item()
-        raise ValueError(f"{message}, got values from {low} to {high}.") from None
-    return labels
-
-
-def check_n_clusters(n_clusters: int) -> int:
-    """Returns the number of clusters if it is an integer of at least 2, else raises."""
-    check_integer("n_clusters", n_clusters, least=2)
-    return n_clusters
 
 
 class PCLLoss(nn.Module):
@@ -162,16 +107,17 @@ class PCLLoss(nn.Module):
         gather_distributed: bool = False,
     ) -> None:
         super().__init__()
-        self.n_clusters = check_n_clusters(n_clusters)
+        check_integer("n_clusters", n_clusters, least=2)
+        self.n_clusters = n_clusters
         self.temperature = check_temperature("temperature", temperature)
         self.gather_distributed = check_gather_distributed(gather_distributed)
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         """Returns the loss of one direction."""
-        check_embeddings(student=student, teacher=teacher)
+        check_tensors("(n, d)", student=student, teacher=teacher)
         labels = check_labels(labels, student, self.n_clusters)
-        if self.gather_distributed and lightly_dist.world_size() > 1:
-            student = torch.cat(lightly_dist.gather(student))
-            teacher = torch.cat(lightly_dist.gather(teacher.detach()))
-            labels = torch.cat(lightly_dist.gather(labels))
+        if self.gather_distributed:
+            student = gather_batch(student)
+            teacher = gather_batch(teacher.detach())
+            labels = gather_batch(labels)
         return pcl_loss(student, teacher, labels, self.n_clusters, self.temperature)

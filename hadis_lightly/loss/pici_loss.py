@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from lightly.utils import dist as lightly_dist
 from torch import Tensor, nn
 
-from hadis_lightly.loss.cc_loss import CCLoss, instance_contrastive_loss
-from hadis_lightly.loss.embeddings import check_embeddings
-from hadis_lightly.loss.interaction_loss import (
-    check_logits_and_labels,
-    interaction_loss,
-)
+from hadis_lightly.loss.cc_loss import CCLoss
+from hadis_lightly.loss.cluster_contrastive_loss import check_columns
+from hadis_lightly.loss.inputs import check_labels, check_tensors, gather_batch
+from hadis_lightly.loss.interaction_loss import interaction_loss
 from hadis_lightly.loss.masked_patch_loss import check_patches, masked_patch_loss
 
 
@@ -39,7 +36,7 @@ class PICILoss(nn.Module):
 
     :math:`L_{PISD}` is the mean of :class:`MaskedPatchLoss` over both views,
     :math:`L_{CLI}` that of :class:`CrossLevelInteractionLoss`; the contrastive losses
-    (PICD) are those of :class:`CCLoss`. Which terms there are is up to the phase of the
+    (PICD) are those of :class:`CCLoss`. Which terms there are depends on the phase of
     training. Paper: 200 epochs of PISD alone, 800 of PISD and both contrasts, then 50
     of both contrasts and CLI.
 
@@ -51,9 +48,12 @@ class PICILoss(nn.Module):
             processes. All of them must have the same batch size, and give the same
             terms.
 
-    Shape: prediction0, patches0, prediction1, patches1 ``(n, m, p)``; instance0,
-        instance1 ``(n, d)``; assignments0, assignments1, logits0, logits1 ``(n, k)``;
-        labels0, labels1, weights ``(n,)``.
+    Shape: of each view, its number 0 or 1 behind the name: ``prediction`` and
+        ``patches`` ``(n, m, p)``, see :class:`MaskedPatchLoss`; ``instance``
+        ``(n, d)`` and ``assignments`` ``(n, k)``, see :class:`CCLoss`; ``logits``
+        ``(n, k)`` of the cluster head and their pseudo-``labels`` ``(n,)``, -1 for
+        images that are left out. Of both views: ``weights`` ``(n,)``, how much each
+        image counts in the cluster loss, by default 1.
 
     Returns: :class:`PICILossTerms` of five scalars.
 
@@ -105,29 +105,22 @@ class PICILoss(nn.Module):
         labels1: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> PICILossTerms:
-        """Returns the loss of both views and its terms.
-
-        Args:
-            prediction0: Predicted pixels of one view's masked patches.
-            patches0: The pixels of those patches, not normalised.
-            prediction1: As ``prediction0``, of the other view.
-            patches1: As ``patches0``, of the other view.
-            instance0: Instance embeddings of the one view.
-            instance1: Those of the other view.
-            assignments0: Cluster probabilities of the one view.
-            assignments1: Those of the other view.
-            logits0: Logits of the cluster head of the one view.
-            labels0: Pseudo-labels for them, -1 for images that are left out.
-            logits1: As ``logits0``, of the other view.
-            labels1: As ``labels0``; may be the same.
-            weights: How much each image counts in the cluster loss, by default 1.
-        """
-        terms = [
-            self._reconstruction(prediction0, patches0, prediction1, patches1),
-            self._instance(instance0, instance1),
-            self._cluster(assignments0, assignments1, weights),
-            self._interaction(logits0, labels0, logits1, labels1),
-        ]
+        """Returns the loss of both views and its terms."""
+        terms = (
+            self._reconstruction(
+                prediction0=prediction0,
+                patches0=patches0,
+                prediction1=prediction1,
+                patches1=patches1,
+            ),
+            self._instance(instance0=instance0, instance1=instance1),
+            self._cluster(
+                weights, assignments0=assignments0, assignments1=assignments1
+            ),
+            self._interaction(
+                logits0=logits0, labels0=labels0, logits1=logits1, labels1=labels1
+            ),
+        )
         present = [term for term in terms if term is not None]
         if not present:
             raise ValueError("PICILoss needs the inputs of at least one term.")
@@ -135,96 +128,56 @@ class PICILoss(nn.Module):
         zero = torch.zeros_like(loss)
         return PICILossTerms(loss, *(zero if term is None else term for term in terms))
 
-    def _reconstruction(
-        self,
-        prediction0: Tensor | None,
-        patches0: Tensor | None,
-        prediction1: Tensor | None,
-        patches1: Tensor | None,
-    ) -> Tensor | None:
-        _check_complete(
-            prediction0=prediction0,
-            patches0=patches0,
-            prediction1=prediction1,
-            patches1=patches1,
-        )
-        if prediction0 is None or patches0 is None:
+    def _reconstruction(self, **inputs: Tensor | None) -> Tensor | None:
+        given = _all_or_none(inputs)
+        if not given:
             return None
-        if prediction1 is None or patches1 is None:
-            return None
+        prediction0, patches0, prediction1, patches1 = given
         check_patches(prediction0=prediction0, patches0=patches0)
         check_patches(prediction1=prediction1, patches1=patches1)
         loss = masked_patch_loss(prediction0, patches0)
         loss = (loss + masked_patch_loss(prediction1, patches1)) / 2
-        if self._gathers():
+        if self.gather_distributed:
             # Batches are of one size: their mean is that of all images.
-            loss = torch.cat(lightly_dist.gather(loss.reshape(1))).mean()
+            loss = gather_batch(loss.reshape(1)).mean()
         return loss
 
-    def _instance(
-        self, instance0: Tensor | None, instance1: Tensor | None
-    ) -> Tensor | None:
-        _check_complete(instance0=instance0, instance1=instance1)
-        if instance0 is None or instance1 is None:
-            return None
-        check_embeddings(instance0=instance0, instance1=instance1)
-        return instance_contrastive_loss(
-            instance0,
-            instance1,
-            self.contrast.instance_temperature,
-            self.gather_distributed,
-        )
+    def _instance(self, **inputs: Tensor | None) -> Tensor | None:
+        given = _all_or_none(inputs)
+        return self.contrast.instance_loss(*given) if given else None
 
     def _cluster(
-        self,
-        assignments0: Tensor | None,
-        assignments1: Tensor | None,
-        weights: Tensor | None,
+        self, weights: Tensor | None, **inputs: Tensor | None
     ) -> Tensor | None:
-        _check_complete(assignments0=assignments0, assignments1=assignments1)
-        if assignments0 is None or assignments1 is None:
-            if weights is not None:
-                raise ValueError("weights given, but not assignments0, assignments1.")
-            return None
-        loss: Tensor = self.contrast.cluster_loss(assignments0, assignments1, weights)
-        return loss
+        given = _all_or_none(inputs)
+        if weights is not None and not given:
+            raise ValueError("weights given, but not assignments0, assignments1.")
+        return self.contrast.cluster_loss(*given, weights) if given else None
 
-    def _interaction(
-        self,
-        logits0: Tensor | None,
-        labels0: Tensor | None,
-        logits1: Tensor | None,
-        labels1: Tensor | None,
-    ) -> Tensor | None:
-        _check_complete(
-            logits0=logits0, labels0=labels0, logits1=logits1, labels1=labels1
-        )
-        if logits0 is None or labels0 is None or logits1 is None or labels1 is None:
+    def _interaction(self, **inputs: Tensor | None) -> Tensor | None:
+        given = _all_or_none(inputs)
+        if not given:
             return None
-        labels0 = check_logits_and_labels(logits0=logits0, labels0=labels0)
-        labels1 = check_logits_and_labels(logits1=logits1, labels1=labels1)
-        for name, logits in (("logits0", logits0), ("logits1", logits1)):
-            if logits.shape[1] != self.n_clusters:
-                raise ValueError(
-                    f"{name} must have n_clusters={self.n_clusters} columns, got "
-                    f"{logits.shape[1]}."
-                )
-        if self._gathers():
+        logits0, labels0, logits1, labels1 = given
+        labels0 = self._check_labels("0", logits0, labels0)
+        labels1 = self._check_labels("1", logits1, labels1)
+        if self.gather_distributed:
             # How many images have a label differs from process to process.
-            logits0 = torch.cat(lightly_dist.gather(logits0.contiguous()))
-            logits1 = torch.cat(lightly_dist.gather(logits1.contiguous()))
-            labels0 = torch.cat(lightly_dist.gather(labels0.contiguous()))
-            labels1 = torch.cat(lightly_dist.gather(labels1.contiguous()))
+            logits0, labels0 = gather_batch(logits0), gather_batch(labels0)
+            logits1, labels1 = gather_batch(logits1), gather_batch(labels1)
         loss = interaction_loss(logits0, labels0) + interaction_loss(logits1, labels1)
         return loss / 2
 
-    def _gathers(self) -> bool:
-        return self.gather_distributed and lightly_dist.world_size() > 1
+    def _check_labels(self, view: str, logits: Tensor, labels: Tensor) -> Tensor:
+        check_tensors("(n, k)", **{f"logits{view}": logits})
+        check_columns(f"logits{view}", logits, self.n_clusters)
+        return check_labels(labels, logits, self.n_clusters, f"labels{view}", least=-1)
 
 
-def _check_complete(**inputs: Tensor | None) -> None:
-    """Raises if some inputs of a term are given and others are not."""
-    given = [name for name, x in inputs.items() if x is not None]
-    missing = [name for name, x in inputs.items() if x is None]
+def _all_or_none(inputs: dict[str, Tensor | None]) -> list[Tensor]:
+    """The inputs of a term, or none; raises if only some are given."""
+    given = {name: x for name, x in inputs.items() if x is not None}
+    missing = [name for name in inputs if name not in given]
     if given and missing:
         raise ValueError(f"{', '.join(given)} given, but not {', '.join(missing)}.")
+    return list(given.values())

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from hadis_lightly.loss import CCLoss, ClusterContrastiveLoss
-from hadis_lightly.loss.cc_loss import instance_contrastive_loss
+from hadis_lightly.loss.nt_xent import nt_xent_loss as instance_contrastive_loss
 
 CONTRAST = ClusterContrastiveLoss()
 

@@ -14,7 +14,7 @@ from hadis_lightly.models import (
     PICIModel,
     build_masked_vit,
 )
-from hadis_lightly.models.masked_vit_builder import check_timm
+from hadis_lightly.models.checks import check_timm
 from hadis_lightly.settings.environment import MASKED_VIT
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
@@ -65,7 +65,7 @@ class PICIMethod(ClusterHeadMethod):
         """
         super().check(settings)
         try:
-            check_timm()
+            check_timm("a masked vision transformer")
         except ValueError as error:
             raise SettingsError(f"method=pici: {error}") from None
         if settings.model.backbone != MASKED_VIT:

@@ -10,18 +10,18 @@ from hadis_lightly.models.backbones import (
     small_resnet34,
     small_resnet50,
 )
-from hadis_lightly.models.cc_heads import CCClusterHead, CCInstanceHead
 from hadis_lightly.models.cc_model import CCModel
+from hadis_lightly.models.evaluation_mode import evaluating
 from hadis_lightly.models.hadis_model import HaDisModel
-from hadis_lightly.models.heads import HaDisPredictionHead, HaDisProjectionHead
-from hadis_lightly.models.masked_vit import MaskedViT
-from hadis_lightly.models.masked_vit_builder import build_masked_vit
-from hadis_lightly.models.momentum_teacher import MomentumTeacher, evaluating
-from hadis_lightly.models.pici_model import PICIModel
-from hadis_lightly.models.synchronized_batchnorm import (
-    SynchronizedBatchNorm,
-    synchronize_batchnorm,
+from hadis_lightly.models.heads import (
+    CCClusterHead,
+    CCInstanceHead,
+    HaDisPredictionHead,
+    HaDisProjectionHead,
 )
+from hadis_lightly.models.masked_vit import MaskedViT, build_masked_vit
+from hadis_lightly.models.momentum_teacher import MomentumTeacher
+from hadis_lightly.models.pici_model import PICIModel
 from hadis_lightly.models.two_head_model import TwoHeadModel
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "MaskedViT",
     "MomentumTeacher",
     "PICIModel",
-    "SynchronizedBatchNorm",
     "TwoHeadModel",
     "build_backbone",
     "build_masked_vit",
@@ -46,5 +45,4 @@ __all__ = [
     "small_resnet18",
     "small_resnet34",
     "small_resnet50",
-    "synchronize_batchnorm",
 ]

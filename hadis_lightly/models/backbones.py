@@ -11,8 +11,8 @@ import torchvision
 from torch import nn
 
 from hadis_lightly.checks import check_integer
+from hadis_lightly.models.checks import check_module, check_timm, has_timm
 from hadis_lightly.models.input_channels import set_channels
-from hadis_lightly.models.momentum_teacher import check_module
 from hadis_lightly.text import first_line
 
 
@@ -67,12 +67,9 @@ def small_convnet(
     the four default widths.
     """
     check_integer("num_channels", num_channels, least=1)
-    if not isinstance(widths, Sequence) or isinstance(widths, str) or not widths:
-        raise TypeError(f"widths must be a list of at least one, got {widths!r}.")
-    for width in widths:
-        check_integer("widths", width, least=1)
     layers: list[nn.Module] = []
     for index, width in enumerate(widths):
+        check_integer("widths", width, least=1)
         stride = 1 + index % 2
         layers += [
             nn.Conv2d(num_channels, width, 3, stride=stride, padding=1, bias=False),
@@ -86,13 +83,9 @@ def small_convnet(
 def small_pooled_convnet(
     num_channels: int = 3, widths: Sequence[int] = (16, 32, 64, 128)
 ) -> nn.Module:
-    """As :func:`small_convnet`, with features that are averaged over the image.
+    """As :func:`small_convnet`, with features averaged over the image.
 
-    For small photographs, in which things may lie anywhere, on a CPU.
-
-    Args:
-        num_channels: Channels of the images.
-        widths: Output channels of the convolutions.
+    For small photographs on a CPU, where objects may lie anywhere in the image.
 
     Shape: ``(n, num_channels, h, w)`` to ``(n, widths[-1])``.
     """
@@ -101,17 +94,14 @@ def small_pooled_convnet(
 
 
 _OWN = {
-    function.__name__: function
-    for function in (
-        small_resnet18,
-        small_resnet34,
-        small_resnet50,
-        small_convnet,
-        small_pooled_convnet,
-    )
+    "small_resnet18": small_resnet18,
+    "small_resnet34": small_resnet34,
+    "small_resnet50": small_resnet50,
+    "small_convnet": small_convnet,
+    "small_pooled_convnet": small_pooled_convnet,
 }
 _TIMM = "timm/"
-# These have classifiers beside the last one, for training alone.
+# These have auxiliary classifiers, for training alone.
 _WITH_AUXILIARY = ("googlenet", "inception_v3")
 
 
@@ -119,16 +109,16 @@ def check_backbone(name: str) -> None:
     """Raises unless there is a backbone of that name, see :func:`build_backbone`."""
     if not isinstance(name, str):
         raise TypeError(f"name of a backbone must be a string, got {name!r}.")
-    timm = _import_timm()
-    if name.startswith(_TIMM) and timm is None:
-        raise ValueError(
-            f"backbone {name!r} needs timm, which is not installed: pip install "
-            "'hadis-lightly[timm]'."
-        )
     known = [*_OWN, *torchvision.models.list_models(module=torchvision.models)]
-    if name in known or (name.startswith(_TIMM) and timm.is_model(name[len(_TIMM) :])):
+    if name in known:
         return
-    if timm is not None:
+    if name.startswith(_TIMM):
+        check_timm(f"backbone {name!r}")
+    if has_timm():
+        import timm
+
+        if name.startswith(_TIMM) and timm.is_model(name.removeprefix(_TIMM)):
+            return
         known += [_TIMM + other for other in timm.list_models()]
     near = difflib.get_close_matches(name, known, n=3)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -136,15 +126,6 @@ def check_backbone(name: str) -> None:
         f"backbone {name!r} is neither one of {', '.join(sorted(_OWN))} nor a "
         f"classification model of torchvision, nor timm/ and one of timm's.{hint}"
     )
-
-
-def _import_timm() -> Any:
-    """The package timm; None where it is not installed."""
-    try:
-        import timm
-    except ImportError:
-        return None
-    return timm
 
 
 def build_backbone(
@@ -159,7 +140,7 @@ def build_backbone(
             ``timm/convnext_tiny``.
         num_channels: Channels of the images.
         input_size: Side of the images in pixels, for networks that are built for one
-            size, such as vision transformers; by default the size they were made for.
+            size, such as vision transformers; by default their own.
 
     Raises:
         ValueError: If there is no such backbone, if timm is needed and not installed,
@@ -188,7 +169,7 @@ def build_backbone(
 
 
 def _size_options(name: str, input_size: int | None) -> dict[str, Any]:
-    """What those models of torchvision's are told that are built for one size."""
+    """Options of torchvision's models that are built for one size of images."""
     if input_size is None or not name.startswith(("vit_", "maxvit_")):
         return {}
     is_maxvit = name.startswith("maxvit_")
@@ -205,10 +186,8 @@ def _size_options(name: str, input_size: int | None) -> dict[str, Any]:
 
 
 def _without_classifier(model: nn.Module) -> nn.Module:
-    """Replaces the last layer with weights, which is the classifier in torchvision.
-
-    That is a linear one, or in SqueezeNet a convolution.
-    """
+    """Replaces the last layer with weights, which is the classifier in torchvision."""
+    # A linear layer, or in SqueezeNet a convolution.
     layers = [
         name
         for name, part in model.named_modules()
@@ -220,9 +199,13 @@ def _without_classifier(model: nn.Module) -> nn.Module:
 
 
 def _build_timm(name: str, num_channels: int, input_size: int | None) -> nn.Module:
-    timm, model_name = _import_timm(), name.removeprefix(_TIMM)
-    options = {"pretrained": False, "num_classes": 0, "in_chans": num_channels}
-    if input_size is not None and _has_one_size(model_name):
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    model_name = name.removeprefix(_TIMM)
+    options: dict[str, Any] = {"num_classes": 0, "in_chans": num_channels}
+    made_for = get_pretrained_cfg(model_name)
+    if input_size is not None and made_for is not None and made_for.fixed_input_size:
         options["img_size"] = input_size
     try:
         model: nn.Module = timm.create_model(model_name, **options)
@@ -234,13 +217,6 @@ def _build_timm(name: str, num_channels: int, input_size: int | None) -> nn.Modu
             f"{first_line(error)}"
         ) from error
     return model
-
-
-def _has_one_size(model_name: str) -> bool:
-    from timm.models import get_pretrained_cfg
-
-    made_for = get_pretrained_cfg(model_name)
-    return made_for is not None and bool(made_for.fixed_input_size)
 
 
 @torch.no_grad()
@@ -266,15 +242,10 @@ def feature_dim(backbone: nn.Module, num_channels: int, input_size: int) -> int:
             for name, value in (*backbone.named_parameters(), *backbone.named_buffers())
         }
         features = torch.func.functional_call(backbone, state, (image,))
-    # What a network raises for an image that is too small is its own choice.
+        return int(features.flatten(start_dim=1).shape[1])
+    # The kind of error for an image that is too small is the network's choice.
     except Exception as error:
         raise ValueError(
             f"backbone {type(backbone).__name__} cannot take images of "
             f"{num_channels} x {input_size} x {input_size}: {first_line(error)}"
         ) from error
-    if not isinstance(features, torch.Tensor):
-        raise ValueError(
-            f"backbone {type(backbone).__name__} returns a {type(features).__name__}, "
-            "where a tensor of features is needed."
-        )
-    return int(features.flatten(start_dim=1).shape[1])

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hadis_lightly.models.momentum_teacher import check_module
-from hadis_lightly.models.two_head_model import TwoHeadModel, check_image_batch
+from hadis_lightly.models.checks import check_images, check_module
+from hadis_lightly.models.two_head_model import TwoHeadModel
 
 
 class CCModel(TwoHeadModel):
     """Backbone, instance head and cluster head of CC [0], from any modules that fit.
 
-    Both heads are given the same features; what the backbone returns is flattened in
-    between, so that ``(n, d, 1, 1)`` will do. :meth:`project` is for training;
-    :meth:`embed`, :meth:`assign`, :meth:`embed_and_assign` and :meth:`predict` are for
-    clean images and run in evaluation mode without a gradient.
+    Both heads are given the same features, the backbone's output flattened, so that
+    ``(n, d, 1, 1)`` will do. :meth:`project` is for training.
 
     Args:
         backbone: From images to features.
@@ -47,7 +45,7 @@ class CCModel(TwoHeadModel):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Returns the flat features ``(n, d)`` of the backbone."""
-        check_image_batch(x)
+        check_images(x)
         features: Tensor = self.backbone(x)
         return features.flatten(start_dim=1)
 

@@ -9,26 +9,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hadis_lightly.checks import check_number
-from hadis_lightly.models.momentum_teacher import (
-    MomentumTeacher,
-    check_module,
-    evaluating,
-)
+from hadis_lightly.models.checks import check_images, check_module
+from hadis_lightly.models.evaluation_mode import evaluating
+from hadis_lightly.models.momentum_teacher import MomentumTeacher
 
 
 class HaDisModel(nn.Module):
     """Student and momentum teacher of HaDis [0], from any modules that fit.
 
-    The student is the backbone followed by the projection head; what the backbone
-    returns is flattened in between, so that ``(n, d, 1, 1)`` will do. The teacher is
-    a moving average of the student; only the student has the prediction head.
+    The student is the backbone followed by the projection head. The backbone's output
+    is flattened in between, so that ``(n, d, 1, 1)`` will do. The teacher is a moving
+    average of the student; only the student has the prediction head.
 
     Args:
         backbone: From images to features.
         projection_head: From flat features to embeddings ``(n, d)``.
         prediction_head: From embeddings ``(n, d)`` to predictions ``(n, d)``.
-        latent_std: Standard deviation of the noise that diffuses a projection before
-            it is predicted, Eq. 2, >= 0. Paper: 0.001.
+        latent_std: Standard deviation of the noise added to projections before the
+            prediction, Eq. 2, >= 0. Paper: 0.001.
 
     Raises:
         TypeError: If a part is not a module, or images are not a floating point tensor.
@@ -87,13 +85,13 @@ class HaDisModel(nn.Module):
 
         Args:
             x: One view of each image, ``(n, c, h, w)``.
-            diffuse: False during warm-up: the prediction is made without noise. In
-                evaluation mode there is none in any case.
+            diffuse: Whether to add the noise; False during warm-up. In evaluation
+                mode none is added.
 
         Returns:
             The projections z, without noise, and the predictions p, each ``(n, d)``.
         """
-        _check_images(x)
+        check_images(x)
         z = self.student(x)
         diffused = z
         if diffuse and self.training and self.latent_std > 0:
@@ -102,7 +100,7 @@ class HaDisModel(nn.Module):
 
     def forward_teacher(self, x: Tensor) -> Tensor:
         """Returns the teacher's embeddings ``(n, d)`` of a view, without a gradient."""
-        _check_images(x)
+        check_images(x)
         t: Tensor = self.teacher(x)
         return t
 
@@ -112,22 +110,11 @@ class HaDisModel(nn.Module):
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
-        """Embeds clean images for clustering.
-
-        Args:
-            x: Images under the plain test transform, ``(n, c, h, w)``.
+        """Embeds plain images (under the test transform) for clustering.
 
         Returns:
             Embeddings by the teacher in evaluation mode, L2-normalised, ``(n, d)``.
         """
-        _check_images(x)
+        check_images(x)
         with evaluating(self.teacher):
             return F.normalize(self.teacher(x).float(), dim=1)
-
-
-def _check_images(x: object) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        kind = getattr(x, "dtype", type(x).__name__)
-        raise TypeError(f"x must be a floating point tensor of images, got {kind}.")
-    if x.ndim < 2:
-        raise ValueError(f"x must be a batch (n, c, h, w), got {tuple(x.shape)}.")

@@ -12,8 +12,8 @@ from lightly.models.modules.masked_vision_transformer_decoder import (
 )
 from torch import Tensor, nn
 
-from hadis_lightly.checks import check_number
-from hadis_lightly.models.two_head_model import check_image_batch
+from hadis_lightly.checks import check_integer, check_number
+from hadis_lightly.models.checks import check_images, check_timm
 
 
 class PatchMask(NamedTuple):
@@ -28,7 +28,7 @@ class PatchMask(NamedTuple):
 class MaskedViT(nn.Module):
     """Encodes whole or half-masked images, and predicts the masked patches [0].
 
-    Made by :func:`build_masked_vit`. The encoder is given only the patches that are
+    Built by :func:`build_masked_vit`. The encoder is given only the patches that are
     seen; the decoder has a mask token in place of the others.
 
     Args:
@@ -164,7 +164,7 @@ class MaskedViT(nn.Module):
 
     def check_images(self, x: Tensor) -> None:
         """Raises unless images are those that the network was built for."""
-        check_image_batch(x)
+        check_images(x)
         expected = (self.num_channels, self.input_size, self.input_size)
         if tuple(x.shape[1:]) != expected:
             raise ValueError(
@@ -172,3 +172,98 @@ class MaskedViT(nn.Module):
                 f"of num_channels={self.num_channels} and input_size="
                 f"{self.input_size}, got {tuple(x.shape)}."
             )
+
+
+def build_masked_vit(
+    num_channels: int = 3,
+    input_size: int = 224,
+    patch_size: int = 16,
+    width: int = 384,
+    depth: int = 6,
+    num_heads: int = 12,
+    decoder_width: int = 512,
+    decoder_depth: int = 8,
+    decoder_num_heads: int = 16,
+) -> MaskedViT:
+    """Builds the masked autoencoder of PICI [0], with random weights.
+
+    Needs timm: ``pip install 'hadis-lightly[timm]'``. Positions are fixed sines and
+    cosines. The defaults are the paper's; small images need a small patch, such as 4
+    pixels of 32.
+
+    Args:
+        num_channels: Channels of the images: 3, or 1 for grey ones.
+        input_size: Side of the images in pixels.
+        patch_size: Side of a patch in pixels; divides ``input_size``.
+        width: Size of a token, a multiple of 4 and of ``num_heads``.
+        depth: Blocks of the encoder.
+        num_heads: Attention heads of the encoder.
+        decoder_width: As ``width``, of the decoder.
+        decoder_depth: As ``depth``, of the decoder.
+        decoder_num_heads: As ``num_heads``, of the decoder.
+
+    Raises:
+        TypeError: If a size is not an integer.
+        ValueError: If a size is too small or does not fit another, or without timm.
+
+    - [0]: PICI, 2024, https://arxiv.org/abs/2401.13503
+    """
+    _check_image_sizes(num_channels, input_size, patch_size)
+    _check_transformer_sizes("", width, depth, num_heads)
+    _check_transformer_sizes(
+        "decoder_", decoder_width, decoder_depth, decoder_num_heads
+    )
+    check_timm("a masked vision transformer")
+    from lightly.models.modules import masked_vision_transformer_timm as timm_parts
+    from lightly.models.modules.masked_vision_transformer_decoder_timm import (
+        MaskedVisionTransformerDecoderTIMM,
+    )
+    from timm.models.vision_transformer import VisionTransformer
+
+    vit = VisionTransformer(
+        img_size=input_size,
+        patch_size=patch_size,
+        in_chans=num_channels,
+        num_classes=0,
+        embed_dim=width,
+        depth=depth,
+        num_heads=num_heads,
+    )
+    encoder = timm_parts.MaskedVisionTransformerTIMM(vit)
+    # Masked patches are left out of the encoder: its own mask token is never trained.
+    encoder.mask_token.requires_grad_(False)
+    num_patches = (input_size // patch_size) ** 2
+    decoder = MaskedVisionTransformerDecoderTIMM(
+        num_patches, decoder_width, decoder_depth, decoder_num_heads
+    )
+    decoder_embedding = nn.Linear(width, decoder_width)
+    pixel_head = nn.Linear(decoder_width, patch_size**2 * num_channels)
+    for layer in (decoder_embedding, pixel_head):
+        timm_parts.init_weights(layer)
+    images = (num_channels, input_size, patch_size)
+    return MaskedViT(encoder, decoder, decoder_embedding, pixel_head, *images)
+
+
+def _check_image_sizes(num_channels: int, input_size: int, patch_size: int) -> None:
+    check_integer("num_channels", num_channels, least=1)
+    check_integer("input_size", input_size, least=1)
+    check_integer("patch_size", patch_size, least=1)
+    if input_size % patch_size:
+        raise ValueError(
+            f"patch_size={patch_size} must divide input_size={input_size}."
+        )
+
+
+def _check_transformer_sizes(
+    prefix: str, width: int, depth: int, num_heads: int
+) -> None:
+    check_integer(f"{prefix}width", width, least=1)
+    check_integer(f"{prefix}depth", depth, least=1)
+    check_integer(f"{prefix}num_heads", num_heads, least=1)
+    if width % num_heads:
+        raise ValueError(
+            f"{prefix}width={width} must be a multiple of "
+            f"{prefix}num_heads={num_heads}."
+        )
+    if width % 4:  # sines and cosines, of rows and of columns
+        raise ValueError(f"{prefix}width must be a multiple of 4, got {width}.")

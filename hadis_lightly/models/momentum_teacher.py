@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hadis_lightly.checks import check_number
+from hadis_lightly.models.checks import check_module
 
 
 class MomentumTeacher(nn.Module):
@@ -18,8 +17,8 @@ class MomentumTeacher(nn.Module):
 
     .. math:: \theta' \leftarrow m \theta' + (1 - m) \theta
 
-    Only parameters are averaged. The buffers of the teacher's BatchNorm layers move by
-    its own forward passes, as long as it is in training mode.
+    Only parameters are averaged. The teacher's own forward passes in training mode
+    move the buffers of its BatchNorm layers.
 
     Args:
         student: Module to copy. The copy's parameters require no gradient.
@@ -59,7 +58,7 @@ class MomentumTeacher(nn.Module):
 
         Args:
             student: Module of the same structure as the one that was copied.
-            momentum: Share m of the old parameters that stays, in [0, 1].
+            momentum: EMA momentum m, in [0, 1].
 
         Raises:
             ValueError: If the momentum is outside [0, 1], or if the parameters of
@@ -71,28 +70,9 @@ class MomentumTeacher(nn.Module):
         for kind in ("shape", "dtype", "device"):
             if [getattr(p, kind) for p in theirs] != [getattr(p, kind) for p in ours]:
                 raise ValueError(
-                    f"student has {len(theirs)} parameters that do not fit the "
-                    f"{len(ours)} of the teacher: their {kind}s differ."
+                    f"student and teacher have parameters of different {kind}s "
+                    f"({len(theirs)} and {len(ours)} parameters)."
                 )
         # One kernel for many tensors, where a loop takes two for each.
         average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
         average(ours, theirs, None)
-
-
-def check_module(name: str, module: object) -> None:
-    """Raises a ``TypeError`` unless ``module`` is a module of PyTorch."""
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"{name} must be a torch.nn.Module, got {module!r}.")
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Puts a module into evaluation mode, and each of its parts back as it was."""
-    check_module("module", module)
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training

@@ -6,47 +6,47 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from hadis_lightly.models.cc_heads import CCClusterHead, assignments_of
+from hadis_lightly.models.heads import CCClusterHead, assignments_of
 from hadis_lightly.models.masked_vit import MaskedViT, PatchMask
 from hadis_lightly.models.two_head_model import TwoHeadModel
 
 
 class MaskedOutputs(NamedTuple):
-    """What a half-masked view gives."""
+    """Outputs for a half-masked view."""
 
     prediction: Tensor
     """Predicted normalised pixels of the m masked patches, ``(n, m, p)``."""
     patches: Tensor
-    """The pixels of those patches as they are, ``(n, m, p)``."""
+    """The pixels of those patches, not normalised, ``(n, m, p)``."""
     class_token: Tensor
-    """What the encoder makes of the patches that are seen, ``(n, width)``."""
+    """The encoder's class token of the patches that are seen, ``(n, width)``."""
 
 
 class HeadOutputs(NamedTuple):
-    """What both heads make of a class token."""
+    """Outputs of both heads for a class token."""
 
     instance: Tensor
     """Instance embeddings, L2-normalised, ``(n, d)``."""
     assignments: Tensor
     """Probabilities of the clusters, ``(n, k)``."""
     logits: Tensor
-    """What their softmax is taken of, ``(n, k)``."""
+    """Their logits, ``(n, k)``."""
 
 
 class PICIModel(TwoHeadModel):
     """Masked autoencoder, instance head and cluster head of PICI [0].
 
-    While training each view is seen with half of its patches masked, for every image
-    others: :meth:`forward_masked`, then :meth:`heads`. Whoever embeds or assigns clean
-    images has them whole: :meth:`embed`, :meth:`assign`, :meth:`embed_and_assign` and
-    :meth:`predict` mask nothing. (The authors' code masks half of an image there too,
-    so that its answers change from call to call.)
+    In training half of the patches of each view are masked, drawn for every image
+    anew: :meth:`forward_masked`, then :meth:`heads`. Plain images are seen whole:
+    :meth:`embed`, :meth:`assign`, :meth:`embed_and_assign` and :meth:`predict` mask
+    nothing. (The authors' code masks half of an image there too, so that its answers
+    change from call to call.)
 
     Args:
         autoencoder: The masked autoencoder, see :func:`build_masked_vit`.
         instance_head: From class tokens to embeddings ``(n, d)``, such as
             :class:`CCInstanceHead`.
-        cluster_head: A :class:`CCClusterHead`, for it also gives logits.
+        cluster_head: A :class:`CCClusterHead`, or another with a method ``logits``.
         mask_ratio: Share of the patches that is masked, in (0, 1). Paper: 0.5.
 
     Raises:
@@ -94,7 +94,7 @@ class PICIModel(TwoHeadModel):
 
     @property
     def backbone(self) -> MaskedViT:
-        """The autoencoder, which as a module makes whole images class tokens."""
+        """The autoencoder, which as a module maps whole images to class tokens."""
         return self.autoencoder
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -113,7 +113,9 @@ class PICIModel(TwoHeadModel):
         Returns:
             Prediction and pixels of the masked patches, and the class tokens.
         """
-        mask = self._mask_for(x, mask)
+        if mask is None:
+            self.autoencoder.check_images(x)
+            mask = self.autoencoder.draw_mask(len(x), self.mask_ratio, x.device)
         tokens = self.autoencoder.encode(x, mask.keep)
         return MaskedOutputs(
             prediction=self.autoencoder.reconstruct(tokens, mask),
@@ -121,14 +123,8 @@ class PICIModel(TwoHeadModel):
             class_token=tokens[:, 0],
         )
 
-    def _mask_for(self, x: Tensor, mask: PatchMask | None) -> PatchMask:
-        if mask is not None:
-            return mask
-        self.autoencoder.check_images(x)
-        return self.autoencoder.draw_mask(len(x), self.mask_ratio, x.device)
-
     def heads(self, class_token: Tensor) -> HeadOutputs:
-        """Returns what both heads make of class tokens ``(n, width)``."""
+        """Returns both heads' outputs for class tokens ``(n, width)``."""
         logits = self.cluster_head.logits(class_token)
         return HeadOutputs(
             instance=self.instance_head(class_token),

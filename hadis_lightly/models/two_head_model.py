@@ -8,14 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hadis_lightly.models.momentum_teacher import check_module, evaluating
+from hadis_lightly.models.checks import check_module
+from hadis_lightly.models.evaluation_mode import evaluating
 
 
 class TwoHeadModel(nn.Module, ABC):
-    """Features of an image, an instance head and a cluster head on top.
+    """Features of an image, with an instance head and a cluster head on top.
 
-    A subclass says what the features are. The cluster head gives the cluster of any
-    image at once, without k-means.
+    A subclass says what the features are. :meth:`embed`, :meth:`assign`,
+    :meth:`embed_and_assign` and :meth:`predict` take plain images ``(n, c, h, w)``,
+    that is under the test transform, and run in evaluation mode without a gradient.
+    The cluster head gives the cluster of any image at once, without k-means.
 
     Args:
         instance_head: From features to instance embeddings ``(n, d)``.
@@ -34,63 +37,33 @@ class TwoHeadModel(nn.Module, ABC):
         """Returns the features ``(n, d)`` that the heads are given."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the instance embeddings of clean images: :meth:`embed`."""
+        """Returns the instance embeddings of plain images: :meth:`embed`."""
         return self.embed(x)
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
-        """Embeds clean images.
-
-        Args:
-            x: Images under the plain test transform, ``(n, c, h, w)``.
-
-        Returns:
-            Instance embeddings in evaluation mode, L2-normalised float32, ``(n, d)``.
-        """
+        """Returns instance embeddings, L2-normalised float32, ``(n, d)``."""
         with evaluating(self):
             return _unit(self.instance_head(self.forward_features(x)))
 
     @torch.no_grad()
+    def assign(self, x: Tensor) -> Tensor:
+        """Returns probabilities of the clusters, float32, ``(n, k)``."""
+        with evaluating(self):
+            assignments: Tensor = self.cluster_head(self.forward_features(x)).float()
+            return assignments
+
+    @torch.no_grad()
     def embed_and_assign(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeds clean images and assigns them to clusters, in one pass.
-
-        Args:
-            x: Images under the plain test transform, ``(n, c, h, w)``.
-
-        Returns:
-            What :meth:`embed` and :meth:`assign` return.
-        """
+        """Returns what :meth:`embed` and :meth:`assign` return, from one pass."""
         with evaluating(self):
             features = self.forward_features(x)
             embeddings = _unit(self.instance_head(features))
             return embeddings, self.cluster_head(features).float()
 
-    @torch.no_grad()
-    def assign(self, x: Tensor) -> Tensor:
-        """Assigns clean images to clusters.
-
-        Args:
-            x: Images under the plain test transform, ``(n, c, h, w)``.
-
-        Returns:
-            Probabilities of the clusters in evaluation mode, float32, ``(n, k)``.
-        """
-        with evaluating(self):
-            assignments: Tensor = self.cluster_head(self.forward_features(x)).float()
-            return assignments
-
     def predict(self, x: Tensor) -> Tensor:
-        """Returns the most probable cluster of each clean image, int64 ``(n,)``."""
+        """Returns the most probable cluster of each image, int64 ``(n,)``."""
         return self.assign(x).argmax(dim=1)
-
-
-def check_image_batch(x: object) -> None:
-    """Raises unless ``x`` is a floating point tensor of at least two dimensions."""
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        kind = getattr(x, "dtype", type(x).__name__)
-        raise TypeError(f"x must be a floating point tensor of images, got {kind}.")
-    if x.ndim < 2:
-        raise ValueError(f"x must be a batch (n, c, h, w), got {tuple(x.shape)}.")
 
 
 def _unit(embeddings: Tensor) -> Tensor:

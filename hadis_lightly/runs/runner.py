@@ -40,7 +40,6 @@ from hadis_lightly.data import (
 )
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.methods.registry import build_model, check_run, method_of
-from hadis_lightly.models import synchronize_batchnorm
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.report.run_pictures import draw_figures
 from hadis_lightly.runs.checkpointing import RunCheckpoint
@@ -195,14 +194,10 @@ def _build_module(
     trainer: pl.Trainer,
 ) -> ClusteringModule:
     """What trains: the networks as the device likes them, and their loss."""
-    world_size = trainer.world_size
-    if settings.trainer.sync_batchnorm and world_size > 1:
-        # Lightning's does not run on a CPU.
-        synchronize_batchnorm(model, trainer.strategy.root_device)
     if settings.trainer.channels_last == "on":
         # Convolutions run up to twice as fast so, and compute the same.
         model = model.to(memory_format=torch.channels_last)
-    parts = Parts(settings, model, clusters, source, pipeline.views, world_size)
+    parts = Parts(settings, model, clusters, source, pipeline.views, trainer.world_size)
     module = method_of(settings).build_module(parts)
     module.images_come_again = settings.loader.even_clusters
     # Into the checkpoint, so that it says what it was made with.

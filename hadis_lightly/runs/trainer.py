@@ -51,6 +51,7 @@ def build_trainer(
         deterministic=options.deterministic,
         # The fastest convolution for shapes that never change.
         benchmark=not options.deterministic,
+        sync_batchnorm=options.sync_batchnorm,
         logger=build_loggers(options.logger, folder),
         callbacks=callbacks,
         plugins=[CheckpointIO()],
@@ -66,6 +67,12 @@ def build_trainer(
         raise SettingsError(
             "trainer.strategy must not start processes from this one (spawn, fork, "
             "notebook). Set trainer.strategy=ddp in a script, or trainer.devices=1."
+        )
+    on_gpus = trainer.strategy.root_device.type == "cuda"
+    if options.sync_batchnorm and trainer.world_size > 1 and not on_gpus:
+        raise SettingsError(
+            "trainer.sync_batchnorm needs GPUs: PyTorch's SyncBatchNorm runs nowhere "
+            "else. Set trainer.sync_batchnorm=false."
         )
     return trainer
 

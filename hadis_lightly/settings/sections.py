@@ -242,7 +242,7 @@ class TrainerSettings:
     """off, default, cudagraphs, max: modes of torch.compile for networks, losses and
     views; auto: default on GPUs that have a compiler, else off."""
     sync_batchnorm: bool = False
-    """BatchNorm statistics over all devices, CPUs included."""
+    """BatchNorm statistics over all GPUs."""
     gather_distributed: bool = False
     """Take the losses over the batches of all devices."""
     resume: str | None = None

@@ -25,7 +25,6 @@ from hadis_lightly.models import (
     HaDisPredictionHead,
     HaDisProjectionHead,
     small_convnet,
-    synchronize_batchnorm,
 )
 from hadis_lightly.training import HaDis, PrototypeKMeans
 
@@ -55,6 +54,14 @@ class Clean(Views):
 
     def __getitem__(self, index: int) -> Any:
         return self.images[2, index], int(self.targets[index])
+
+
+def drop_batchnorm(network: nn.Module) -> None:
+    """Leaves BatchNorm out: over several processes PyTorch's needs GPUs."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                setattr(module, name, nn.Identity())
 
 
 class Recorder(pl.Callback):
@@ -116,7 +123,7 @@ def train(batch_size: int, gather: bool, world_size: int) -> dict[str, Tensor]:
     backbone: nn.Module = small_convnet(num_channels=1, widths=(4, 8))
     heads = HaDisProjectionHead(8 * 16, 16, 8), HaDisPredictionHead(8, 16, 8)
     model = HaDisModel(backbone, *heads, latent_std=0.0).double()
-    synchronize_batchnorm(model)
+    drop_batchnorm(model)
     criterion = HaDisLoss(NUM_CLUSTERS, gather_distributed=gather)
     module = HaDis(model, criterion, prototypes, warmup_epochs=0, learning_rate=0.1)
     recorder = Recorder()

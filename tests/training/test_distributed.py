@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch import distributed as torch_dist
 
-from hadis_lightly.models import SynchronizedBatchNorm, synchronize_batchnorm
 from tests.runs.test_resume import assert_same, outcome
 from tests.training.distributed_steps import NUM_IMAGES, STEPS, train
 
@@ -106,7 +105,6 @@ DIGITS = (
     "trainer.strategy=ddp",
     "trainer.progress_bar=false",
     "clustering.pixel_baseline=false",
-    "trainer.sync_batchnorm=true",
     "trainer.gather_distributed=true",
 )
 
@@ -160,19 +158,3 @@ def test_two_processes_resume_as_exactly_as_one(signum: int, tmp_path: Path) -> 
         assert said.count("saved in parts/checkpoints/last.ckpt") == 2, said
     subprocess.run(command, check=True, timeout=300, **options)
     assert_same(outcome(tmp_path / "parts"), outcome(tmp_path / "whole"))
-
-
-def test_synchronized_batchnorm_in_one_process_is_batchnorm() -> None:
-    torch.manual_seed(0)
-    plain = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3, momentum=None))
-    made = synchronize_batchnorm(nn.Sequential(plain[0], nn.BatchNorm2d(3)))
-    assert isinstance(made, nn.Sequential)
-    made[1].momentum = None
-    assert isinstance(made[1], SynchronizedBatchNorm)
-    assert made.state_dict().keys() == plain.state_dict().keys()
-    x = torch.randn(4, 2, 5, 5)
-    for training in (True, False):
-        assert torch.equal(made.train(training)(x), plain.train(training)(x))
-    assert torch.equal(made[1].running_var, plain[1].running_var)
-    with pytest.raises(ValueError, match=r"input must be \(n, c, ...\), got \(3,\)"):
-        made[1](torch.zeros(3))

@@ -35,9 +35,9 @@ from hadis_lightly.models import (
     PICIModel,
     build_masked_vit,
     small_convnet,
-    synchronize_batchnorm,
 )
 from hadis_lightly.runs.trainer import build_trainer
+from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
 from hadis_lightly.training.cluster_head_module import ClusterHeadModule
 from hadis_lightly.training.contrastive_clustering import ContrastiveClustering
@@ -49,6 +49,7 @@ from tests.training.distributed_steps import (
     STEPS,
     Clean,
     Views,
+    drop_batchnorm,
 )
 from tests.training.test_distributed import (
     ENVIRONMENT,
@@ -132,7 +133,7 @@ def make_module(method: str, gather: bool, clean: DataLoader[Any]) -> ClusterHea
         CCClusterHead(8 * 16, NUM_CLUSTERS, 16),
     )
     cc_model = CCModel(backbone, *heads).double()
-    synchronize_batchnorm(cc_model)
+    drop_batchnorm(cc_model)
     cc_criterion = CCLoss(NUM_CLUSTERS, gather_distributed=gather)
     return ContrastiveClustering(cc_model, cc_criterion, clusters, **options)
 
@@ -297,6 +298,15 @@ def test_processes_are_told_of_weights_that_a_step_may_leave_out(
     assert not isinstance(single.strategy, DDPStrategy)
 
 
+def test_synchronized_batchnorm_needs_gpus(tmp_path: Path) -> None:
+    options = {"accelerator": "cpu", "strategy": "ddp", "precision": "32-true"}
+    settings = tiny("cc", devices="2", sync_batchnorm=True, **options)
+    with pytest.raises(SettingsError, match=r"trainer\.sync_batchnorm needs GPUs"):
+        build_trainer(settings, tmp_path)
+    alone = tiny("cc", devices="1", sync_batchnorm=True, precision="32-true")
+    assert build_trainer(alone, tmp_path).world_size == 1
+
+
 @pytest.mark.slow
 def test_two_processes_go_through_all_phases_of_pici(tmp_path: Path) -> None:
     """The heads have no gradient in the first, the decoder none in the last."""
@@ -317,7 +327,7 @@ def test_two_processes_go_through_all_phases_of_pici(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_train_cc(tmp_path: Path) -> None:
-    argv = ("method=cc", "trainer.max_epochs=2", "trainer.sync_batchnorm=true")
+    argv = ("method=cc", "trainer.max_epochs=2")
     assert digits(tmp_path, *argv).splitlines()[-1].startswith("CC")
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["method"] == "CC" and results["epochs"] == 2

@@ -8,13 +8,12 @@ from itertools import product
 
 import pytest
 import torch
-import torch.nn.functional as F
 from lightly.loss import NTXentLoss
 from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from hadis_lightly.loss import CCLoss, ClusterContrastiveLoss
-from hadis_lightly.loss.nt_xent import nt_xent_loss as instance_contrastive_loss
+from hadis_lightly.loss.nt_xent import nt_xent_loss
 
 CONTRAST = ClusterContrastiveLoss()
 
@@ -69,30 +68,28 @@ def named(x: tuple[Tensor, Tensor], a: tuple[Tensor, Tensor]) -> dict[str, Tenso
     return dict(zip(names, (*x, *a), strict=True))
 
 
-@pytest.mark.parametrize("temperature", [0.1, 1.0, 3.0])
-@pytest.mark.parametrize(("n", "k"), [(1, 2), (1, 5), (2, 2), (7, 4), (24, 10)])
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+@pytest.mark.parametrize(("n", "k"), [(1, 2), (7, 4), (24, 10)])
 def test_cluster_loss(n: int, k: int, temperature: float) -> None:
-    for seed in range(3):
-        a0, a1 = soft(n, k, seed)
-        loss = ClusterContrastiveLoss(k, temperature=temperature)(a0, a1)
-        expected = cluster_by_loop(a0, a1, temperature)
-        assert loss.item() == pytest.approx(expected, rel=1e-10)
+    a0, a1 = soft(n, k, seed=0)
+    loss = ClusterContrastiveLoss(k, temperature=temperature)(a0, a1)
+    expected = cluster_by_loop(a0, a1, temperature)
+    assert loss.item() == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
-@pytest.mark.parametrize(("n", "d"), [(1, 3), (2, 2), (7, 4), (16, 8)])
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+@pytest.mark.parametrize(("n", "d"), [(1, 3), (7, 4), (16, 8)])
 def test_instance_loss(n: int, d: int, temperature: float) -> None:
-    for seed in range(3):
-        x0, x1 = rows(n, d, seed)
-        loss = instance_contrastive_loss(x0, x1, temperature)
-        expected = nt_xent_by_loop(x0, x1, temperature)
-        assert loss.item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+    x0, x1 = rows(n, d, seed=0)
+    loss = nt_xent_loss(x0, x1, temperature)
+    expected = nt_xent_by_loop(x0, x1, temperature)
+    assert loss.item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.5])
 def test_instance_loss_is_lightlys(temperature: float) -> None:
     x0, x1 = (x.requires_grad_() for x in rows(9, 5, seed=0))
-    ours = instance_contrastive_loss(x0, x1, temperature)
+    ours = nt_xent_loss(x0, x1, temperature)
     lightlys = NTXentLoss(temperature=temperature)(x0, x1)
     torch.testing.assert_close(ours, lightlys)
     torch.testing.assert_close(
@@ -119,14 +116,9 @@ def test_sum() -> None:
     assert terms.instance.item() == pytest.approx(instance, rel=1e-10)
     assert terms.cluster.item() == pytest.approx(cluster, rel=1e-10)
     assert terms.loss.item() == pytest.approx(instance + cluster, rel=1e-10)
-    assert criterion.n_clusters == 5
-
-
-def test_temperatures_are_the_papers() -> None:
-    x, a = rows(12, 6, seed=0), soft(12, 5, seed=1)
-    terms = CCLoss(5)(**named(x, a))
-    assert terms.instance.item() == pytest.approx(nt_xent_by_loop(*x, 0.5))
-    assert terms.cluster.item() == pytest.approx(cluster_by_loop(*a, 1.0))
+    papers = CCLoss(5)(**named(x, a))
+    assert papers.instance.item() == pytest.approx(nt_xent_by_loop(*x, 0.5))
+    assert papers.cluster.item() == pytest.approx(cluster_by_loop(*a, 1.0))
 
 
 def test_gradcheck() -> None:
@@ -171,57 +163,6 @@ def test_even_and_certain_clusters_are_best() -> None:
         assert CONTRAST(worse, worse) > best + 0.1
 
 
-@pytest.mark.parametrize(("n", "k"), list(product([1, 2, 8], [2, 3, 10])))
-def test_degenerate_assignments_are_finite(n: int, k: int) -> None:
-    cases = {
-        "collapsed": torch.eye(k)[:1].repeat(n, 1),
-        "collapsed elsewhere": torch.eye(k)[1:2].repeat(n, 1),
-        "one-hot": torch.eye(k)[torch.arange(n) % k],
-        "uniform": torch.full((n, k), 1 / k),
-        "zeros": torch.zeros(n, k),
-        "tiny": torch.eye(k)[:1].repeat(n, 1).clamp_min(1e-30),
-    }
-    for names in product(cases, repeat=2):
-        first, second = (cases[name] for name in names)
-        a0, a1 = first.clone().requires_grad_(), second.clone().requires_grad_()
-        loss = CONTRAST(a0, a1)
-        loss.backward()
-        assert loss.isfinite() and loss >= -2 * math.log(k) - 1e-5
-        for a in (a0, a1):
-            assert a.grad is not None and a.grad.isfinite().all()
-            assert a.grad.abs().max() < 1e4
-        if "tiny" in names:  # a column without a direction, for the loop it has one
-            continue
-        expected = cluster_by_loop(first.double(), second.double(), 1.0)
-        assert loss.item() == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize("scale", [1.0, 30.0, 1e4])
-def test_gradient_through_a_saturated_softmax_is_finite(scale: float) -> None:
-    logits = (scale * torch.randn(2, 16, 4)).requires_grad_()
-    CONTRAST(*logits.softmax(2)).backward()
-    assert logits.grad is not None and logits.grad.isfinite().all()
-
-
-def test_the_entropy_ends_a_collapse() -> None:
-    """From nearly one cluster for all, descent finds the planted ones."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.eye(3).repeat(10, 1) + 0.1 * torch.randn(30, 3, generator=generator)
-    weight = torch.randn(3, 3, generator=generator).requires_grad_()
-    bias = torch.tensor([4.0, 0.0, 0.0], requires_grad=True)
-    optimizer = torch.optim.Adam([weight, bias], lr=0.1)
-    for _ in range(200):
-        noise = 0.1 * torch.randn(2, 30, 3, generator=generator)
-        a0, a1 = ((x + noise) @ weight + bias).softmax(2)
-        loss = CONTRAST(a0, a1)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    labels = (x @ weight + bias).argmax(1)
-    assert sorted(labels[:3].tolist()) == [0, 1, 2]
-    assert torch.equal(labels, labels[:3].repeat(10))
-
-
 def test_weights_choose_the_images_that_take_part() -> None:
     x, a = rows(8, 4, seed=4), soft(8, 3, seed=5)
     a0, a1 = (t.requires_grad_() for t in a)
@@ -232,9 +173,11 @@ def test_weights_choose_the_images_that_take_part() -> None:
         loss = CONTRAST(a0, a1, weights)
         torch.testing.assert_close(loss, subset)
         torch.testing.assert_close(torch.autograd.grad(loss, (a0, a1)), expected)
+    weights = torch.ones(8, requires_grad=True)
+    assert not CONTRAST(a0.detach(), a1.detach(), weights).requires_grad
     terms = CCLoss(3)(**named(x, (a0, a1)), weights=used)
     torch.testing.assert_close(terms.cluster, subset)
-    torch.testing.assert_close(terms.instance, instance_contrastive_loss(*x))
+    torch.testing.assert_close(terms.instance, nt_xent_loss(*x))
 
 
 def test_a_weight_counts_like_that_many_images() -> None:
@@ -245,62 +188,7 @@ def test_a_weight_counts_like_that_many_images() -> None:
     torch.testing.assert_close(CONTRAST(a0, a1, weights), expected)
     torch.testing.assert_close(CONTRAST(a0, a1, weights * 0.25), expected)
     torch.testing.assert_close(CONTRAST(a0, a1, torch.ones(4)), CONTRAST(a0, a1))
-
-
-def test_no_image_taking_part_is_a_loss_of_0() -> None:
-    a0, a1 = (a.float().requires_grad_() for a in soft(6, 3, seed=7))
-    loss = CONTRAST(a0, a1, torch.zeros(6))
-    loss.backward()
-    assert loss.item() == 0
-    for a in (a0, a1):
-        assert a.grad is not None and torch.equal(a.grad, torch.zeros_like(a))
-
-
-def test_weights_get_no_gradient() -> None:
-    weights = torch.ones(6, requires_grad=True)
-    assert not CONTRAST(*soft(6, 3, seed=7), weights).requires_grad
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
-    x, a = (tuple(t.to(dtype) for t in pair) for pair in (rows(8, 4, 0), soft(8, 3, 1)))
-    terms = CCLoss(3)(**named(x, a))
-    in_float32 = {name: t.float() for name, t in named(x, a).items()}
-    for term, expected in zip(terms, CCLoss(3)(**in_float32), strict=True):
-        assert term.dtype == torch.float32
-        torch.testing.assert_close(term, expected)
-
-
-def test_autocast_does_not_lower_the_precision() -> None:
-    x = tuple(t.float() for t in rows(64, 32, seed=7))
-    a = tuple(t.float() for t in soft(64, 10, seed=8))
-    expected = CCLoss(10)(**named(x, a))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        terms = CCLoss(10)(**named(x, a))
-    torch.testing.assert_close(terms, expected, rtol=0, atol=0)
-
-
-def test_float64_stays_float64() -> None:
-    for term in CCLoss(3)(**named(rows(8, 4, 0), soft(8, 3, 1))):
-        assert term.dtype == torch.float64
-
-
-def test_scale_of_the_instance_embeddings_does_not_matter() -> None:
-    x0, x1 = rows(8, 4, seed=1)
-    scale = torch.linspace(0.1, 9, 8, dtype=torch.float64)[:, None]
-    loss = instance_contrastive_loss(x0 * scale, x1 * scale.flip(0))
-    torch.testing.assert_close(loss, instance_contrastive_loss(x0, x1))
-
-
-@pytest.mark.parametrize("n", [1, 4])
-def test_degenerate_instances_are_finite(n: int) -> None:
-    for first, second in product((torch.ones(n, 3), torch.zeros(n, 3)), repeat=2):
-        x0, x1 = first.clone().requires_grad_(), second.clone().requires_grad_()
-        loss = instance_contrastive_loss(x0, x1)
-        loss.backward()
-        assert loss.isfinite() and x0.grad.isfinite().all() and x1.grad.isfinite().all()
-        if n == 1:
-            assert loss.item() == 0
+    assert CONTRAST(a0, a1, torch.zeros(4)) == 0
 
 
 def test_the_graph_has_no_breaks() -> None:
@@ -316,34 +204,57 @@ def test_the_graph_has_no_breaks() -> None:
         )
 
 
-A, Z = torch.full((4, 2), 0.5), F.normalize(torch.ones(4, 3))
+@pytest.mark.parametrize("k", [2, 5])
+def test_degenerate_assignments_are_finite(k: int) -> None:
+    n = 8
+    cases = (
+        torch.eye(k)[:1].repeat(n, 1),  # one cluster has all images
+        torch.eye(k)[torch.arange(n) % k],
+        torch.full((n, k), 1 / k),
+        torch.zeros(n, k),
+    )
+    for first, second in product(cases, repeat=2):
+        a0, a1 = first.clone().requires_grad_(), second.clone().requires_grad_()
+        loss = CONTRAST(a0, a1)
+        loss.backward()
+        expected = cluster_by_loop(first.double(), second.double(), 1.0)
+        assert loss.item() == pytest.approx(expected, abs=1e-5)
+        assert a0.grad.abs().max() < 1e4 and a1.grad.abs().max() < 1e4
+
+
+def test_rows_of_zeros_and_equal_rows_are_finite() -> None:
+    for first, second in product((torch.ones(4, 3), torch.zeros(4, 3)), repeat=2):
+        x0, x1 = first.clone().requires_grad_(), second.clone().requires_grad_()
+        loss = nt_xent_loss(x0, x1)
+        loss.backward()
+        assert loss.isfinite()
+        assert x0.grad.abs().max() < 1e4 and x1.grad.abs().max() < 1e4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+    x, a = (tuple(t.to(dtype) for t in pair) for pair in (rows(8, 4, 0), soft(8, 3, 1)))
+    in_float32 = {name: t.float() for name, t in named(x, a).items()}
+    expected = CCLoss(3)(**in_float32)
+    torch.testing.assert_close(CCLoss(3)(**named(x, a)), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = CCLoss(3)(**in_float32)
+    torch.testing.assert_close(under_autocast, expected, rtol=0, atol=0)
+    in_float64 = CCLoss(3)(**{name: t.double() for name, t in in_float32.items()})
+    assert all(term.dtype == torch.float64 for term in in_float64)
+
+
+A = torch.full((4, 2), 0.5)
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda: CONTRAST(A, A[:2]), ValueError, "assignments1 has shape (2, 2), but"),
-        (lambda: CONTRAST(A[0], A[0]), ValueError, "assignments0 must have shape (n,"),
-        (lambda: CONTRAST(A.long(), A), TypeError, "assignments0 must be a floating"),
         (
             lambda: ClusterContrastiveLoss(3)(A, A),
             ValueError,
             "assignments0 must have n_clusters=3 columns, got 2",
-        ),
-        (
-            lambda: CONTRAST(A[:, :1], A[:, :1]),
-            ValueError,
-            "assignments0 must have at least 2 columns, got 1",
-        ),
-        (
-            lambda: ClusterContrastiveLoss(1),
-            ValueError,
-            "n_clusters must be at least 2, got 1",
-        ),
-        (
-            lambda: ClusterContrastiveLoss(temperature=0.0),
-            ValueError,
-            "temperature must be > 0, got 0.0",
         ),
         (
             lambda: CONTRAST(A, A, torch.ones(3)),
@@ -355,33 +266,11 @@ A, Z = torch.full((4, 2), 0.5), F.normalize(torch.ones(4, 3))
             ValueError,
             "weights must be finite and >= 0, got values from -3.0 to 2.0",
         ),
-        (
-            lambda: CONTRAST(A, A, torch.full((4,), math.nan)),
-            ValueError,
-            "weights must be finite and >= 0, got values from nan",
-        ),
-        (lambda: CONTRAST(A, A, [1, 1, 1, 1]), TypeError, "weights must be a tensor"),
         (lambda: CCLoss(0), ValueError, "n_clusters must be at least 2, got 0"),
-        (lambda: CCLoss(None), TypeError, "n_clusters must be an integer, got None"),
-        (
-            lambda: CCLoss(2, instance_temperature=-1),
-            ValueError,
-            "instance_temperature must be > 0, got -1",
-        ),
         (
             lambda: CCLoss(2, cluster_temperature=math.nan),
             ValueError,
             "cluster_temperature must be > 0, got nan",
-        ),
-        (
-            lambda: CCLoss(2, gather_distributed=1),
-            TypeError,
-            "gather_distributed must be True or False, got 1",
-        ),
-        (
-            lambda: CCLoss(2)(**named((Z, Z[:, :2]), (A, A))),
-            ValueError,
-            "instance1 has shape (4, 2), but instance0 has (4, 3)",
         ),
     ],
 )

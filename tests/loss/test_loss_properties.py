@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
 import torch
-from lightly.loss import NegativeCosineSimilarity
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from hadis_lightly.loss import DSALoss, HaDisLoss, HSDLoss, PCLLoss
@@ -74,12 +76,6 @@ def test_no_gradient_reaches_the_teacher() -> None:
     assert p.grad is not None and p.grad.abs().sum() > 0
 
 
-def test_dsa_is_lightlys_byol_loss_times_two_plus_two() -> None:
-    _, p, t = batch(8, 4, seed=0)
-    expected = 2 * NegativeCosineSimilarity()(p, t) + 2
-    torch.testing.assert_close(DSALoss()(p, t), expected)
-
-
 def test_scale_of_the_rows_does_not_matter() -> None:
     z, p, t = batch(8, 4, seed=1)
     scale = torch.linspace(0.1, 9, 8, dtype=torch.float64)[:, None]
@@ -96,25 +92,11 @@ def test_order_of_the_samples_does_not_matter() -> None:
         torch.testing.assert_close(loss, expected)
 
 
-def test_numbers_of_the_clusters_do_not_matter() -> None:
-    z, _, t = batch(8, 4, seed=3)
-    renumbered = torch.tensor([3, 1, 0, 4, 2])[LABELS]
-    loss = PCLLoss(5)(z, t, renumbered)
-    torch.testing.assert_close(loss, PCLLoss(5)(z, t, LABELS))
-
-
 def test_absent_clusters_take_no_part() -> None:
     z, _, t = batch(8, 4, seed=3)
     expected = PCLLoss(3)(z, t, torch.tensor([0, 1, 2])[LABELS.clamp_max(2)])
     for n_clusters in (5, 50):
         torch.testing.assert_close(PCLLoss(n_clusters)(z, t, LABELS), expected)
-
-
-def test_equal_inputs() -> None:
-    _, p, _ = batch(8, 4, seed=4)
-    p = p.float()
-    assert DSALoss()(p, p).item() == 0
-    assert HSDLoss()(p, p).item() == pytest.approx(0.693147, abs=1e-6)
 
 
 def test_duplicates_are_positives_of_each_other() -> None:
@@ -136,37 +118,6 @@ def test_degenerate_batches_are_finite(n: int) -> None:
         assert torch.isfinite(z.grad).all() and torch.isfinite(p.grad).all()
 
 
-def test_one_cluster_in_the_batch_has_nothing_to_contrast() -> None:
-    z, _, t = batch(8, 4, seed=5)
-    loss = PCLLoss(5)(z, t, torch.full((8,), 3))
-    assert loss.item() == pytest.approx(0, abs=1e-12)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
-    z, p, t = (x.to(dtype) for x in batch(8, 4, seed=6))
-    for loss, expected in zip(
-        losses(z, p, t), losses(z.float(), p.float(), t.float()), strict=True
-    ):
-        assert loss.dtype == torch.float32
-        torch.testing.assert_close(loss, expected)
-
-
-def test_autocast_does_not_lower_the_precision() -> None:
-    z, p, t = (x.float() for x in batch(64, 32, seed=7))
-    labels = torch.arange(64) % 5
-    expected = losses(z, p, t, labels)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        for loss, exact in zip(losses(z, p, t, labels), expected, strict=True):
-            assert loss.dtype == torch.float32
-            torch.testing.assert_close(loss, exact, rtol=0, atol=0)
-
-
-def test_float64_stays_float64() -> None:
-    for loss in losses(*batch(8, 4, seed=8)):
-        assert loss.dtype == torch.float64
-
-
 def test_the_graph_has_no_breaks() -> None:
     torch._dynamo.reset()
     z, p, t = (x.float() for x in batch(8, 4, seed=9))
@@ -179,6 +130,55 @@ def test_the_graph_has_no_breaks() -> None:
         torch.testing.assert_close(term, expected)
 
 
+@st.composite
+def odd_embeddings(draw: st.DrawFn) -> list[Tensor]:
+    """Three of one shape: duplicates, zero rows, ties, rows of scales far apart."""
+    n, d = draw(st.integers(1, 9)), draw(st.integers(1, 6))
+    dtype = draw(st.sampled_from([torch.bfloat16, torch.float32, torch.float64]))
+    made = []
+    for seed in draw(st.tuples(*[st.integers(0, 2**31)] * 3)):
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(n, d, generator=generator, dtype=torch.float64)
+        if draw(st.booleans()):
+            x = x.round()  # ties, and some zero rows
+        if draw(st.booleans()):
+            x[draw(st.integers(0, n - 1)) :] = x[0].clone()
+        powers = draw(st.lists(st.integers(-17, 17), min_size=n, max_size=n))
+        x = x * 10.0 ** torch.tensor(powers, dtype=torch.float64).unsqueeze(1)
+        made.append(x.to(dtype).requires_grad_())
+    return made
+
+
+@given(x=odd_embeddings(), k=st.sampled_from([2, 5, 50, 2**40]), data=st.data())
+def test_whatever_comes_is_finite_and_within_bounds(
+    x: list[Tensor], k: int, data: st.DataObject
+) -> None:
+    n, tau = len(x[0]), 0.5
+    labels = data.draw(st.lists(st.integers(0, min(k, 9) - 1), min_size=n, max_size=n))
+    terms = HaDisLoss(k)(
+        student=x[0], prediction=x[1], teacher=x[2], labels=torch.tensor(labels)
+    )
+    dsa, hsd, pcl = (float(term.detach()) for term in terms[1:])
+    assert -1e-6 <= dsa <= 4 + 1e-4
+    assert 0 < hsd <= 4 / tau + math.log(2) + 1e-3  # w+ d+ and w- d- are at most 4
+    assert -1e-3 <= pcl <= 2 / tau + math.log(n) + 1e-2
+    if len(set(labels)) == 1:
+        assert pcl == pytest.approx(0, abs=1e-3)
+    terms.loss.backward()
+    assert x[2].grad is None
+    assert all(tensor.grad.isfinite().all() for tensor in x[:2])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_what_is_not_finite_shows_in_the_loss(which: int, value: float) -> None:
+    inputs = batch(8, 4, seed=0)
+    inputs[which][3, 2] = value
+    z, p, t = inputs
+    terms = HaDisLoss(5)(student=z, prediction=p, teacher=t, labels=LABELS)
+    assert terms.loss.isnan()
+
+
 X = torch.ones(4, 3)
 
 
@@ -186,61 +186,37 @@ X = torch.ones(4, 3)
     ("call", "error", "message"),
     [
         (lambda: DSALoss()(X, X[:2]), ValueError, "teacher has shape (2, 3), but"),
-        (lambda: HSDLoss()(X, X.T), ValueError, "teacher has shape (3, 4), but"),
         (lambda: DSALoss()(X[0], X[0]), ValueError, "prediction must have shape (n, d"),
-        (lambda: DSALoss()(X[:0], X[:0]), ValueError, "got (0, 3)"),
         (lambda: DSALoss()(X.long(), X), TypeError, "prediction must be a floating"),
-        (lambda: DSALoss()(None, X), TypeError, "prediction must be a floating"),
-        (
-            lambda: HSDLoss(temperature=0.0),
-            ValueError,
-            "temperature must be > 0, got 0",
-        ),
-        (lambda: HSDLoss(float("nan")), ValueError, "temperature must be > 0, got nan"),
-        (lambda: PCLLoss(3, temperature=-1), ValueError, "temperature must be > 0"),
-        (lambda: PCLLoss(1), ValueError, "n_clusters must be at least 2, got 1"),
-        (lambda: HaDisLoss(2.5), TypeError, "n_clusters must be an integer, got 2.5"),
         (lambda: HSDLoss()(X, X.double()), TypeError, "float64 goes with float64 only"),
-        (
-            lambda: PCLLoss(3)(X, X, torch.ones(4, dtype=torch.bool)),
-            TypeError,
-            "labels must be an integer tensor, got torch.bool",
-        ),
-        (lambda: HaDisLoss(0), ValueError, "n_clusters must be at least 2, got 0"),
+        (lambda: HSDLoss(float("nan")), ValueError, "temperature must be > 0, got nan"),
+        (lambda: HaDisLoss(2.5), TypeError, "n_clusters must be an integer, got 2.5"),
         (lambda: HaDisLoss(3, hsd_weight=-1), ValueError, "hsd_weight must be >= 0"),
-        (lambda: HaDisLoss(3, pcl_weight=-1), ValueError, "pcl_weight must be >= 0"),
-        (
-            lambda: HaDisLoss(3, pcl_temperature=0),
-            ValueError,
-            "pcl_temperature must be > 0, got 0",
-        ),
-        (
-            lambda: PCLLoss(3)(X, X, torch.tensor([0, 1, 2, 3])),
-            ValueError,
-            "labels must lie in [0, 3), got values from 0 to 3",
-        ),
         (
             lambda: PCLLoss(3)(X, X, torch.tensor([0, -1, 2, 2])),
             ValueError,
             "labels must lie in [0, 3), got values from -1 to 2",
         ),
         (
-            lambda: PCLLoss(3)(X, X, torch.tensor([0, 1])),
-            ValueError,
-            "labels must have shape (4,), got (2,)",
-        ),
-        (
             lambda: PCLLoss(3)(X, X, torch.zeros(4)),
             TypeError,
             "labels must be an integer tensor, got torch.float32",
-        ),
-        (
-            lambda: HaDisLoss(3)(student=X, prediction=X, teacher=X[:1]),
-            ValueError,
-            "teacher has shape (1, 3), but student has (4, 3)",
         ),
     ],
 )
 def test_bad_input(call: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+    low = [x.to(dtype) for x in batch(8, 4, seed=6)]
+    in_float32 = [x.float() for x in low]
+    expected = losses(*in_float32)
+    assert all(loss.dtype == torch.float32 for loss in expected)
+    torch.testing.assert_close(losses(*low), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = losses(*in_float32)
+    torch.testing.assert_close(under_autocast, expected, rtol=0, atol=0)
+    assert all(x.dtype == torch.float64 for x in losses(*batch(8, 4, seed=8)))

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from lightly.loss import NegativeCosineSimilarity
 from torch import Tensor
 
 from hadis_lightly.loss import DSALoss, HaDisLoss, HSDLoss, PCLLoss
@@ -69,20 +70,21 @@ def batch(n: int, d: int, seed: int, spread: float = 0.5) -> tuple[Tensor, ...]:
     return z, p, t
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(("n", "d"), [(1, 3), (2, 2), (7, 4), (32, 16)])
-def test_dsa(n: int, d: int, seed: int) -> None:
-    _, p, t = batch(n, d, seed)
+@pytest.mark.parametrize(("n", "d"), [(1, 3), (7, 4), (32, 16)])
+def test_dsa(n: int, d: int) -> None:
+    _, p, t = batch(n, d, seed=0)
     assert DSALoss()(p, t).item() == pytest.approx(dsa_by_loop(p, t), rel=1e-12)
     cosine = torch.nn.functional.cosine_similarity(p, t).mean().item()
     assert DSALoss()(p, t).item() == pytest.approx(2 - 2 * cosine, rel=1e-9)
+    byol = 2 * NegativeCosineSimilarity()(p, t) + 2
+    torch.testing.assert_close(DSALoss()(p, t), byol)
 
 
-@pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
 @pytest.mark.parametrize("spread", [0.05, 0.5, 2.0])
-@pytest.mark.parametrize(("n", "d"), [(1, 3), (2, 2), (7, 4), (32, 16)])
+@pytest.mark.parametrize(("n", "d"), [(1, 3), (7, 4), (16, 8)])
 def test_hsd(n: int, d: int, spread: float, temperature: float) -> None:
-    for seed in range(5):
+    for seed in range(2):
         _, p, t = batch(n, d, seed, spread)
         expected = hsd_by_loop(p, t, temperature)
         loss = HSDLoss(temperature=temperature)(p, t).item()
@@ -92,13 +94,15 @@ def test_hsd(n: int, d: int, spread: float, temperature: float) -> None:
 @pytest.mark.parametrize("n_clusters", [2, 5, 31, 32, 33, 1000])
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
 def test_pcl(n_clusters: int, temperature: float) -> None:
-    for seed in range(3):
-        z, _, t = batch(32, 16, seed)
-        generator = torch.Generator().manual_seed(seed)
-        labels = torch.randint(n_clusters, (32,), generator=generator)
-        expected = pcl_by_loop(z, t, labels, temperature)
-        loss = PCLLoss(n_clusters, temperature=temperature)(z, t, labels).item()
-        assert loss == pytest.approx(expected, rel=1e-10)
+    z, _, t = batch(32, 16, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(n_clusters, (32,), generator=generator)
+    expected = pcl_by_loop(z, t, labels, temperature)
+    loss = PCLLoss(n_clusters, temperature=temperature)(z, t, labels).item()
+    assert loss == pytest.approx(expected, rel=1e-10)
+    renumbered = torch.randperm(n_clusters, generator=generator)[labels]
+    loss = PCLLoss(n_clusters, temperature=temperature)(z, t, renumbered).item()
+    assert loss == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize("weights", [(1.0, 0.1), (0.0, 0.1), (0.0, 0.0), (2.0, 0.05)])

@@ -9,7 +9,6 @@ import pytest
 import torch
 from lightly.models.utils import normalize_mean_var
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hadis_lightly.loss import (
     CCLoss,
@@ -90,29 +89,31 @@ TERMS = {
 
 @pytest.mark.parametrize(("n", "m", "p"), [(1, 1, 2), (3, 8, 16), (5, 2, 48)])
 def test_masked_patches(n: int, m: int, p: int) -> None:
-    for seed in range(3):
-        prediction, patches = images(seed, n, m, p)
-        loss = MaskedPatchLoss()(prediction, patches)
-        expected = patches_by_loop(prediction, patches)
-        assert loss.item() == pytest.approx(expected, rel=1e-12)
-        target = normalize_mean_var(patches)
-        torch.testing.assert_close(loss, (prediction - target).square().mean())
+    prediction, patches = (x.requires_grad_() for x in images(0, n, m, p))
+    loss = MaskedPatchLoss()(prediction, patches)
+    expected = patches_by_loop(prediction, patches)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+    target = normalize_mean_var(patches.detach())
+    torch.testing.assert_close(loss, (prediction - target).square().mean())
+    loss.backward()
+    assert patches.grad is None and prediction.grad is not None
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 2), (7, 4), (20, 10)])
 def test_interaction(n: int, k: int) -> None:
-    for seed in range(3):
-        generator = torch.Generator().manual_seed(seed)
-        labels = torch.randint(-1, k, (n,), generator=generator)
-        loss = CrossLevelInteractionLoss()(scores(seed, n, k), labels)
-        expected = interaction_by_loop(scores(seed, n, k), labels)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(-1, k, (n,), generator=generator)
+    for given in (labels, labels.clamp_max(-1)):  # also none labelled
+        loss = CrossLevelInteractionLoss()(scores(0, n, k), given)
+        expected = interaction_by_loop(scores(0, n, k), given)
         assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_sum() -> None:
     inputs = everything()
-    terms = PICILoss(K, 0.3, 0.7)(**inputs)
-    cc = CCLoss(K, 0.3, 0.7)(**only("instance", "assignments"))
+    weights = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
+    terms = PICILoss(K, 0.3, 0.7)(**inputs, weights=weights)
+    cc = CCLoss(K, 0.3, 0.7)(**only("instance", "assignments"), weights=weights)
     reconstruction = [
         patches_by_loop(inputs[f"prediction{v}"], inputs[f"patches{v}"]) for v in (0, 1)
     ]
@@ -145,14 +146,6 @@ def test_terms_without_inputs_are_0(phase: tuple[str, ...]) -> None:
     torch.testing.assert_close(terms["loss"], sum(full[name] for name in phase))
 
 
-def test_weights_are_those_of_the_cluster_loss() -> None:
-    weights = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
-    terms = PICILoss(K)(**everything(), weights=weights)
-    cc = CCLoss(K)(**only("instance", "assignments"), weights=weights)
-    torch.testing.assert_close(terms.cluster, cc.cluster)
-    torch.testing.assert_close(terms.instance, cc.instance)
-
-
 def test_gradcheck() -> None:
     inputs = everything()
     constant = {
@@ -168,43 +161,11 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(loss, variables)
 
 
-def test_pixels_get_no_gradient() -> None:
-    prediction, patches = (x.requires_grad_() for x in images(0))
-    MaskedPatchLoss()(prediction, patches).backward()
-    assert patches.grad is None and prediction.grad is not None
-
-
-def test_brightness_and_contrast_of_a_patch_do_not_matter() -> None:
-    prediction, patches = images(0)
-    scale = torch.linspace(50, 90, N * 4, dtype=torch.float64).reshape(N, 4, 1)
-    brighter = MaskedPatchLoss()(prediction, 100 * patches)
-    torch.testing.assert_close(
-        MaskedPatchLoss()(prediction, scale * patches + 7), brighter, rtol=1e-6, atol=0
-    )
-
-
 def test_a_patch_of_one_colour_is_finite() -> None:
     prediction = torch.zeros(2, 3, 4, requires_grad=True)
     for colour in (0.0, 1.0, 255.0):
         loss = MaskedPatchLoss()(prediction, torch.full((2, 3, 4), colour))
         assert loss.item() == 0
-
-
-def test_images_without_a_label_are_left_out() -> None:
-    logits = scores(0).requires_grad_()
-    known = LABELS >= 0
-    loss = CrossLevelInteractionLoss()(logits, LABELS)
-    (gradient,) = torch.autograd.grad(loss, logits)
-    subset = CrossLevelInteractionLoss()(logits[known], LABELS[known])
-    (expected,) = torch.autograd.grad(subset, logits)
-    torch.testing.assert_close((loss, gradient), (subset, expected))
-
-
-def test_no_label_at_all_is_a_loss_of_0() -> None:
-    logits = scores(0).requires_grad_()
-    loss = CrossLevelInteractionLoss()(logits, torch.full((N,), -1))
-    loss.backward()
-    assert loss.item() == 0 and torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 def test_interaction_is_of_logits_not_of_probabilities() -> None:
@@ -213,29 +174,6 @@ def test_interaction_is_of_logits_not_of_probabilities() -> None:
     assert CrossLevelInteractionLoss()(logits, labels).item() == 0
     doubled = CrossLevelInteractionLoss()(logits.softmax(1), labels)
     assert doubled.item() == pytest.approx(math.log1p(math.exp(-1)), abs=1e-6)
-
-
-@pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
-@pytest.mark.parametrize("n", [1, 5])
-def test_whatever_the_logits_is_finite(n: int, scale: float) -> None:
-    logits = (scale * scores(1, n).float()).requires_grad_()
-    loss = CrossLevelInteractionLoss()(logits, torch.zeros(n, dtype=torch.int32))
-    loss.backward()
-    assert loss.isfinite() and logits.grad.isfinite().all()
-
-
-def test_order_of_images_and_clusters_does_not_matter() -> None:
-    inputs = everything()
-    expected = PICILoss(K)(**inputs)
-    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
-    turned = torch.tensor([2, 0, 1])
-    moved = {name: x[order] for name, x in inputs.items()}
-    for name in ("assignments0", "assignments1", "logits0", "logits1"):
-        moved[name] = moved[name][:, turned]
-    for name in ("labels0", "labels1"):
-        labels = moved[name]
-        moved[name] = turned.argsort()[labels.clamp_min(0)].where(labels >= 0, -1)
-    torch.testing.assert_close(PICILoss(K)(**moved), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -253,18 +191,6 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         under_autocast = PICILoss(K)(**in_float32)
     torch.testing.assert_close(under_autocast, expected, rtol=0, atol=0)
-
-
-def test_float64_stays_float64() -> None:
-    assert all(term.dtype == torch.float64 for term in PICILoss(K)(**everything()))
-
-
-def test_nothing_depends_on_values() -> None:
-    inputs = everything()
-    with FakeTensorMode():
-        fake = {name: torch.empty(x.shape, dtype=x.dtype) for name, x in inputs.items()}
-        terms = PICILoss(K)(**fake)
-    assert all(term.shape == () for term in terms)
 
 
 def test_the_graph_has_no_breaks() -> None:
@@ -286,87 +212,25 @@ P, L, Y = torch.ones(4, 2, 12), torch.ones(4, 3), torch.tensor([0, 1, 2, -1])
             "patches has shape (4, 1, 12), but prediction has (4, 2, 12)",
         ),
         (
-            lambda: MaskedPatchLoss()(P[0], P[0]),
-            ValueError,
-            "prediction must have shape (n, m, p), got (2, 12)",
-        ),
-        (
-            lambda: MaskedPatchLoss()(P[:, :0], P[:, :0]),
-            ValueError,
-            "prediction must have shape (n, m, p), got (4, 0, 12)",
-        ),
-        (
             lambda: MaskedPatchLoss()(P[..., :1], P[..., :1]),
             ValueError,
             "prediction must have patches of 2 pixels or more, got 1",
         ),
-        (lambda: MaskedPatchLoss()(P, P.byte()), TypeError, "patches must be a float"),
-        (lambda: MaskedPatchLoss()(None, P), TypeError, "prediction must be a float"),
         (
-            lambda: MaskedPatchLoss()(P, P.double()),
-            TypeError,
-            "float64 goes with float64 only",
-        ),
-        (
-            lambda: CrossLevelInteractionLoss()(L, Y.float()),
-            TypeError,
-            "labels must be an integer tensor, got torch.float32",
-        ),
-        (
-            lambda: CrossLevelInteractionLoss()(Y, Y),
-            TypeError,
-            "logits must be a floating point tensor, got torch.int64",
-        ),
-        (
-            lambda: CrossLevelInteractionLoss()(L, Y[:2]),
+            lambda: PICILoss(3)(logits0=L, labels0=Y, logits1=L, labels1=Y + 1),
             ValueError,
-            "labels must have shape (4,), got (2,)",
+            "labels1 must lie in [0, 3) or be -1, got values from 0 to 3",
         ),
-        (
-            lambda: CrossLevelInteractionLoss()(L, Y + 1),
-            ValueError,
-            "labels must lie in [0, 3) or be -1, got values from 0 to 3",
-        ),
-        (
-            lambda: CrossLevelInteractionLoss()(L, Y - 1),
-            ValueError,
-            "labels must lie in [0, 3) or be -1, got values from -2 to 1",
-        ),
-        (lambda: PICILoss(1), ValueError, "n_clusters must be at least 2, got 1"),
-        (
-            lambda: PICILoss(3, instance_temperature=0),
-            ValueError,
-            "instance_temperature must be > 0, got 0",
-        ),
-        (
-            lambda: PICILoss(3)(),
-            ValueError,
-            "PICILoss needs the inputs of",
-        ),
-        (
-            lambda: PICILoss(3)(instance0=L),
-            ValueError,
-            "instance0 given, but not instance1",
-        ),
+        (lambda: PICILoss(3)(), ValueError, "PICILoss needs the inputs of"),
         (
             lambda: PICILoss(3)(prediction0=P, patches0=P),
             ValueError,
             "prediction0, patches0 given, but not prediction1, patches1",
         ),
         (
-            lambda: PICILoss(3)(logits0=L, labels0=Y, logits1=L, labels1=Y + 1),
-            ValueError,
-            "labels1 must lie in [0, 3) or be -1",
-        ),
-        (
             lambda: PICILoss(4)(logits0=L, labels0=Y, logits1=L, labels1=Y),
             ValueError,
             "logits0 must have n_clusters=4 columns, got 3",
-        ),
-        (
-            lambda: PICILoss(4)(assignments0=L, assignments1=L),
-            ValueError,
-            "assignments0 must have n_clusters=4 columns, got 3",
         ),
     ],
 )

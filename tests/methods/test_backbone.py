@@ -1,0 +1,99 @@
+"""The backbone that the settings name, with weights from a file or an earlier run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hadis_lightly.methods.registry import build_model
+from hadis_lightly.models import load_backbone_weights, small_convnet
+from hadis_lightly.runs import run
+from hadis_lightly.runs.source import build_source
+from hadis_lightly.settings import (
+    ClusteringSettings,
+    DataSettings,
+    LoaderSettings,
+    ModelSettings,
+    OptimizerSettings,
+    Settings,
+    SettingsError,
+    TrainerSettings,
+    ViewsSettings,
+)
+
+
+def tiny_settings(folder: Path, **model: Any) -> Settings:
+    return Settings(
+        output_dir=str(folder),
+        data=DataSettings(source="digits", limit=100),
+        loader=LoaderSettings(batch_size=50, num_workers=0),
+        views=ViewsSettings(
+            input_size=8, cj_sat=0, cj_hue=0, random_gray_scale=0, mean=[0.3], std=[0.4]
+        ),
+        model=ModelSettings(
+            **{"backbone": "small_convnet", "hidden_dim": 16, "output_dim": 8} | model
+        ),
+        optimizer=OptimizerSettings(warmup_epochs=0),
+        clustering=ClusteringSettings(warmup_epochs=0, n_init=1),
+        trainer=TrainerSettings(max_epochs=1, accelerator="cpu", progress_bar=False),
+    )
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "first"
+    return run(tiny_settings(folder)).output_dir / "checkpoints" / "last.ckpt"
+
+
+def test_a_checkpoint_of_ours(checkpoint: Path) -> None:
+    backbone = small_convnet(num_channels=1)
+    loaded = load_backbone_weights(backbone, checkpoint)
+    assert loaded.endswith("(prefix 'state_dict.model.teacher.module.backbone.')")
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    student = state["model.student.backbone.0.weight"]
+    assert torch.equal(
+        backbone[0].weight, state["model.teacher.module.backbone.0.weight"]
+    )
+    assert not torch.equal(backbone[0].weight, student)
+
+
+def test_a_run_that_starts_from_one(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_settings(tmp_path / "run", weights=str(checkpoint))
+    model = build_model(settings, build_source(settings).num_channels)
+    assert "backbone starts from last.ckpt: 24 of " in capsys.readouterr().out
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    for network in (model.student, model.teacher.module):
+        for name, value in network.get_submodule("backbone").state_dict().items():
+            assert torch.equal(value, state[f"model.teacher.module.backbone.{name}"])
+
+
+def test_a_checkpoint_to_go_on_from_has_the_weights(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path / "run", weights="nowhere.pth")
+    settings.trainer.resume = str(tmp_path)
+    build_model(settings, build_source(settings).num_channels)
+
+
+@pytest.mark.slow  # two runs with all their figures
+def test_a_run_is_resumed_without_the_file(checkpoint: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.ckpt"
+    weights.write_bytes(checkpoint.read_bytes())
+    first = run(tiny_settings(tmp_path / "first", weights=str(weights)))
+    weights.unlink()
+    settings = tiny_settings(tmp_path / "second", weights=str(weights))
+    settings.trainer.resume = str(first.output_dir)
+    assert run(settings).num_resumed == 1
+
+
+@pytest.mark.parametrize("weights", ["nowhere.pth", "damaged.pth"])
+def test_weights_that_a_run_cannot_have(weights: str, tmp_path: Path) -> None:
+    (tmp_path / "damaged.pth").write_bytes(b"\0" * 99)
+    settings = tiny_settings(tmp_path / "run", weights=str(tmp_path / weights))
+    with pytest.raises(SettingsError, match=rf"^model.weights: .*{weights}") as caught:
+        run(settings)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()

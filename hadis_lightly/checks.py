@@ -1,4 +1,4 @@
-"""Checks of arguments: what a caller got wrong is named, together with its value."""
+"""Checks of arguments: the message names the argument and its value."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from numbers import Integral, Real
 
 
 def is_number(value: object) -> bool:
-    """Whether ``value`` is a finite number (a bool is none)."""
+    """Whether ``value`` is a finite number; a bool is not."""
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer that is no float
+    except OverflowError:  # an integer too large for a float
         return False
 
 
@@ -28,7 +28,7 @@ def check_bool(name: str, value: object) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r}.")
 
 
-#: What PyTorch cannot count any more.
+#: The first integer that does not fit PyTorch's int64.
 _TOO_MANY = 2**63
 
 
@@ -54,11 +54,11 @@ def check_number(
     """Raises unless ``value`` is a finite number between ``low`` and ``high``.
 
     Args:
-        name: What the caller knows the value by.
+        name: The caller's argument name.
         value: The value.
-        low: The least it may be.
-        high: The most it may be.
-        above: Whether ``low`` itself is too little.
+        low: Its minimum.
+        high: Its maximum.
+        above: Whether it must be greater than ``low``.
 
     Example:
         >>> check_number("temperature", 0.0, 0, above=True)

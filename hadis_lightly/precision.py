@@ -1,4 +1,4 @@
-"""Products in full precision, whatever a training has asked for."""
+"""Floating point precision: full float32 products, and float32 at least."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
     """No gradients, no autocast, and float32 products that are really float32."""
-    # Lightning users often lower it for training: "medium" would mean bfloat16.
+    # Lightning users often lower it for training: "medium" means bfloat16.
     backends: tuple[Any, ...] = ()
     modern = hasattr(torch.backends.cuda.matmul, "fp32_precision")  # torch >= 2.9
     if modern:

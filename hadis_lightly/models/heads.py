@@ -21,10 +21,6 @@ class HaDisProjectionHead(ProjectionHead):
 
     Shape: ``(n, input_dim)`` to ``(n, output_dim)``.
 
-    Raises:
-        TypeError: If a size is not an integer.
-        ValueError: If a size is below 1.
-
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
 
@@ -46,10 +42,6 @@ class HaDisPredictionHead(ProjectionHead):
             0. Paper: 0.01.
 
     Shape: ``(n, input_dim)`` to ``(n, output_dim)``.
-
-    Raises:
-        TypeError: If a size is not an integer.
-        ValueError: If a size is below 1 or ``init_std`` negative.
 
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
@@ -81,10 +73,6 @@ class CCInstanceHead(ProjectionHead):
 
     Shape: ``(n, input_dim)`` to ``(n, output_dim)``, L2-normalised; at least float32.
 
-    Raises:
-        TypeError: If a size is not an integer.
-        ValueError: If a size is below 1.
-
     Example:
         >>> CCInstanceHead(8, output_dim=2)(torch.rand(3, 8)).norm(dim=1).round()
         tensor([1., 1., 1.], grad_fn=<RoundBackward0>)
@@ -114,10 +102,6 @@ class CCClusterHead(ProjectionHead):
             paper.
 
     Shape: ``(n, input_dim)`` to ``(n, k)``, rows sum to 1; at least float32.
-
-    Raises:
-        TypeError: If a size is not an integer.
-        ValueError: If a size is below 1, or ``n_clusters`` below 2.
 
     Example:
         >>> head = CCClusterHead(8, n_clusters=3)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 def first_convolution(module: nn.Module) -> str | None:
     """Name of the convolution that sees the images; None if a network has none.
 
-    A network that begins with something else, such as a linear layer, has none.
+    It has none if it begins with a linear layer.
 
     Example:
         >>> first_convolution(nn.Sequential(nn.ReLU(), nn.Conv2d(3, 8, 3)))
@@ -29,10 +29,6 @@ def fit_channels(weight: Tensor, num_channels: int) -> Tensor:
     For one channel they are summed: a grey image gives what it would give in colour.
     For any other number they are repeated, and scaled so that sums stay as they were.
 
-    Args:
-        weight: Weights over three channels, ``(out, 3, h, w)``.
-        num_channels: Channels of the images.
-
     Shape: ``(out, 3, h, w)`` to ``(out, num_channels, h, w)``.
     """
     if num_channels == 1:
@@ -42,11 +38,7 @@ def fit_channels(weight: Tensor, num_channels: int) -> Tensor:
 
 
 def set_channels(module: nn.Module, num_channels: int) -> None:
-    """Lets a network for colour take images of another number of channels.
-
-    Args:
-        module: The network; its first convolution is changed.
-        num_channels: Channels of the images.
+    """Changes a network's first convolution for another number of channels.
 
     Raises:
         ValueError: If the network does not begin with a convolution over 3 channels.

@@ -86,33 +86,25 @@ class MaskedViT(nn.Module):
         return self.encode(x)[:, 0]
 
     def encode(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Encodes the class token and those patches that are seen.
+        """Encodes the class token and the patches that are seen.
 
         Args:
-            x: Images, ``(n, c, h, w)``.
-            keep: Tokens that are seen, ``(n, length)``, the class token among them;
-                by default all, in their order.
+            x: Images of the size the network was built for, ``(n, c, h, w)``.
+            keep: Tokens that are seen, ``(n, length)``; by default all.
 
         Returns:
-            The encoded tokens ``(n, length, width)``, the class token first if it is
-            first in ``keep``.
-
-        Raises:
-            ValueError: If images are not of the size the network was built for.
+            The encoded tokens in the order of ``keep``, ``(n, length, width)``.
         """
         self.check_images(x)
         tokens: Tensor = self.encoder.encode(x, idx_keep=keep)
         return tokens
 
     def reconstruct(self, tokens: Tensor, mask: PatchMask) -> Tensor:
-        """Predicts the normalised pixels of the masked patches.
+        """Predicts the normalised pixels of the masked patches, ``(n, m, p)``.
 
         Args:
-            tokens: What :meth:`encode` made of ``mask.keep``.
+            tokens: The tokens of ``mask.keep``, encoded by :meth:`encode`.
             mask: Which tokens those are, and which patches to predict.
-
-        Returns:
-            Pixels of the m masked patches of each image, ``(n, m, p)``.
         """
         tokens = self.decoder_embedding(tokens)
         # lightly's set_at_index wants one dtype, also where autocast changes it.
@@ -126,7 +118,7 @@ class MaskedViT(nn.Module):
         return pixels
 
     def patches(self, x: Tensor, mask: PatchMask) -> Tensor:
-        """Returns the pixels of the masked patches as they are, ``(n, m, p)``."""
+        """Returns the pixels of the masked patches, not normalised, ``(n, m, p)``."""
         self.check_images(x)
         patches = utils.patchify(x, self.patch_size)
         return utils.get_at_index(patches, mask.masked - 1)
@@ -134,17 +126,12 @@ class MaskedViT(nn.Module):
     def draw_mask(
         self, n: int, mask_ratio: float = 0.5, device: torch.device | None = None
     ) -> PatchMask:
-        """Draws which patches of each image are masked, for each image its own.
-
-        The draws come from PyTorch's global generator of the device.
+        """Draws for each image which patches are masked, by PyTorch's generator.
 
         Args:
             n: Number of images.
             mask_ratio: Share of the patches to mask, in (0, 1), rounded up.
             device: Where to draw; by default the CPU.
-
-        Raises:
-            ValueError: If the share leaves no patch to see or none to predict.
         """
         self.check_mask_ratio(mask_ratio)
         size = (n, 1 + self.num_patches)

@@ -188,6 +188,7 @@ def test_under_autocast() -> None:
     torch.testing.assert_close(embeddings, model.embed(x), rtol=0, atol=0.1)
 
 
+@pytest.mark.slow
 def test_the_graph_has_no_breaks() -> None:
     torch._dynamo.reset()
     model, x = make_model(), images()

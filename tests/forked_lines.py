@@ -32,16 +32,15 @@ class Ended(NamedTuple):
 
 
 def warm_up() -> None:
-    """Does what every line does once, so that forks find it done."""
+    """Imports what every line imports, and composes once, so that forks need not."""
     import torch
+    from hydra import compose, initialize
 
-    from hadis_lightly.cli import launcher
-    from hadis_lightly.cli.command_line import check_jobs
-    from hadis_lightly.settings import Settings
+    from hadis_lightly.cli import launcher  # noqa: F401
 
     torch.set_num_threads(1)
-    launcher.run_command(Settings(), "warm", "").store()
-    check_jobs(["seed=1"], "warm", lambda config: None)
+    with initialize(version_base="1.3", config_path=None):
+        compose()
 
 
 def child(recipe: str, argv: list[str], out: str, err: str) -> int:

@@ -13,9 +13,9 @@ from PIL import Image
 from hadis_lightly.artifacts import backbone_state_dict
 from hadis_lightly.artifacts.assignments import read_assignments
 from hadis_lightly.artifacts.saved_run import load_run
-from hadis_lightly.cli.figures import FiguresSettings, figures
-from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict
-from hadis_lightly.cli.report import ReportSettings, report
+from hadis_lightly.cli.figures import FiguresSettings, draw_run_figures
+from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict_images
+from hadis_lightly.cli.report import ReportSettings, report_on_run
 from hadis_lightly.cluster import HeadPartition, Partition
 from hadis_lightly.models import build_backbone
 from hadis_lightly.prediction import ClusterPredictor
@@ -68,7 +68,7 @@ def test_files_of_the_run_are_where_the_run_has_put_them(
         quiet=True,
         data=ImagesToPredict(path=str(photos)),
     )
-    summary = predict(settings)
+    summary = predict_images(settings)
     assert summary.num_images == NUM_IMAGES == sum(summary.sizes.values())
     agrees(rows_of(tmp_path / "a.csv"), folder)
 
@@ -112,7 +112,7 @@ def test_a_prediction_is_what_the_head_says(folder: Path, photos: Path) -> None:
 def test_the_report_of_a_run(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = report(ReportSettings(str(folder), str(tmp_path / "report")))
+    page = report_on_run(ReportSettings(str(folder), str(tmp_path / "report")))
     assert str(page) in capsys.readouterr().out
     content = page.read_text(encoding="utf-8")
     title = TITLES[folder.name]
@@ -136,7 +136,9 @@ def test_the_data_of_a_report(folder: Path) -> None:
 
 
 def test_figures_of_a_run(folder: Path, tmp_path: Path) -> None:
-    drawn = figures(FiguresSettings(str(folder), str(tmp_path / "figures"), True))
+    drawn = draw_run_figures(
+        FiguresSettings(str(folder), str(tmp_path / "figures"), True)
+    )
     # No class is known, so that there is nothing to confuse.
     assert {"scores.png", "moments.png"} <= {path.name for path in drawn}
     for path in drawn:
@@ -149,7 +151,7 @@ def test_methods_side_by_side(tmp_path: Path) -> None:
     """Runs on digits, whose classes are known, in one picture."""
     folders = [str(run(tiny(m, tmp_path / m)).output_dir) for m in ("hadis", *_ONLINE)]
     settings = FiguresSettings(folders, str(tmp_path / "figures"), quiet=True)
-    names = {path.name for path in figures(settings)}
+    names = {path.name for path in draw_run_figures(settings)}
     assert {"scores.png", *(f"confusion_{number}.png" for number in range(3))} <= names
 
 
@@ -161,6 +163,6 @@ def test_images_that_were_scaled_on_the_device_are_where_the_run_has_put_them(
     folder = run(tiny(method, tmp_path / "run")).output_dir
     data = ImagesToPredict(source="digits")
     out = tmp_path / "a.csv"
-    predict(PredictSettings(str(folder), str(out), quiet=True, data=data))
+    predict_images(PredictSettings(str(folder), str(out), quiet=True, data=data))
     found = rows_of(out)
     agrees({key: found[key] for key in read_assignments(folder).keys}, folder)

@@ -81,6 +81,7 @@ def serve() -> None:
             status = 99
             try:
                 os.chdir(asked["cwd"])
+                os.environ["HYDRA_FULL_ERROR"] = asked["full_error"]
                 status = child(
                     str(script(asked["recipe"])),
                     asked["argv"],
@@ -112,7 +113,7 @@ class Lines:
 
     def __init__(self, folder: Path, cwd: Path) -> None:
         self.out, self.err, self.cwd = folder / "out", folder / "err", cwd
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.forked_lines"],
             cwd=ROOT,
@@ -122,9 +123,12 @@ class Lines:
             text=True,
         )
 
-    def run(self, recipe: str, argv: list[str]) -> Ended:
+    def run(
+        self, recipe: str, argv: list[str], *, shows_traceback: bool = False
+    ) -> Ended:
         """Runs a recipe, or a command, to its end."""
-        asked = {"recipe": recipe, "argv": argv, "cwd": str(self.cwd)}
+        asked: dict[str, Any] = {"recipe": recipe, "argv": argv}
+        asked |= {"cwd": str(self.cwd), "full_error": str(int(shows_traceback))}
         asked |= {"out": str(self.out), "err": str(self.err)}
         assert self.process.stdin is not None and self.process.stdout is not None
         print(json.dumps(asked), file=self.process.stdin, flush=True)

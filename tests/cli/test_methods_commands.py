@@ -26,9 +26,9 @@ from tests.cli.conftest import NUM_IMAGES
 from tests.cli.test_predict import agrees, rows_of
 from tests.methods.test_methods import TITLES, tiny
 
-_ONLINE = ("cc", "pici")
+_WITH_HEAD = ("cc", "pici")
 METHODS = [
-    method if method in _ONLINE else pytest.param(method, marks=pytest.mark.slow)
+    method if method == "pici" else pytest.param(method, marks=pytest.mark.slow)
     for method in METHOD_NAMES
 ]
 
@@ -56,7 +56,7 @@ def folder(
     return folder
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 256])
+@pytest.mark.parametrize("batch_size", [7, 256])
 def test_files_of_the_run_are_where_the_run_has_put_them(
     folder: Path, photos: Path, tmp_path: Path, batch_size: int
 ) -> None:
@@ -89,8 +89,8 @@ def test_the_backbone_can_be_taken_out(folder: Path) -> None:
 
 def test_a_prediction_is_what_the_head_says(folder: Path, photos: Path) -> None:
     predictor = ClusterPredictor.from_checkpoint(folder, device="cpu")
-    is_online = folder.name in _ONLINE
-    kind = HeadPartition if is_online else Partition
+    has_head = folder.name in _WITH_HEAD
+    kind = HeadPartition if has_head else Partition
     assert type(predictor.partition) is kind
     table = read_assignments(folder)
     images = [Image.open(photos / key) for key in table.keys]
@@ -98,7 +98,7 @@ def test_a_prediction_is_what_the_head_says(folder: Path, photos: Path) -> None:
     saved = np.load(folder / "embeddings.npy")
     np.testing.assert_allclose(found.embeddings, saved, atol=1e-3)
     assert found.labels.tolist() == table.labels.tolist()
-    if is_online:
+    if has_head:
         model = predictor.model
         tensors = torch.stack([predictor.transform(image) for image in images])
         probabilities = model.assign(tensors)  # type: ignore[operator]
@@ -135,6 +135,7 @@ def test_the_data_of_a_report(folder: Path) -> None:
     assert data.warmup_epochs == {"cc": 0, "pici": 1}.get(folder.name, 2)
 
 
+@pytest.mark.slow
 def test_figures_of_a_run(folder: Path, tmp_path: Path) -> None:
     drawn = draw_run_figures(
         FiguresSettings(str(folder), str(tmp_path / "figures"), True)
@@ -149,7 +150,9 @@ def test_figures_of_a_run(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_methods_side_by_side(tmp_path: Path) -> None:
     """Runs on digits, whose classes are known, in one picture."""
-    folders = [str(run(tiny(m, tmp_path / m)).output_dir) for m in ("hadis", *_ONLINE)]
+    folders = [
+        str(run(tiny(m, tmp_path / m)).output_dir) for m in ("hadis", *_WITH_HEAD)
+    ]
     settings = FiguresSettings(folders, str(tmp_path / "figures"), quiet=True)
     names = {path.name for path in draw_run_figures(settings)}
     assert {"scores.png", *(f"confusion_{number}.png" for number in range(3))} <= names

@@ -45,7 +45,7 @@ def agrees(found: dict[str, dict[str, str]], run_folder: Path) -> None:
         assert float(row["distance"]) == pytest.approx(table.distance[i], abs=ROUNDED)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 256])
+@pytest.mark.parametrize("batch_size", [7, 256])
 def test_files_of_the_run_are_where_the_run_has_put_them(
     run_folder: Path, photos: Path, tmp_path: Path, batch_size: int
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -51,11 +51,7 @@ def run_command(
         os.environ["HYDRA_FULL_ERROR"] = asked  # for processes that the task starts
         try:
             with errors_in_one_line(defaults, asked == "1"):
-                for override in HydraConfig.get().overrides.task:
-                    if override.startswith(("+", "~")):
-                        raise CommandLineError(
-                            f"cannot read {override!r}: settings are given as key=value"
-                        )
+                _check_overrides(HydraConfig.get().overrides.task)
                 settings: Any = OmegaConf.to_object(config)
                 task(settings)
         finally:
@@ -72,6 +68,18 @@ def run_command(
     finally:
         if folders is not None:
             remove_if_empty(Path(folders["sweep"]["dir"]))
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    """Refuses what Hydra takes but no setting of ours allows."""
+    names = [override.partition("=")[0] for override in overrides]
+    for name, override in zip(names, overrides, strict=True):
+        if name.startswith(("+", "~")):
+            raise CommandLineError(
+                f"cannot read {override!r}: settings are given as key=value"
+            )
+        if names.count(name) > 1:
+            raise CommandLineError(f"{name} is given twice")
 
 
 def _store(

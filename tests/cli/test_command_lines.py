@@ -34,6 +34,7 @@ def in_an_empty_folder(lines: Lines, tmp_path: Path) -> None:
         ("seed=1\x1b[31m", "cannot read 'seed=1\\x1b[31m'"),
         ("+more=1", "cannot read '+more=1'"),
         ("~model", "cannot read '~model'"),
+        ("seed=1 seed=2", "seed is given twice"),
         ("seed=1,2", "To sweep over it, add --multirun"),
         ("model.backbone=${oc.env:NOTHING_9}", "variable 'NOTHING_9' not found"),
         ("--multirun seed=0,a", "seed: Value 'a'"),

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict
+from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict_images
 from hadis_lightly.data import load_folder
 
 
@@ -36,7 +36,7 @@ def measure(run: Path, folder: Path) -> None:
     start = time.perf_counter()
     data = ImagesToPredict(path=str(folder))
     out = str(folder.parent / "clusters.csv")
-    summary = predict(PredictSettings(str(run), out, quiet=True, data=data))
+    summary = predict_images(PredictSettings(str(run), out, quiet=True, data=data))
     seconds = time.perf_counter() - start
     # In KiB on Linux, in bytes on macOS.
     unit = 1024**2 if sys.platform == "darwin" else 1024

@@ -190,7 +190,7 @@ def check_cell(cell: Cell, options: Options) -> None:
         _check_data(cell.dataset, settings)
     except ValueError as error:
         raise OptionError(f"{cell}: {error}") from None
-    if settings.trainer.devices != "1":
+    if str(settings.trainer.devices) != "1":
         raise OptionError("trainer.devices must be 1: a cell runs on one device")
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hadis_lightly.checks import is_number
+
+#: What a change of a setting alters: results, only their last bits, or nothing.
+Effect = Literal["results", "rounding", "nothing"]
 
 # No sensible number is larger; far below what overflows.
 _MAX_NUMBER = 10**12
@@ -33,9 +36,15 @@ class FieldInfo:
     above: float | None = None
     choices: tuple[str, ...] = ()
     reason: str = ""
+    effect: Effect = "results"
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with a value of the right type: ``must be >= 2``, or None."""
+        """What is wrong with a value of the right type: ``must be >= 2``, or None.
+
+        Every number of a list has to lie in the range.
+        """
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return next(filter(None, map(self.problem, value)), None)
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}"
         if not isinstance(value, (int, float)) or isinstance(value, bool):
@@ -59,6 +68,7 @@ def setting(
     above: float | None = None,
     choices: Sequence[str] = (),
     reason: str = "",
+    effect: Effect = "results",
 ) -> Any:
     """A field of a dataclass of settings.
 
@@ -70,6 +80,8 @@ def setting(
         above: The value must be larger than this.
         choices: All values allowed.
         reason: Why the range is what it is, in a few words.
+        effect: What a change alters: "results", only their last bits ("rounding"), or
+            "nothing" that a run leaves behind.
 
     Example:
         >>> @dataclass
@@ -79,17 +91,25 @@ def setting(
         Traceback (most recent call last):
         ValueError: loss.temperature must be > 0, got 0.0.
     """
-    info = FieldInfo(help, low, high, above, tuple(choices), reason)
+    info = FieldInfo(help, low, high, above, tuple(choices), reason, effect)
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: deepcopy(default), metadata={"info": info})
     return field(default=default, metadata={"info": info})
 
 
-def field_infos(section: Any) -> Iterator[tuple[str, FieldInfo]]:
-    """Name and description of every setting of a dataclass, or of its type."""
+def field_infos(section: Any, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Full name and description of every setting, of sections inside as well.
+
+    Args:
+        section: A dataclass of settings, or its type.
+        prefix: Comes before the names.
+    """
+    hints = get_type_hints(section if isinstance(section, type) else type(section))
     for own in fields(section):
         if "info" in own.metadata:
-            yield own.name, own.metadata["info"]
+            yield f"{prefix}{own.name}", own.metadata["info"]
+        elif is_dataclass(hints[own.name]):
+            yield from field_infos(hints[own.name], f"{prefix}{own.name}.")
 
 
 def check_fields(section: Any, prefix: str = "") -> None:
@@ -128,6 +148,8 @@ def check_fields(section: Any, prefix: str = "") -> None:
 
 def _is_of(value: Any, hint: Any) -> bool:
     """Whether a value is of a type: a plain one, a list of it, or one of several."""
+    if hint is Any:
+        return True
     if hint is float:
         return isinstance(value, (int, float)) and is_number(value)
     if hint is int:

@@ -32,16 +32,15 @@ class Ended(NamedTuple):
 
 
 def warm_up() -> None:
-    """Does what every line does once, so that forks find it done."""
+    """Imports what every line imports, and composes once, so that forks need not."""
     import torch
+    from hydra import compose, initialize
 
-    from hadis_lightly.cli import launcher
-    from hadis_lightly.cli.command_line import check_jobs
-    from hadis_lightly.settings import Settings
+    from hadis_lightly.cli import launcher  # noqa: F401
 
     torch.set_num_threads(1)
-    launcher.run_command(Settings(), "warm", "").store()
-    check_jobs(["seed=1"], "warm", lambda config: None)
+    with initialize(version_base="1.3", config_path=None):
+        compose()
 
 
 def child(recipe: str, argv: list[str], out: str, err: str) -> int:
@@ -82,6 +81,7 @@ def serve() -> None:
             status = 99
             try:
                 os.chdir(asked["cwd"])
+                os.environ["HYDRA_FULL_ERROR"] = asked["full_error"]
                 status = child(
                     str(script(asked["recipe"])),
                     asked["argv"],
@@ -113,7 +113,7 @@ class Lines:
 
     def __init__(self, folder: Path, cwd: Path) -> None:
         self.out, self.err, self.cwd = folder / "out", folder / "err", cwd
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.forked_lines"],
             cwd=ROOT,
@@ -123,9 +123,12 @@ class Lines:
             text=True,
         )
 
-    def run(self, recipe: str, argv: list[str]) -> Ended:
+    def run(
+        self, recipe: str, argv: list[str], *, shows_traceback: bool = False
+    ) -> Ended:
         """Runs a recipe, or a command, to its end."""
-        asked = {"recipe": recipe, "argv": argv, "cwd": str(self.cwd)}
+        asked: dict[str, Any] = {"recipe": recipe, "argv": argv}
+        asked |= {"cwd": str(self.cwd), "full_error": str(int(shows_traceback))}
         asked |= {"out": str(self.out), "err": str(self.err)}
         assert self.process.stdin is not None and self.process.stdout is not None
         print(json.dumps(asked), file=self.process.stdin, flush=True)

@@ -1,144 +1,131 @@
-"""A command of ours: settings of any kind, a command line by Hydra, a task."""
+"""What all commands share: Hydra's command line, a dataclass of settings, a task."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, make_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from hadis_lightly.cli.command_line import (
-    CommandLineError,
-    check_jobs,
-    parse_arguments,
-)
-from hadis_lightly.cli.error_lines import (
-    errors_in_one_line,
-    setting_names,
-    suggestion,
-)
+from hadis_lightly.cli.error_lines import CommandLineError, errors_in_one_line
+from hadis_lightly.settings.help import describe_settings
 
 T = TypeVar("T")
 
 
-@dataclass
-class Command(Generic[T]):
-    """What a command does, and with which settings.
+def run_command(
+    name: str,
+    defaults: T,
+    task: Callable[[T], object],
+    description: str,
+    groups: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+    folders: Mapping[str, Any] | None = None,
+) -> None:
+    """Reads the command line and runs the task with its settings.
 
-    Whatever is wrong with a setting or the data ends in one line and exit status 2;
+    Hydra composes the settings and does ``--help``, ``--cfg job`` and ``--multirun``.
+    What is wrong with a setting or the data ends in one line and exit status 2;
     ``HYDRA_FULL_ERROR=1`` shows the traceback instead.
+
+    Args:
+        name: Name of the configuration.
+        defaults: A dataclass: all settings, with their values if none is given.
+        task: What to do with the settings.
+        description: First part of ``--help``; the settings follow.
+        groups: What is chosen by one name, as ``data=folder`` or ``method=cc``: the
+            name if none is given, and for each name the section of the group, or full
+            names of settings to values.
+        folders: Hydra's ``run`` and ``sweep``; without them ``--multirun`` is refused.
     """
+    asked = os.environ.get("HYDRA_FULL_ERROR", "0")
 
-    name: str
-    """Name of the configuration."""
-    defaults: T
-    """A dataclass: the settings, and their values if none is given."""
-    help: str
-    """What ``--help`` prints."""
-    task: Callable[[T, Path], object]
-    """What to do with the settings, and the folder that Hydra made."""
-    check: Callable[[T], object]
-    """Raises if something is wrong that can be known before anything is done."""
-    groups: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Sections that are chosen by name, as in ``data=folder``: their choices."""
-    chosen: Mapping[str, str] = field(default_factory=dict)
-    """For every such section the choice if none is made."""
-    bundles: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
-    """Settings of any section that are chosen together by one name, as in
-    ``method=cc``: their choices, and for each the full names of settings to values."""
-    hydra: Mapping[str, Any] = field(
-        default_factory=lambda: {"run": {"dir": "."}, "sweep": {"dir": "."}}
-    )
-    """Settings of Hydra's, such as where its folders lie."""
-    may_sweep: bool = False
-    """Whether ``--multirun`` makes sense."""
+    def main(config: DictConfig) -> None:
+        os.environ["HYDRA_FULL_ERROR"] = asked  # for processes that the task starts
+        try:
+            with errors_in_one_line(defaults, asked == "1"):
+                _check_overrides(HydraConfig.get().overrides.task)
+                settings: Any = OmegaConf.to_object(config)
+                task(settings)
+        finally:
+            remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
 
-    def __call__(self) -> None:
-        """Reads the command line and does what it asks for."""
-        asked = os.environ.get("HYDRA_FULL_ERROR", "0")
-        wants_traceback = asked == "1"
-        self.store()
+    _store(name, defaults, description, groups or {}, folders or {"run": {"dir": "."}})
+    # Left to itself, Hydra prints its errors over several lines.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with errors_in_one_line(defaults, asked == "1"):
+            if folders is None and {"--multirun", "-m"} & set(sys.argv[1:]):
+                raise CommandLineError("--multirun is for training only")
+            hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
+    finally:
+        if folders is not None:
+            remove_if_empty(Path(folders["sweep"]["dir"]))
 
-        def main(config: DictConfig) -> None:
-            folder = Path(HydraConfig.get().runtime.output_dir)
-            try:
-                with errors_in_one_line(self.defaults, wants_traceback):
-                    settings = self.settings_of(config)
-                    # As other processes should see it.
-                    os.environ["HYDRA_FULL_ERROR"] = asked
-                    self.task(settings, folder)
-            finally:
-                os.environ["HYDRA_FULL_ERROR"] = "1"
 
-        # Left to itself, Hydra prints its errors over several lines.
-        os.environ["HYDRA_FULL_ERROR"] = "1"
-        with errors_in_one_line(self.defaults, wants_traceback):
-            if not self.may_sweep and parse_arguments(sys.argv[1:]).multirun:
-                raise CommandLineError("--multirun is for training alone")
-            # All runs of a sweep, so that none is found wrong after hours of others.
-            check_jobs(
-                sys.argv[1:],
-                self.name,
-                lambda config: self.check(self.settings_of(config)),
+def _check_overrides(overrides: Sequence[str]) -> None:
+    """Refuses what Hydra takes but no setting of ours allows."""
+    names = [override.partition("=")[0] for override in overrides]
+    for name, override in zip(names, overrides, strict=True):
+        if name.startswith(("+", "~")):
+            raise CommandLineError(
+                f"cannot read {override!r}: settings are given as key=value"
             )
-            hydra.main(config_name=self.name, config_path=None, version_base="1.3")(
-                main
-            )()
+        if names.count(name) > 1:
+            raise CommandLineError(f"{name} is given twice")
 
-    def store(self) -> None:
-        """Tells Hydra the settings, and the sections by name."""
-        store = ConfigStore.instance()
-        for group, nodes in self.groups.items():
-            for name, node in nodes.items():
-                store.store(group=group, name=name, node=node)
-        for group, bundles in self.bundles.items():
-            for name, values in bundles.items():
-                node = OmegaConf.create()
-                for setting, value in {group: name, **values}.items():
-                    OmegaConf.update(node, setting, value)
-                store.store(group=group, name=name, node=node, package="_global_")
-        kind = type(self.defaults)
-        defaults: Any = field(default_factory=list)
-        composed = make_dataclass(
-            "Composed",
-            [("defaults", list[Any], defaults), ("hydra", Any, None)],
-            bases=(kind,),
-        )
-        node = composed(
-            **{f.name: getattr(self.defaults, f.name) for f in fields(kind)},  # type: ignore[arg-type]
-            defaults=[
-                "_self_",
-                *({group: name} for group, name in self.chosen.items()),
-                {"override hydra/job_logging": "none"},
-                {"override hydra/hydra_logging": "none"},
-            ],
-            hydra={
-                "output_subdir": None,
-                "help": {"template": self.help.replace("$", "$$")},
-                **self.hydra,
-            },
-        )
-        store.store(name=self.name, node=node)
 
-    def settings_of(self, config: DictConfig) -> T:
-        """The settings, from what Hydra has composed.
+def _store(
+    name: str,
+    defaults: object,
+    description: str,
+    groups: Mapping[str, tuple[str, Mapping[str, Any]]],
+    folders: Mapping[str, Any],
+) -> None:
+    """Registers the settings with Hydra, and what is chosen by name."""
+    store = ConfigStore.instance()
+    for group, (_, choices) in groups.items():
+        for choice, content in choices.items():
+            if is_dataclass(content):
+                store.store(group=group, name=choice, node=content)
+                continue
+            node = OmegaConf.create({group: choice})
+            for setting, value in content.items():
+                OmegaConf.update(node, setting, value)
+            store.store(group=group, name=choice, node=node, package="_global_")
+    page = f"{description.strip()}\n\n{describe_settings(defaults)}"
+    store.store(name=f"{name}_settings", node=defaults)
+    config = {
+        "defaults": [
+            f"{name}_settings",
+            "_self_",
+            *({group: chosen} for group, (chosen, _) in groups.items()),
+            {"override hydra/job_logging": "none"},
+            {"override hydra/hydra_logging": "none"},
+        ],
+        "hydra": {
+            "output_subdir": None,
+            "help": {"template": page.replace("$", "$$")},
+            **folders,
+        },
+    }
+    store.store(name=name, node=config)
 
-        Raises:
-            CommandLineError: If there is a setting that is none of ours.
-        """
-        schema = OmegaConf.structured(type(self.defaults))
-        known = set(setting_names(OmegaConf.to_container(schema)))
-        for name in setting_names(OmegaConf.to_container(config)):
-            if name not in known:  # which +name=value brings in
-                hint = suggestion(name, self.defaults)
-                raise CommandLineError(f"there is no setting {name!r}{hint}")
-        content = {f.name: config[f.name] for f in fields(self.defaults)}  # type: ignore[arg-type]
-        settings: T = OmegaConf.to_object(OmegaConf.merge(schema, content))  # type: ignore[assignment]
-        return settings
+
+def remove_if_empty(folder: Path) -> None:
+    """Removes the folder that Hydra made, and those above, if a run left it empty."""
+    folder = folder.absolute()
+    with suppress(OSError):
+        for empty in (folder, *folder.parents[:3]):
+            if empty == Path.cwd():  # which is not ours, however empty
+                break
+            if [path.name for path in empty.iterdir()] == ["multirun.yaml"]:
+                (empty / "multirun.yaml").unlink()
+            empty.rmdir()

@@ -1,35 +1,32 @@
-"""A command line for a recipe's settings, by Hydra."""
+"""The command line of a recipe, and of ``hadis-lightly-train``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning.utilities import rank_zero_only
 
-from hadis_lightly.cli.command import Command
+from hadis_lightly.cli.command import remove_if_empty, run_command
 from hadis_lightly.data import SOURCE_NAMES
-from hadis_lightly.methods.registry import check_run, paper_settings
+from hadis_lightly.methods.registry import paper_settings
 from hadis_lightly.runs.folder import interrupted_run
 from hadis_lightly.runs.runner import run
-from hadis_lightly.settings.help import describe_settings
-from hadis_lightly.settings.sections import METHOD_NAMES, DataSettings, Settings
+from hadis_lightly.settings import DataSettings, Settings
+from hadis_lightly.settings.sections import METHOD_NAMES
 
 _HELP = """{description}
 
-Any setting below can be given as key=value, for example
-  {program} trainer.max_epochs=20 model.pcl_weight=0.05
+Give any setting below as key=value, for example
+  {program} model.pcl_weight=0.05 seed=1
   {program} data=folder data.path=my_photos n_clusters=12
   {program} method=cc
   {program} --multirun seed=0,1,2
-The images come from
-  data={sources}.
 --cfg job prints all settings as they would be used, --multirun runs all combinations,
-HYDRA_FULL_ERROR=1 shows the traceback of an error.
-
-{settings}"""
+HYDRA_FULL_ERROR=1 shows the traceback of an error."""
 
 
 def launch(
@@ -40,11 +37,7 @@ def launch(
     program: str | None = None,
     methods: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Runs a recipe with what the command line changes in its settings.
-
-    ``--help``, ``--cfg job``, ``--multirun`` and the rest of Hydra work. Whatever is
-    wrong with a setting or the data ends in one line and exit status 2;
-    ``HYDRA_FULL_ERROR=1`` shows the traceback instead.
+    """Runs a recipe with the settings that the command line changes.
 
     Args:
         settings: Settings of the recipe.
@@ -52,47 +45,42 @@ def launch(
         description: First words of the help.
         task: What to do with the settings.
         program: How the recipe is called; by default ``python recipes/name.py``.
-        methods: For a method that the recipe has settings of its own for: their full
-            names, and their values. They take the place of the paper's.
+        methods: For methods with settings of the recipe's own: their full names and
+            values, which replace the paper's.
+
+    Raises:
+        ValueError: If the settings are of a method with settings of its own, which
+            would stay when the command line chooses another.
     """
-    run_command(settings, name, description, task, program, methods)()
+    if paper_settings(settings.method):
+        raise ValueError(
+            f"settings must be those of method=hadis, got {settings.method!r}."
+        )
 
+    def in_its_folder(chosen: Settings) -> None:
+        if chosen.output_dir is None:
+            chosen.output_dir = str(_own_folder(chosen))
+        task(chosen)
 
-def run_command(
-    settings: Settings,
-    name: str,
-    description: str,
-    task: Callable[[Settings], object] = run,
-    program: str | None = None,
-    methods: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Command[Settings]:
-    """The command that :func:`launch` runs."""
-
-    def in_its_folder(chosen: Settings, folder: Path) -> None:
-        try:
-            if chosen.output_dir is None:
-                chosen.output_dir = str(_own_folder(chosen, folder))
-            task(chosen)
-        finally:
-            _remove_if_empty(folder)
-
-    time = "${now:%Y-%m-%d_%H-%M-%S}"
-    return Command(
-        name=name,
-        defaults=settings,
-        help=_HELP.format(
+    own, time = settings.data, datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    sources = {source: DataSettings(source=source) for source in SOURCE_NAMES}
+    brought = {
+        method: {**paper_settings(method), **(methods or {}).get(method, {})}
+        for method in METHOD_NAMES
+    }
+    run_command(
+        name,
+        settings,
+        in_its_folder,
+        _HELP.format(
             description=description.strip(),
             program=program or f"python recipes/{name}.py",
-            sources="|".join(SOURCE_NAMES),
-            settings=describe_settings(settings),
         ),
-        task=in_its_folder,
-        check=check_run,
-        may_sweep=True,
-        groups={"data": data_by_name(settings.data)},
-        chosen={"data": settings.data.source, "method": settings.method},
-        bundles={"method": _bundles(settings, methods or {})},
-        hydra={
+        groups={
+            "data": (own.source, sources | {own.source: own}),
+            "method": (settings.method, brought | {settings.method: {}}),
+        },
+        folders={
             "run": {"dir": f"runs/{name}/{time}"},
             "sweep": {
                 "dir": f"runs/{name}/multirun_{time}",
@@ -102,38 +90,11 @@ def run_command(
     )
 
 
-def data_by_name(own: DataSettings) -> dict[str, DataSettings]:
-    """What ``data=NAME`` stands for; for the recipe's own source its own settings."""
-    return {
-        source: own if source == own.source else DataSettings(source=source)
-        for source in SOURCE_NAMES
-    }
-
-
-def _bundles(
-    settings: Settings, methods: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """For every method the settings that it brings along, where it is not the own.
-
-    Raises:
-        ValueError: If the own method brings settings along, which would stay.
-    """
-    if paper_settings(settings.method):
-        raise ValueError(
-            f"settings must be those of method=hadis, got {settings.method!r}."
-        )
-    return {
-        method: {}
-        if method == settings.method
-        else {**paper_settings(method), **methods.get(method, {})}
-        for method in METHOD_NAMES
-    }
-
-
-def _own_folder(settings: Settings, folder: Path) -> Path:
+def _own_folder(settings: Settings) -> Path:
     """The folder of this run, or the one of a run beside it that is to be resumed."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
     if rank_zero_only.rank:  # type: ignore[attr-defined]
-        _remove_if_empty(folder)  # the first process chooses
+        remove_if_empty(folder)  # the first process chooses
     elif settings.trainer.resume == "auto":
         is_of_many = folder.parent.name.startswith("multirun_")
         above = folder.parent.parent if is_of_many else folder.parent
@@ -141,19 +102,6 @@ def _own_folder(settings: Settings, folder: Path) -> Path:
         found = interrupted_run(settings, beside)
         if found is not None:
             found.release()
-            _remove_if_empty(folder)
+            remove_if_empty(folder)
             return found.path
     return folder
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """Removes the folder that Hydra made, and those above, if a run left it empty."""
-    above = folder.parent
-    with suppress(OSError):
-        folder.rmdir()
-        if [path.name for path in above.iterdir()] == ["multirun.yaml"]:
-            (above / "multirun.yaml").unlink()
-        for empty in folder.parents[:3]:
-            if empty == Path.cwd():  # which is not ours, however empty
-                break
-            empty.rmdir()

@@ -1,4 +1,4 @@
-"""``hadis-lightly-predict``: which cluster new images belong to."""
+"""``hadis-lightly-predict``: assigns new images to the clusters of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hadis_lightly.cli.command import Command
+from hadis_lightly.cli.command import run_command
+from hadis_lightly.fields import setting
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction.predictor import check_device
 from hadis_lightly.prediction.table import (
@@ -19,57 +20,56 @@ from hadis_lightly.prediction.table import (
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.environment import check_path
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.help import describe_settings
-from hadis_lightly.settings.validate import check_types
+from hadis_lightly.settings.validate import check_section
 from hadis_lightly.system import unique_path
 
 
 @dataclass
 class ImagesToPredict:
-    """Which images."""
+    """The images to assign."""
 
-    source: str = "folder"
-    """folder, npz, or a public set: digits, cifar10, cifar20, stl10, imagenet10,
-    imagenet_dogs."""
-    path: str | None = None
-    """The folder, with all its sub-folders; the npz file; where the set lies."""
+    source: str = setting("folder", "Source of the images.", choices=tuple(SOURCES))
+    path: str | None = setting(
+        None, "The folder, with its sub-folders; the npz file; the place of the set."
+    )
 
 
 @dataclass
 class PredictSettings:
     """Settings of ``hadis-lightly-predict``."""
 
-    checkpoint: str | None = None
-    """The folder of a run, or a checkpoint in it."""
-    out: str = "clusters.csv"
-    """The table: file, cluster, confidence, distance. A number is added to the name if
-    there is such a file already."""
-    sort_into: str | None = None
-    """A new folder, in which every cluster gets one, with its images."""
-    sort_by: str = "link"
-    """link or copy: how images come into these folders."""
-    batch_size: int = 256
-    """Images at a time. It does not change the answers."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps; auto: a GPU if there is one."""
-    quiet: bool = False
-    """Say nothing but errors."""
+    checkpoint: str | None = setting(None, "Folder of a run, or a checkpoint in it.")
+    out: str = setting(
+        "clusters.csv",
+        "The table: file, cluster, confidence, distance. If the file exists, a number "
+        "is added to the name.",
+    )
+    sort_into: str | None = setting(
+        None, "A new folder that gets a sub-folder of images for each cluster."
+    )
+    sort_by: str = setting(
+        "link", "Link or copy the images into sort_into.", choices=("link", "copy")
+    )
+    batch_size: int = setting(
+        256, "Images at a time; it does not change the answers.", low=1
+    )
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:1 or mps; auto: a GPU if there is one."
+    )
+    quiet: bool = setting(False, "Print errors only.")
     data: ImagesToPredict = field(default_factory=ImagesToPredict)
 
 
-_HELP = """Tells which cluster of a run each image belongs to.
+_DESCRIPTION = """Assigns images to the clusters of a run.
 
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos sort_into=sorted
   hadis-lightly-predict checkpoint=last.ckpt data=npz data.path=images.npz out=a.csv
 
-The table has a row for every image: file, cluster, confidence (share of the cluster in
-a softmax over all prototypes, or its probability by a cluster head, 0 to 1) and
-distance (of the embedding to the prototype, 0 to 2). Images are read as they are
-needed, so that a million take no more memory than a thousand. Files that cannot be read
-are left out and listed beside the table.
-
-{settings}"""
+The table has a row per image: file, cluster, confidence (softmax over the prototypes,
+or the probability from the cluster head, 0 to 1) and distance from the embedding to the
+prototype (0 to 2). Images are streamed: a million take no more memory than a thousand.
+Unreadable files are skipped and listed beside the table."""
 
 
 def check(settings: PredictSettings) -> None:
@@ -78,7 +78,7 @@ def check(settings: PredictSettings) -> None:
     Raises:
         SettingsError: Names the setting and its value.
     """
-    check_types(settings)
+    check_section(settings)
     if settings.checkpoint is None:
         raise SettingsError(
             "checkpoint is needed: the folder of a run, such as runs/x."
@@ -86,33 +86,27 @@ def check(settings: PredictSettings) -> None:
     for name in ("checkpoint", "out", "sort_into"):
         check_path(name, getattr(settings, name))
     check_device(settings.device)
-    if settings.batch_size < 1:
-        raise SettingsError(f"batch_size must be >= 1, got {settings.batch_size}.")
-    if settings.sort_by not in ("link", "copy"):
-        raise SettingsError(f"sort_by must be link or copy, got {settings.sort_by!r}.")
-    source = settings.data.source
-    if source not in SOURCES:
-        names = ", ".join(SOURCES)
-        raise SettingsError(f"data.source must be one of {names}, got {source!r}.")
-    if source == "folder" and not settings.data.path:
+    source, path = settings.data.source, settings.data.path
+    if source == "folder" and not path:
         raise SettingsError("data.path is needed: the folder of the images.")
     if settings.sort_into is not None and source != "folder":
         raise SettingsError(f"sort_into needs files, but data is {source!r}.")
-    if settings.sort_into is not None and settings.data.path is not None:
-        images = Path(os.path.realpath(os.path.expanduser(settings.data.path)))
+    if settings.sort_into is not None and path is not None:
+        images = Path(os.path.realpath(os.path.expanduser(path)))
         if Path(os.path.realpath(settings.sort_into)).is_relative_to(images):
             raise SettingsError(
                 f"sort_into is {settings.sort_into!r}, which lies below data.path: "
-                "what is sorted would be found there again."
+                "the sorted images would be found again."
             )
     if Path(settings.out).is_dir():
         raise SettingsError(f"out is {settings.out!r}, which is a folder.")
 
 
-def predict(settings: PredictSettings) -> PredictionSummary:
+def predict_images(settings: PredictSettings) -> PredictionSummary:
     """Writes the table, and sorts the files if asked to.
 
     Raises:
+        SettingsError: If a setting is wrong.
         CheckpointError: If the checkpoint cannot be read.
         DataError: If the images cannot be found.
         ValueError: If there are none.
@@ -140,11 +134,11 @@ def predict(settings: PredictSettings) -> PredictionSummary:
             progress=lambda done: progress(min(done, total), total),
         )
     if not settings.quiet:
-        print(_words(summary, n_clusters, out, left_out, settings.sort_into))
+        print(_describe(summary, n_clusters, out, left_out, settings.sort_into))
     return summary
 
 
-def _words(
+def _describe(
     summary: PredictionSummary,
     n_clusters: int,
     out: Path,
@@ -170,23 +164,11 @@ def _words(
     return "\n".join(lines)
 
 
-def command() -> Command[PredictSettings]:
-    """The command, not yet run."""
-    defaults = PredictSettings()
-    return Command(
-        name="predict",
-        defaults=defaults,
-        help=_HELP.format(settings=describe_settings(defaults)),
-        task=lambda settings, _: predict(settings),
-        check=check,
-        groups={"data": {name: ImagesToPredict(source=name) for name in SOURCES}},
-        chosen={"data": "folder"},
-    )
-
-
 def main() -> None:
     """Runs the command."""
-    command()()
+    sources = {name: ImagesToPredict(source=name) for name in SOURCES}
+    groups = {"data": ("folder", sources)}
+    run_command("predict", PredictSettings(), predict_images, _DESCRIPTION, groups)
 
 
 if __name__ == "__main__":

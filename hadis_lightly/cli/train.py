@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from lightly.transforms.utils import IMAGENET_NORMALIZE
+from omegaconf import MISSING
 
+from hadis_lightly.cli.launcher import launch
 from hadis_lightly.settings import (
     ClusteringSettings,
     DataSettings,
@@ -18,25 +20,25 @@ from hadis_lightly.settings import (
 )
 
 _DESCRIPTION = """
-Finds clusters in images without labels, and leaves them in a folder below runs/train/.
+Clusters images without labels; the results go into a folder below runs/train/.
 
-  hadis-lightly-train data=folder data.path=my_photos n_clusters=12
-  hadis-lightly-report checkpoint=runs/train/...     # to look at them
+  hadis-lightly-train data.path=my_photos n_clusters=12
+  hadis-lightly-report checkpoint=runs/train/...     # view the clusters
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos
 
-Sub-folders of the folder are taken for classes and used for scores alone. What decides
-on the time it takes: trainer.max_epochs, views.input_size and model.backbone. Weights
-to start from (model.weights) help above all where there are few images; with
-model.freeze_backbone=true nothing is trained and k-means alone takes a minute or two.
+n_clusters has no default. Sub-folders of the image folder are taken as classes, only
+for scores. Run time depends mainly on trainer.max_epochs, views.input_size and
+model.backbone. Pretrained weights (model.weights) help most with few images; with
+model.freeze_backbone=true nothing is trained and k-means takes a minute or two.
 
-The defaults here are ours, for photographs of some hundreds to some ten thousands; the
-paper's, for CIFAR-10, are those of recipes/cifar10.py."""
+The defaults are for a few hundred to some ten thousand photographs; the paper's, for
+CIFAR-10, are in recipes/cifar10.py."""
 
-#: For photographs of one's own. NOTE: ours; the paper has none for such sets.
+#: For photographs. NOTE: ours; the paper has no such sets.
 SETTINGS = Settings(
-    n_clusters=10,
+    n_clusters=MISSING,
     data=DataSettings(source="folder"),
-    # Small batches: few images would otherwise be few steps.
+    # Small batches, so that few images still make enough steps.
     loader=LoaderSettings(batch_size=64),
     views=ViewsSettings(
         input_size=64,
@@ -55,8 +57,7 @@ SETTINGS = Settings(
     trainer=TrainerSettings(max_epochs=60),
 )
 
-
-#: The same for the methods that have a cluster head.
+#: The same for the methods with a cluster head.
 METHODS: dict[str, dict[str, Any]] = {
     "cc": {"loader.batch_size": 64},
     "pici": {
@@ -70,8 +71,6 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Runs the command."""
-    from hadis_lightly.cli.launcher import launch
-
     launch(
         SETTINGS,
         name="train",

@@ -59,7 +59,7 @@ def _check_number(settings: Settings, n: int) -> None:
         images = "there is only 1 image" if n == 1 else f"there are only {n} images"
         raise SettingsError(f"n_clusters is {settings.n_clusters}, but {images}.")
     devices = settings.trainer.devices
-    check_batches(settings, n, int(devices) if devices.isdecimal() else 1)
+    check_batches(settings, n, 1 if devices == "auto" else int(devices))
 
 
 def check_batches(settings: Settings, n: int, world_size: int = 1) -> None:

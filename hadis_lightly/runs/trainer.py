@@ -45,7 +45,7 @@ def build_trainer(
         max_epochs=0 if settings.model.freeze_backbone else options.max_epochs,
         max_steps=options.max_steps,
         accelerator=options.accelerator,
-        devices=int(devices) if devices.lstrip("-").isdigit() else devices,
+        devices=devices if devices == "auto" else int(devices),
         strategy=strategy,
         precision=options.precision,  # type: ignore[arg-type]
         deterministic=options.deterministic,
@@ -77,10 +77,10 @@ def build_trainer(
     return trainer
 
 
-def _uses_ddp(devices: str, strategy: str) -> bool:
+def _uses_ddp(devices: int | str, strategy: str) -> bool:
     """Whether Lightning will choose DistributedDataParallel."""
     if strategy != "auto":
         return strategy == "ddp"
     if "WORLD_SIZE" in os.environ:
         return True
-    return torch.cuda.device_count() > 1 if devices == "auto" else devices != "1"
+    return (torch.cuda.device_count() if devices == "auto" else int(devices)) > 1

@@ -1,19 +1,19 @@
-"""What a run is told: every setting, its range, and its help."""
+"""What a run is told: every setting with its default, range and help."""
 
 from __future__ import annotations
 
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.sections import (
-    ClusteringSettings,
+from hadis_lightly.settings.images import DataSettings, LoaderSettings, ViewsSettings
+from hadis_lightly.settings.networks import (
     ContrastSettings,
-    DataSettings,
-    LoaderSettings,
     ModelSettings,
-    OptimizerSettings,
     PICISettings,
-    Settings,
+)
+from hadis_lightly.settings.sections import Settings
+from hadis_lightly.settings.training import (
+    ClusteringSettings,
+    OptimizerSettings,
     TrainerSettings,
-    ViewsSettings,
 )
 
 __all__ = [

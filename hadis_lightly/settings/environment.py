@@ -1,9 +1,9 @@
-"""What can be said about the value of a setting before anything is read or made."""
+"""Checks against this machine: its devices, folders, and installed backbones."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,58 +11,13 @@ import torch
 
 from hadis_lightly.models.backbones import check_backbone
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.transforms import HaDisTransform
 
-#: What ``model.backbone`` is called where the section ``pici`` describes the network.
+#: ``model.backbone`` of pici, whose section describes the network.
 MASKED_VIT = "masked_vit"
 
 
-def check_possible(settings: Any) -> None:
-    """Checks what there must be beside the settings: devices, folders, a backbone.
-
-    Args:
-        settings: All settings, each of its type and within its range.
-
-    Raises:
-        SettingsError: Names the setting and its value.
-    """
-    channels = settings.data.num_channels
-    if channels not in (None, 1, 3):
-        raise SettingsError(f"data.num_channels must be 1 or 3, got {channels}.")
-    check_path("data.path", settings.data.path)
-    check_path("model.weights", settings.model.weights)
-    check_output_dir(settings.output_dir)
-    check_backbone_name(settings.model.backbone)
-    check_views(settings.views)
-    check_machine(settings.trainer)
-
-
-def check_views(views: Any) -> None:
-    """Checks the settings of the views, by making their transform.
-
-    Raises:
-        SettingsError: Names the setting and its value.
-    """
-    options = asdict(views)
-    mean, std = options.pop("mean"), options.pop("std")
-    # One at a time, so that the message is of one setting.
-    for name, normalize in (
-        ("", None),
-        ("mean: ", {"mean": mean, "std": [1.0] * len(mean)}),
-        ("std: ", {"mean": [0.0] * len(std), "std": std}),
-    ):
-        try:
-            HaDisTransform(**options, normalize=normalize)
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"views.{name}{error}.") from None
-
-
 def check_backbone_name(name: str) -> None:
-    """Checks that there is such a backbone.
-
-    Raises:
-        SettingsError: If there is none.
-    """
+    """Raises SettingsError unless there is such a backbone."""
     if name == MASKED_VIT:
         return
     try:
@@ -72,50 +27,37 @@ def check_backbone_name(name: str) -> None:
 
 
 def check_path(name: str, path: str | None) -> None:
-    """Checks that a path is not empty, which is taken for the current folder.
-
-    Raises:
-        SettingsError: Names the setting.
-    """
+    """Raises SettingsError if a path is empty, which would mean the current folder."""
     if path is not None and not path.strip():
         raise SettingsError(f"{name} must not be empty, got {path!r}.")
 
 
 def check_output_dir(path: str | None) -> None:
-    """Checks that a folder is there or can be made.
-
-    Raises:
-        SettingsError: Says why it cannot.
-    """
+    """Raises SettingsError unless a folder exists or can be made."""
     check_path("output_dir", path)
     if path is None:
         return
     folder = Path(os.path.abspath(path))
     try:
-        there = next(f for f in (folder, *folder.parents) if os.path.lexists(f))
-        is_folder = there.is_dir()
-        os.lstat(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"output_dir is {path!r}, but: {reason}.") from None
-    if not is_folder:
-        raise SettingsError(f"output_dir is {path!r}, but {str(there)!r} is no folder.")
-    if not os.access(there, os.W_OK | os.X_OK):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(folder)
+    except OSError as error:  # such as a name that is too long
+        raise SettingsError(f"output_dir is {path!r}: {error.strerror}.") from None
+    existing = next(f for f in (folder, *folder.parents) if os.path.lexists(f))
+    if not existing.is_dir():
         raise SettingsError(
-            f"output_dir is {path!r}, but nothing can be written in {str(there)!r}."
+            f"output_dir is {path!r}, but {str(existing)!r} is not a folder."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SettingsError(
+            f"output_dir is {path!r}, but {str(existing)!r} is not writable."
         )
 
 
 def check_machine(trainer: Any) -> None:
-    """Checks that this machine has the devices that are asked for.
-
-    Raises:
-        SettingsError: Names the setting and its value.
-    """
+    """Raises SettingsError unless this machine has the devices asked for."""
     devices, accelerator = trainer.devices, trainer.accelerator
-    if devices != "auto" and not (devices.isdecimal() and int(devices) > 0):
+    if devices != "auto" and not (str(devices).isdecimal() and int(devices) > 0):
         raise SettingsError(f"trainer.devices must be auto or >= 1, got {devices!r}.")
     has_mps = torch.backends.mps.is_available()
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

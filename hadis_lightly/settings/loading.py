@@ -17,10 +17,9 @@ def settings_of(content: Mapping[str, Any]) -> Settings:
 
 
 def _fill(section: Any, content: Mapping[str, Any]) -> None:
-    for field in fields(section):
-        if field.name in content:
-            value = getattr(section, field.name)
-            if is_dataclass(value):
-                _fill(value, content[field.name])
-            else:
-                setattr(section, field.name, content[field.name])
+    for name in (own.name for own in fields(section) if own.name in content):
+        value = getattr(section, name)
+        if is_dataclass(value):
+            _fill(value, content[name])
+        else:
+            setattr(section, name, content[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from hadis_lightly.settings import (
     TrainerSettings,
     ViewsSettings,
 )
+from tests.forked_lines import Lines
 
 NUM_IMAGES = 60
 
@@ -51,6 +53,15 @@ def tiny_settings(data: DataSettings, output_dir: Path) -> Settings:
         clustering=ClusteringSettings(n_init=2, warmup_epochs=1),
         trainer=TrainerSettings(max_epochs=2, accelerator="cpu", logger="none"),
     )
+
+
+@pytest.fixture(scope="package")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lines]:
+    """Runs commands; a test sets the folder they run in."""
+    folder = tmp_path_factory.mktemp("lines")
+    lines = Lines(folder, folder)
+    yield lines
+    lines.close()
 
 
 @pytest.fixture(scope="package")

@@ -1,130 +1,72 @@
-"""Wrong command lines: one line of reason, a status that is not 0, nothing else."""
+"""Wrong command lines: one line of reason, exit status 2, nothing written."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+import torch
 
-from tests.forked_lines import Ended, Lines
-from tests.settings.wrong_lines import WrongLine, settings_of, wrong_lines
-
-NUM_QUICK, NUM_ALL = 40, 420
-# Far more than they take, far less than a training.
-MAX_SECONDS = 30
+from hadis_lightly.cli.error_lines import errors_in_one_line
+from hadis_lightly.settings import Settings
+from tests.forked_lines import Lines
 
 
-def fill(folder: Path) -> None:
-    """Results of an earlier run, and data of all kinds, few of them any good."""
-    (folder / "results" / "checkpoints").mkdir(parents=True)
-    for name in ("settings.yaml", "results.json", "checkpoints/last.ckpt"):
-        (folder / "results" / name).write_bytes(b"of an earlier run")
-    (folder / "afile").write_text("no npz, no folder, no image")
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)
-    np.savez(folder / "small.npz", images=images, labels=np.arange(24) % 2)
-    np.savez(folder / "empty.npz")
-    np.savez(folder / "floats.npz", images=images / 255)
-    np.savez(folder / "short_labels.npz", images=images, labels=np.arange(3))
-    np.savez(folder / "objects.npz", images=np.array([None, "a"], dtype=object))
-    np.savez(folder / "two_channels.npz", images=images[..., :2])
-    np.save(folder / "array.npy", images)
-    whole = (folder / "small.npz").read_bytes()
-    (folder / "broken.npz").write_bytes(whole[: len(whole) // 2])
-    (folder / "empty").mkdir()
-    (folder / "broken").mkdir()
-    for i, image in enumerate(images):
-        Image.fromarray(image).save(folder / "broken" / f"{i}.png")
-    (folder / "broken" / "0.png").write_bytes(b"not an image")
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(lines: Lines, tmp_path: Path) -> None:
+    lines.cwd = tmp_path
 
 
-def contents(folder: Path) -> dict[str, bytes | None]:
-    """All files with their bytes, and all folders."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "model.pcl_wieght=0.1",
+            "setting 'model.pcl_wieght'; did you mean model.pcl_w",
+        ),
+        ("seed=abc", "seed: Value 'abc' of type 'str' could not be converted"),
+        ("seed=-1", "seed must be >= 0, got -1"),
+        ("n_clusters=1798", "n_clusters is 1798, but there are only 1797 images"),
+        ("data=hub", "data must be one of cifar10, "),
+        ("method=dec", "method must be one of byol, cc, "),
+        ("model=3", "model is a section of settings: give model.NAME=VALUE"),
+        ("seed", "cannot read 'seed': settings are given as key=value"),
+        ("seed=1\x1b[31m", "cannot read 'seed=1\\x1b[31m'"),
+        ("+more=1", "cannot read '+more=1'"),
+        ("~model", "cannot read '~model'"),
+        ("seed=1 seed=2", "seed is given twice"),
+        ("seed=1,2", "To sweep over it, add --multirun"),
+        ("model.backbone=${oc.env:NOTHING_9}", "variable 'NOTHING_9' not found"),
+        ("--multirun seed=0,a", "seed: Value 'a'"),
+        ("--multirun seed=-1,0", "seed must be >= 0, got -1"),
+    ],
+)
+def test_a_wrong_line(lines: Lines, arguments: str, message: str) -> None:
+    done = lines.run("digits", arguments.split(" "))
+    assert (done.status, done.output) == (2, "")
+    assert done.errors.startswith("error: ") and message in done.errors
+    assert done.errors.count("\n") == 1 and done.errors.rstrip("\n").isprintable()
+    assert not list(lines.cwd.iterdir())
 
 
-@pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lines]:
-    folder = tmp_path_factory.mktemp("lines")
-    (folder / "cwd").mkdir()
-    fill(folder / "cwd")
-    lines = Lines(folder, folder / "cwd")
-    yield lines
-    lines.close()
+def test_an_unknown_flag_is_named(lines: Lines) -> None:
+    done = lines.run("digits", ["--epochs=3"])
+    assert done.status == 2 and "unrecognized arguments: --epochs=3" in done.errors
 
 
-def complaints(
-    ended: Ended, word: str, before: dict[str, bytes | None], cwd: Path
-) -> list[str]:
-    """What is wrong with the end of a wrong line."""
-    found = []
-    if ended.status in (0, None):
-        found.append(f"status {ended.status}")
-    reason = ended.errors
-    if reason.count("\n") != 1 or not reason.endswith("\n"):
-        found.append("not one line")
-    if not reason.rstrip("\n").isprintable():
-        found.append("characters that cannot be seen")
-    if not reason.startswith("error: ") or len(reason) < 20:
-        found.append("no reason")
-    if "Traceback" in reason or "Error:" in reason:
-        found.append("a traceback")
-    if word not in reason:
-        found.append(f"no word of {word!r}")
-    if ended.output:
-        found.append(f"output {ended.output[:80]!r}")
-    if ended.seconds > MAX_SECONDS:
-        found.append(f"{ended.seconds:.0f} seconds")
-    after = contents(cwd)
-    if after != before:
-        changed = {k for k in before.keys() | after if before.get(k) != after.get(k)}
-        found.append(f"files {sorted(changed)[:5]}")
-    return found
+def test_a_traceback_is_shown_on_request(lines: Lines) -> None:
+    done = lines.run("digits", ["seed=-1"], shows_traceback=True)
+    assert done.status == 1 and "Traceback" in done.errors
+    assert "SettingsError: seed must be >= 0, got -1." in done.errors
 
 
-def check(lines: Lines, wrong: list[WrongLine]) -> None:
-    """Runs them all; results of an earlier run are where half of them would write."""
-    bad = []
-    for number, line in enumerate(wrong):
-        arguments = list(line.arguments)
-        if number % 2 and not any("output_dir" in a for a in arguments):
-            arguments.append("output_dir=results")
-        before = contents(lines.cwd)
-        ended = lines.run(line.recipe, arguments)
-        found = complaints(ended, line.word, before, lines.cwd)
-        if found:
-            bad.append(f"{line.recipe} {arguments}: {found}\n    {ended.errors[:500]}")
-    assert not bad, f"{len(bad)} of {len(wrong)}:\n" + "\n".join(bad)
-
-
-def test_there_are_lines_enough_and_of_all_kinds() -> None:
-    made = wrong_lines(10**6)
-    assert len({line.arguments for line in made}) == len(made) >= NUM_ALL >= 300
-    quick = Counter(line.kind for line in wrong_lines(NUM_QUICK))
-    assert set(quick) == {line.kind for line in made}
-    texts = [text for line in made for text in line.arguments]
-    for name, _ in settings_of():
-        assert any(text.startswith(f"{name}=") for text in texts), name
-
-
-def test_what_works_would_be_found(lines: Lines) -> None:
-    before = contents(lines.cwd)
-    ended = lines.run("digits", ["--cfg", "job"])
-    found = complaints(ended, "seed", before, lines.cwd)
-    assert {"status 0", "no reason", "not one line"} <= set(found)
-
-
-def test_some_wrong_lines(lines: Lines) -> None:
-    check(lines, wrong_lines(NUM_QUICK))
-
-
-@pytest.mark.slow
-def test_all_wrong_lines(lines: Lines) -> None:
-    check(lines, wrong_lines(NUM_ALL)[NUM_QUICK:])
+def test_memory_that_runs_out_ends_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as end, errors_in_one_line(Settings(), False):
+        torch.empty(2**60, dtype=torch.uint8)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: out of memory; lower loader.batch_size, views.input_size or "
+        "model.hidden_dim\n"
+    )

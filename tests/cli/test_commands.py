@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,13 +34,9 @@ class Commands:
         return self.lines.run(f"hadis_lightly/cli/{name}", list(argv))
 
 
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    folder = tmp_path_factory.mktemp("commands")
-    (folder / "cwd").mkdir()
-    lines = Lines(folder, folder / "cwd")
-    yield Commands(lines)
-    lines.close()
+@pytest.fixture
+def commands(lines: Lines) -> Commands:
+    return Commands(lines)
 
 
 def test_from_a_folder_of_photos_to_a_report(
@@ -91,6 +86,7 @@ def test_from_a_folder_of_photos_to_a_report(
     assert (cwd / "report-2" / "index.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_is_clustered_and_nothing_is_trained(
     commands: Commands, tmp_path: Path
 ) -> None:
@@ -126,19 +122,16 @@ def test_pictures_of_a_sweep(commands: Commands, tmp_path: Path) -> None:
     done = commands.lines.run(
         "digits",
         [
-            "--multirun", "seed=0,1", "model.pcl_weight=0.05,0.2", "data.limit=60",
+            "--multirun", "model.pcl_weight=0.05,0.2", "data.limit=60",
             "hydra.sweep.dir=sweep", "quiet=true", "clustering.pixel_baseline=false",
-            *TINY[:2], *TINY[4:],
+            *TINY[:2], *TINY[3:],
         ],
     )  # fmt: skip
     assert (done.status, done.output, done.errors) == (0, "", "")
     done = commands("figures", "run=sweep")
     assert done.status == 0, done.errors
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert {"sensitivity.png", "scores.png", "confusion_3.png"} <= drawn
-    done = commands("figures", "run=[sweep/0,sweep/2]", "out=two")
-    assert done.status == 0, done.errors
-    assert "sensitivity.png" not in done.output  # they differ in the seed alone
+    assert {"sensitivity.png", "scores.png", "confusion_1.png"} <= drawn
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -160,21 +153,13 @@ def test_help_names_every_setting(
     [
         ("predict", [], "checkpoint is needed"),
         ("predict", ["checkpoint=nowhere", "data.path=."], "nowhere"),
-        ("predict", ["checkpoint=a", "data.pth=."], "data.path"),
-        ("predict", ["checkpoint=a", "data=hub"], "hub"),
-        ("predict", ["checkpoint=a", "batch_size=x"], "batch_size"),
+        ("predict", ["checkpoint=a", "data.pth=."], "did you mean data.path?"),
         ("predict", ["checkpoint=a", "data.path=.", "--multirun"], "--multirun"),
-        ("report", [], "checkpoint is needed"),
-        ("report", ["checkpoint=a", "max_images=0"], "max_images"),
-        ("report", ["checkpoint=nowhere"], "nowhere"),
-        ("report", ["checkpoint=a", "data=folder"], "data"),
         ("predict", ["checkpoint=a", "data.path=.", "device=meta"], "device"),
+        ("report", ["checkpoint=a", "max_images=0"], "max_images must be >= 1"),
         ("figures", [], "run must be"),
-        ("figures", ["run=nowhere"], "nowhere"),
-        ("figures", ["run=a", "+more=1"], "more"),
-        ("train", [], "data.path"),
-        ("train", ["data.path=nowhere"], "nowhere"),
-        ("train", ["data.path=.", "trainer.logger=paper"], "trainer.logger"),
+        ("train", ["data.path=."], "n_clusters is needed, there is no default"),
+        ("train", ["n_clusters=3"], "data.path"),
     ],
 )
 def test_wrong_lines_end_in_one_line(

@@ -13,9 +13,9 @@ from PIL import Image
 from hadis_lightly.artifacts import backbone_state_dict
 from hadis_lightly.artifacts.assignments import read_assignments
 from hadis_lightly.artifacts.saved_run import load_run
-from hadis_lightly.cli.figures import FiguresSettings, figures
-from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict
-from hadis_lightly.cli.report import ReportSettings, report
+from hadis_lightly.cli.figures import FiguresSettings, draw_run_figures
+from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict_images
+from hadis_lightly.cli.report import ReportSettings, report_on_run
 from hadis_lightly.cluster import HeadPartition, Partition
 from hadis_lightly.models import build_backbone
 from hadis_lightly.prediction import ClusterPredictor
@@ -26,9 +26,9 @@ from tests.cli.conftest import NUM_IMAGES
 from tests.cli.test_predict import agrees, rows_of
 from tests.methods.test_methods import TITLES, tiny
 
-_ONLINE = ("cc", "pici")
+_WITH_HEAD = ("cc", "pici")
 METHODS = [
-    method if method in _ONLINE else pytest.param(method, marks=pytest.mark.slow)
+    method if method == "pici" else pytest.param(method, marks=pytest.mark.slow)
     for method in METHOD_NAMES
 ]
 
@@ -56,7 +56,7 @@ def folder(
     return folder
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 256])
+@pytest.mark.parametrize("batch_size", [7, 256])
 def test_files_of_the_run_are_where_the_run_has_put_them(
     folder: Path, photos: Path, tmp_path: Path, batch_size: int
 ) -> None:
@@ -68,7 +68,7 @@ def test_files_of_the_run_are_where_the_run_has_put_them(
         quiet=True,
         data=ImagesToPredict(path=str(photos)),
     )
-    summary = predict(settings)
+    summary = predict_images(settings)
     assert summary.num_images == NUM_IMAGES == sum(summary.sizes.values())
     agrees(rows_of(tmp_path / "a.csv"), folder)
 
@@ -89,8 +89,8 @@ def test_the_backbone_can_be_taken_out(folder: Path) -> None:
 
 def test_a_prediction_is_what_the_head_says(folder: Path, photos: Path) -> None:
     predictor = ClusterPredictor.from_checkpoint(folder, device="cpu")
-    is_online = folder.name in _ONLINE
-    kind = HeadPartition if is_online else Partition
+    has_head = folder.name in _WITH_HEAD
+    kind = HeadPartition if has_head else Partition
     assert type(predictor.partition) is kind
     table = read_assignments(folder)
     images = [Image.open(photos / key) for key in table.keys]
@@ -98,7 +98,7 @@ def test_a_prediction_is_what_the_head_says(folder: Path, photos: Path) -> None:
     saved = np.load(folder / "embeddings.npy")
     np.testing.assert_allclose(found.embeddings, saved, atol=1e-3)
     assert found.labels.tolist() == table.labels.tolist()
-    if is_online:
+    if has_head:
         model = predictor.model
         tensors = torch.stack([predictor.transform(image) for image in images])
         probabilities = model.assign(tensors)  # type: ignore[operator]
@@ -112,7 +112,7 @@ def test_a_prediction_is_what_the_head_says(folder: Path, photos: Path) -> None:
 def test_the_report_of_a_run(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = report(ReportSettings(str(folder), str(tmp_path / "report")))
+    page = report_on_run(ReportSettings(str(folder), str(tmp_path / "report")))
     assert str(page) in capsys.readouterr().out
     content = page.read_text(encoding="utf-8")
     title = TITLES[folder.name]
@@ -135,8 +135,11 @@ def test_the_data_of_a_report(folder: Path) -> None:
     assert data.warmup_epochs == {"cc": 0, "pici": 1}.get(folder.name, 2)
 
 
+@pytest.mark.slow
 def test_figures_of_a_run(folder: Path, tmp_path: Path) -> None:
-    drawn = figures(FiguresSettings(str(folder), str(tmp_path / "figures"), True))
+    drawn = draw_run_figures(
+        FiguresSettings(str(folder), str(tmp_path / "figures"), True)
+    )
     # No class is known, so that there is nothing to confuse.
     assert {"scores.png", "moments.png"} <= {path.name for path in drawn}
     for path in drawn:
@@ -147,9 +150,11 @@ def test_figures_of_a_run(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_methods_side_by_side(tmp_path: Path) -> None:
     """Runs on digits, whose classes are known, in one picture."""
-    folders = [str(run(tiny(m, tmp_path / m)).output_dir) for m in ("hadis", *_ONLINE)]
+    folders = [
+        str(run(tiny(m, tmp_path / m)).output_dir) for m in ("hadis", *_WITH_HEAD)
+    ]
     settings = FiguresSettings(folders, str(tmp_path / "figures"), quiet=True)
-    names = {path.name for path in figures(settings)}
+    names = {path.name for path in draw_run_figures(settings)}
     assert {"scores.png", *(f"confusion_{number}.png" for number in range(3))} <= names
 
 
@@ -161,6 +166,6 @@ def test_images_that_were_scaled_on_the_device_are_where_the_run_has_put_them(
     folder = run(tiny(method, tmp_path / "run")).output_dir
     data = ImagesToPredict(source="digits")
     out = tmp_path / "a.csv"
-    predict(PredictSettings(str(folder), str(out), quiet=True, data=data))
+    predict_images(PredictSettings(str(folder), str(out), quiet=True, data=data))
     found = rows_of(out)
     agrees({key: found[key] for key in read_assignments(folder).keys}, folder)

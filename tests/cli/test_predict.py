@@ -12,7 +12,12 @@ from PIL import Image
 
 from hadis_lightly.artifacts.assignments import read_assignments
 from hadis_lightly.artifacts.checkpoint import CheckpointError
-from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, check, predict
+from hadis_lightly.cli.predict import (
+    ImagesToPredict,
+    PredictSettings,
+    check,
+    predict_images,
+)
 from hadis_lightly.data import read_image, stream_folder
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction.table import predict_to_table
@@ -40,7 +45,7 @@ def agrees(found: dict[str, dict[str, str]], run_folder: Path) -> None:
         assert float(row["distance"]) == pytest.approx(table.distance[i], abs=ROUNDED)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 256])
+@pytest.mark.parametrize("batch_size", [7, 256])
 def test_files_of_the_run_are_where_the_run_has_put_them(
     run_folder: Path, photos: Path, tmp_path: Path, batch_size: int
 ) -> None:
@@ -52,7 +57,7 @@ def test_files_of_the_run_are_where_the_run_has_put_them(
         quiet=True,
         data=ImagesToPredict(path=str(photos)),
     )
-    summary = predict(settings)
+    summary = predict_images(settings)
     assert summary.num_images == NUM_IMAGES == sum(summary.sizes.values())
     assert summary.num_left_out == 1
     agrees(rows_of(tmp_path / "a.csv"), run_folder)
@@ -67,7 +72,7 @@ def test_images_that_were_scaled_on_the_device_are_where_the_run_has_put_them(
     data = ImagesToPredict(source="digits")
     checkpoint = digits_run / "checkpoints" / "last.ckpt"
     settings = PredictSettings(str(checkpoint), str(out), quiet=True, data=data)
-    assert predict(settings).num_images == 1797
+    assert predict_images(settings).num_images == 1797
     table = read_assignments(digits_run)
     found = rows_of(out)
     agrees({key: found[key] for key in table.keys}, digits_run)
@@ -117,14 +122,14 @@ def test_files_are_sorted_into_folders(
         quiet=True,
         data=ImagesToPredict(path=str(photos)),
     )
-    predict(settings)
+    predict_images(settings)
     for key, row in rows_of(tmp_path / "a.csv").items():
         place = folder / f"cluster_{row['cluster']}" / key
         assert place.is_symlink() == (by == "link")
         assert place.read_bytes() == (photos / key).read_bytes()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ValueError, match="exists already"):
-        predict(settings)
+        predict_images(settings)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -133,7 +138,7 @@ def test_what_is_sorted_is_not_found_again(run_folder: Path, photos: Path) -> No
         settings = PredictSettings(str(run_folder), sort_into=str(place))
         settings.data = ImagesToPredict(path=str(photos))
         with pytest.raises(SettingsError, match=r"below data\.path"):
-            predict(settings)
+            predict_images(settings)
 
 
 def test_where_no_image_can_be_read_there_is_no_table(
@@ -144,7 +149,7 @@ def test_where_no_image_can_be_read_there_is_no_table(
     settings = PredictSettings(str(run_folder), str(tmp_path / "a.csv"), quiet=True)
     settings.data = ImagesToPredict(path=str(tmp_path / "p"))
     with pytest.raises(ValueError, match="none of the 1 files"):
-        predict(settings)
+        predict_images(settings)
     assert not (tmp_path / "a.csv").exists()
 
 
@@ -186,7 +191,9 @@ def test_an_earlier_table_is_never_overwritten(
     out = tmp_path / "a.csv"
     out.write_text("mine")
     for _ in range(2):
-        predict(PredictSettings(str(run_folder), str(out), quiet=True, data=data))
+        predict_images(
+            PredictSettings(str(run_folder), str(out), quiet=True, data=data)
+        )
     assert out.read_text() == "mine"
     numbered = [tmp_path / "a-2.csv", tmp_path / "a-3.csv"]
     assert numbered[0].read_bytes() == numbered[1].read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +23,8 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lines | None]:
     """What runs commands, if any test asks for it: it imports while others run."""
-    items = request.session.items
-    if not any("lines" in getattr(item, "fixturenames", ()) for item in items):
+    ours = [i for i in request.session.items if i.path.parent == Path(__file__).parent]
+    if not any("lines" in getattr(item, "fixturenames", ()) for item in ours):
         yield None
         return
     folder = tmp_path_factory.mktemp("shell")

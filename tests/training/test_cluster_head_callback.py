@@ -276,7 +276,7 @@ def test_before_training_there_is_nothing_to_save_and_no_label() -> None:
     assert clusters.pseudo_labels(torch.arange(3)) is None
     assert clusters.partition_ is None
     with pytest.raises(
-        AttributeError, match="ClusterHeadAssignment has not clustered yet"
+        AttributeError, match="ClusterHeadAssignment has no clusters yet"
     ):
         _ = clusters.labels_
 

@@ -220,9 +220,7 @@ def test_the_pretended_gpu_refuses_to_give_values() -> None:
 # PyTorch's compiler looks at it, and hides the warning where warnings are no errors.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
-def test_no_step_on_a_gpu_waits(
-    compile_mode: str | None, tmp_path: Path
-) -> None:
+def test_no_step_on_a_gpu_waits(compile_mode: str | None, tmp_path: Path) -> None:
     class Strict(pl.Callback):
         """Any wait is an error, once a first epoch has set up what is needed."""
 

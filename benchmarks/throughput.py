@@ -58,7 +58,7 @@ from hadis_lightly.settings import Settings
 from hadis_lightly.system import available_cores, cores_left_by_workers
 from hadis_lightly.training import HaDis
 from hadis_lightly.training.embedding import embed_dataset
-from hadis_lightly.training.symmetric_terms import symmetric_terms
+from hadis_lightly.training.hadis import symmetric_terms
 
 EPOCH = 60_000
 BYOL_EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "byol.py"
@@ -184,7 +184,7 @@ def assemble(
 ) -> tuple[HaDis, Pipeline]:
     pipeline = build_pipeline(settings, source, device)
     method = method_of(settings)
-    clusters = method.build_clusters(settings, pipeline.plain_loader)
+    clusters = method.build_callback(settings, pipeline.plain_loader)
     model = build_model(settings, source.num_channels)
     if settings.trainer.channels_last == "on":
         model = model.to(memory_format=torch.channels_last)

@@ -1,18 +1,18 @@
-"""What methods with a cluster head have in common, for the runner."""
+"""What methods with a cluster head have in common."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
 
 from hadis_lightly.cluster import HeadPartition
-from hadis_lightly.data import ImageSource
-from hadis_lightly.methods.method import Method
+from hadis_lightly.methods.method import Method, Parts
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 
 # Adam takes steps of about the learning rate whatever the gradient: more than this
-# makes noise of any network.
+# turns any network into noise.
 _MAX_LEARNING_RATE = 0.02
 
 
@@ -23,11 +23,7 @@ class ClusterHeadMethod(Method):
     partition_type = HeadPartition
 
     def check(self, settings: Settings) -> None:
-        """Checks what does not go with a cluster head, or with Adam.
-
-        Raises:
-            SettingsError: If a setting is meant for another method.
-        """
+        """Checks what does not go with a cluster head, or with Adam."""
         method = settings.method
         learning_rate = settings.optimizer.learning_rate
         if learning_rate > _MAX_LEARNING_RATE:
@@ -42,8 +38,23 @@ class ClusterHeadMethod(Method):
                 f"method=hadis, not with {method}."
             )
 
+    def loss_options(self, settings: Settings) -> dict[str, Any]:
+        """The arguments of the method's loss."""
+        return {
+            "n_clusters": settings.n_clusters,
+            "instance_temperature": settings.contrast.instance_temperature,
+            "cluster_temperature": settings.contrast.cluster_temperature,
+            "gather_distributed": settings.trainer.gather_distributed,
+        }
 
-def training_only_of(source: ImageSource) -> Tensor | None:
-    """Which images are there for training alone, bool ``(n,)``; None if none is."""
-    training_only = source.training_only
-    return None if training_only is None else torch.from_numpy(training_only)
+    def optimizer_options(self, parts: Parts) -> dict[str, Any]:
+        """The keyword arguments of every module with a cluster head."""
+        optimizer, training_only = parts.settings.optimizer, parts.source.training_only
+        return {
+            "learning_rate": optimizer.learning_rate,
+            "weight_decay": optimizer.weight_decay,
+            "warmup_epochs": optimizer.warmup_epochs,
+            "training_only": (
+                None if training_only is None else torch.from_numpy(training_only)
+            ),
+        }

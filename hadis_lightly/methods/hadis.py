@@ -1,4 +1,4 @@
-"""HaDis, and with terms left out ProPos and BYOL, for the runner."""
+"""HaDis, and with terms left out ProPos and BYOL."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class HaDisMethod(Method):
     """HaDis; with some weights at 0 another method of the family.
 
     Args:
-        zero_weights: Settings of weights that have to be 0: their full names.
+        zero_weights: Full names of the weights that must be 0.
     """
 
+    name = "HaDis"
     optimizer = "SGD"
     partition_type = Partition
 
@@ -40,11 +41,7 @@ class HaDisMethod(Method):
         return "HaDis without PCL" if settings.model.hsd_weight > 0 else "BYOL"
 
     def check(self, settings: Settings) -> None:
-        """Checks that the weights that make the method are 0.
-
-        Raises:
-            SettingsError: If one is not.
-        """
+        """Checks that the weights of terms which are left out are 0."""
         for name in self.settings:
             value = getattr(settings.model, name.removeprefix("model."))
             if value != 0:
@@ -70,7 +67,7 @@ class HaDisMethod(Method):
             latent_std=choice.latent_std,
         )
 
-    def build_clusters(
+    def build_callback(
         self, settings: Settings, plain_loader: Iterable[Any]
     ) -> PrototypeKMeans:
         """k-means on the teacher's embeddings."""
@@ -102,7 +99,7 @@ class HaDisMethod(Method):
         return HaDis(
             parts.model,
             criterion,
-            parts.clusters,
+            parts.callback,
             learning_rate=optimizer.learning_rate * global_batch_size / 256,
             momentum=optimizer.momentum,
             weight_decay=optimizer.weight_decay,
@@ -111,5 +108,5 @@ class HaDisMethod(Method):
             teacher_momentum=choice.teacher_momentum,
             final_teacher_momentum=choice.final_teacher_momentum,
             concatenate_views=choice.concatenate_views,
-            **parts.of_every_module(),
+            **parts.module_options(),
         )

@@ -1,4 +1,4 @@
-"""What a method has to offer, for the runner to run it."""
+"""The interface of a method: what the runner needs to train and cluster with it."""
 
 from __future__ import annotations
 
@@ -13,73 +13,79 @@ from hadis_lightly.cluster import HeadPartition, Partition
 from hadis_lightly.data import ImageSource
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.training.clustering_callback import ClusteringCallback
-from hadis_lightly.training.clustering_module import COMPILE_MODES, ClusteringModule
+from hadis_lightly.training.clustering_module import ClusteringModule, ModuleOptions
 from hadis_lightly.transforms import BatchedViews
+
+#: From ``trainer.compile`` to the mode of ``torch.compile``.
+COMPILE_MODES = {
+    "off": None,
+    "default": "default",
+    "cudagraphs": "reduce-overhead",
+    "max": "max-autotune",
+}
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run has put together, for a method to make its module of."""
+    """The parts of a run that a method makes its module of."""
 
     settings: Settings
-    """All settings, those of the switches resolved."""
+    """All settings; performance options are resolved."""
     model: Any
-    """What the method's ``build_model`` made."""
-    clusters: Any
-    """What its ``build_clusters`` made."""
+    """From the method's ``build_model``."""
+    callback: Any
+    """From its ``build_callback``."""
     source: ImageSource
     """The images."""
     views: BatchedViews | None = None
-    """What makes views on the device, unless the loader does."""
+    """Makes the views on the device, unless the loader does."""
     world_size: int = 1
     """Number of processes."""
 
-    def of_every_module(self) -> dict[str, Any]:
-        """The arguments that the modules of all methods take."""
-        trainer = self.settings.trainer
+    def module_options(self) -> ModuleOptions:
+        """The keyword arguments that every module takes."""
+        settings = self.settings
         return {
             "views": self.views,
-            "seed": self.settings.seed,
-            "compile_mode": COMPILE_MODES[trainer.compile],
-            "fused": self.settings.optimizer.fused == "on",
-            "log_every_n_steps": trainer.log_every_n_steps,
+            "seed": settings.seed,
+            "images_repeat": settings.loader.even_clusters,
+            "compile_mode": COMPILE_MODES[settings.trainer.compile],
+            "fused": settings.optimizer.fused == "on",
         }
 
 
 class Method(ABC):
     """A way to cluster images: its networks, its loss and its clusters."""
 
+    #: Name of the method in tables and reports.
+    name: str
     #: Name of the optimiser.
     optimizer: str
     #: The paper's settings where they are not the defaults: full names to values.
     settings: Mapping[str, Any] = {}
-    #: What its clusters are restored by: has ``from_state_dict``.
+    #: Class of its clusters, which ``from_state_dict`` restores.
     partition_type: type[Partition] | type[HeadPartition]
     #: Whether a step leaves some of the networks out.
     has_unused_parameters = False
 
-    @abstractmethod
     def title(self, settings: Settings) -> str:
-        """Its name for people."""
+        """Name of the method, which weights of 0 may change."""
+        return self.name
 
     def check(self, settings: Settings) -> None:  # noqa: B027
-        """Checks that settings make sense for the method.
-
-        Raises:
-            SettingsError: If they do not.
-        """
+        """Raises a SettingsError where settings do not fit the method."""
 
     @abstractmethod
     def build_model(
         self, settings: Settings, num_channels: int, *, with_weights: bool = True
     ) -> nn.Module:
-        """Makes the networks.
+        """Builds the networks.
 
         Args:
             settings: All settings.
             num_channels: Channels of the images.
-            with_weights: Whether to load the weights of ``model.weights``: not if a
-                checkpoint brings them.
+            with_weights: Whether to load ``model.weights``: not if a checkpoint brings
+                all weights.
 
         Returns:
             A module with ``embed(x)``, and ``embed_and_assign(x)`` if it has a cluster
@@ -90,10 +96,10 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def build_clusters(
+    def build_callback(
         self, settings: Settings, plain_loader: Iterable[Any]
     ) -> ClusteringCallback[Any]:
-        """The callback that clusters.
+        """Builds the callback that clusters.
 
         Args:
             settings: All settings.
@@ -101,13 +107,9 @@ class Method(ABC):
         """
 
     def warmup_epochs(self, settings: Settings) -> int:
-        """First epochs, in which clusters do not take part in the training yet."""
-        return self.build_clusters(settings, ()).warmup_epochs
+        """First epochs, in which clusters take no part in training yet."""
+        return self.build_callback(settings, ()).warmup_epochs
 
     @abstractmethod
     def build_module(self, parts: Parts) -> ClusteringModule:
-        """The networks and the loss, in one module.
-
-        Args:
-            parts: What there is to make it of.
-        """
+        """Builds the module that trains: the networks and the loss."""

@@ -1,4 +1,4 @@
-"""PICI, for the runner."""
+"""PICI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from hadis_lightly.loss import PICILoss
-from hadis_lightly.methods.cluster_head import ClusterHeadMethod, training_only_of
+from hadis_lightly.methods.cluster_head import ClusterHeadMethod
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.models import (
     CCClusterHead,
@@ -31,38 +31,28 @@ class Phases(NamedTuple):
     interaction: int
 
 
-_PAPER: Mapping[str, Any] = {
-    "loader.batch_size": 96,
-    "loader.even_clusters": False,
-    "model.backbone": MASKED_VIT,
-    "optimizer.learning_rate": 1e-4,
-    "optimizer.weight_decay": 0.0,
-    "optimizer.warmup_epochs": 0,
-    "trainer.max_epochs": _PAPER_EPOCHS,
-    # BYOL's views; hers differ from each other in blur and solarization, where
-    # NOTE: both of ours have their mean.
-    "views.cj_sat": 0.2,
-    "views.gaussian_blur": 0.55,
-    "views.solarization_prob": 0.1,
-}
-
-
 class PICIMethod(ClusterHeadMethod):
     """PICI: a masked autoencoder, both contrasts, and their interaction."""
 
     has_unused_parameters = True
-    settings = _PAPER
-
-    def title(self, settings: Settings) -> str:
-        """Its name for people."""
-        return "PICI"
+    name = "PICI"
+    settings: Mapping[str, Any] = {
+        "loader.batch_size": 96,
+        "loader.even_clusters": False,
+        "model.backbone": MASKED_VIT,
+        "optimizer.learning_rate": 1e-4,
+        "optimizer.weight_decay": 0.0,
+        "optimizer.warmup_epochs": 0,
+        "trainer.max_epochs": _PAPER_EPOCHS,
+        # BYOL's views, which differ in blur and solarization, where
+        # NOTE: both of ours have their mean.
+        "views.cj_sat": 0.2,
+        "views.gaussian_blur": 0.55,
+        "views.solarization_prob": 0.1,
+    }
 
     def check(self, settings: Settings) -> None:
-        """Checks that network and phases are possible.
-
-        Raises:
-            SettingsError: If they are not, or if a setting is meant for another method.
-        """
+        """Checks that network and phases are possible."""
         super().check(settings)
         try:
             check_timm("a masked vision transformer")
@@ -118,7 +108,7 @@ class PICIMethod(ClusterHeadMethod):
         except ValueError as error:
             raise SettingsError(f"method=pici: {error}") from None
 
-    def build_clusters(
+    def build_callback(
         self, settings: Settings, plain_loader: Iterable[Any]
     ) -> ClusterHeadAssignment:
         """The clusters of the head, and pseudo-labels for its last epochs."""
@@ -137,24 +127,13 @@ class PICIMethod(ClusterHeadMethod):
     def build_module(self, parts: Parts) -> PICI:
         """The networks and the loss, in one module."""
         settings = parts.settings
-        training_only = training_only_of(parts.source)
-        parts.clusters.training_only = training_only
-        criterion = PICILoss(
-            settings.n_clusters,
-            instance_temperature=settings.contrast.instance_temperature,
-            cluster_temperature=settings.contrast.cluster_temperature,
-            gather_distributed=settings.trainer.gather_distributed,
-        )
         return PICI(
             parts.model,
-            criterion,
-            parts.clusters,
+            PICILoss(**self.loss_options(settings)),
+            parts.callback,
             pretraining_epochs=phases_of(settings).pretraining,
-            learning_rate=settings.optimizer.learning_rate,
-            weight_decay=settings.optimizer.weight_decay,
-            warmup_epochs=settings.optimizer.warmup_epochs,
-            training_only=training_only,
-            **parts.of_every_module(),
+            **self.optimizer_options(parts),
+            **parts.module_options(),
         )
 
 

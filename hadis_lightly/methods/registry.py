@@ -14,9 +14,10 @@ from hadis_lightly.methods.method import Method
 from hadis_lightly.methods.pici import PICIMethod
 from hadis_lightly.settings.environment import MASKED_VIT
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.sections import Settings
+from hadis_lightly.settings.sections import METHOD_NAMES, Settings
 from hadis_lightly.settings.validate import check_settings
 
+# The names stand in METHOD_NAMES, which settings are checked against.
 _METHODS: dict[str, Method] = {
     "hadis": HaDisMethod(),
     "propos": HaDisMethod("model.hsd_weight"),
@@ -24,6 +25,7 @@ _METHODS: dict[str, Method] = {
     "cc": CCMethod(),
     "pici": PICIMethod(),
 }
+assert tuple(_METHODS) == METHOD_NAMES
 
 
 def method_of(settings: Settings) -> Method:
@@ -48,11 +50,7 @@ def paper_settings(method: str) -> dict[str, Any]:
 
 
 def check_run(settings: Settings) -> None:
-    """Checks what can be known before the data are read.
-
-    Raises:
-        SettingsError: Names the setting and its value.
-    """
+    """Raises a SettingsError for what is wrong already before data are read."""
     check_settings(settings)
     if settings.model.backbone == MASKED_VIT and settings.method != "pici":
         raise SettingsError(
@@ -92,7 +90,7 @@ def with_method(
     if settings.method != method and method_of(settings).settings:
         raise SettingsError(
             f"settings of method={settings.method} cannot be turned into those of "
-            f"{method}: what it has brought along would stay. Start from HaDis's."
+            f"{method}: its own values would stay. Start from settings of HaDis."
         )
     changed = copy.deepcopy(settings)
     changed.method = method

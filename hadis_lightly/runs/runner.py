@@ -199,7 +199,6 @@ def _build_module(
         model = model.to(memory_format=torch.channels_last)
     parts = Parts(settings, model, clusters, source, pipeline.views, trainer.world_size)
     module = method_of(settings).build_module(parts)
-    module.images_come_again = settings.loader.even_clusters
     # Into the checkpoint, so that it says what it was made with.
     module.save_hyperparameters(asdict(settings), logger=False)
     return module
@@ -213,7 +212,7 @@ def _watch(
     saving: RunCheckpoint,
 ) -> ClusteringCallback[Any]:
     """Adds the callbacks that find out about the images."""
-    clusters = method_of(settings).build_clusters(settings, pipeline.plain_loader)
+    clusters = method_of(settings).build_callback(settings, pipeline.plain_loader)
     clusters.clusters_at_start = settings.model.freeze_backbone
     clusters.shows_progress = settings.trainer.progress_bar
     if settings.loader.even_clusters:

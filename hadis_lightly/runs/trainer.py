@@ -55,7 +55,7 @@ def build_trainer(
         logger=build_loggers(options.logger, folder),
         callbacks=callbacks,
         plugins=[CheckpointIO()],
-        log_every_n_steps=1,
+        log_every_n_steps=options.log_every_n_steps or 0,
         enable_checkpointing=False,  # RunCheckpoint does it
         enable_progress_bar=options.progress_bar,
         enable_model_summary=False,

@@ -9,15 +9,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from hadis_lightly.checks import check_bool, check_integer
-from hadis_lightly.cluster import HeadPartition, fit_partition
+from hadis_lightly.checks import check_integer
+from hadis_lightly.cluster import HeadPartition
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
 from hadis_lightly.training.key_index import Keys
 
-_LEARNING = "a lower learning rate may help, and batches of 256 images or more"
 _REMEDIES = {
-    "spread": _LEARNING,
+    "spread": "a lower learning rate may help, and batches of 256 images or more",
     "share": "longer training may help, if the classes are not that uneven",
     "empty": "longer training may help, or there are fewer kinds of images",
     "prototypes": "n_clusters may be too high, or the embeddings are collapsing",
@@ -29,25 +28,25 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
 
     After every epoch, and before the first, the label of an image is the most probable
     cluster of the plain image, as in Contrastive Clustering [0]. The number of a
-    cluster is the number of its output, so that clusters keep theirs.
+    cluster is the number of its output, so clusters keep theirs.
 
-    For PICI [1] it finds pseudo-labels as well, towards the end of the training: by
-    k-means on the embeddings of the whole set, its clusters matched to those of the
-    head by the Hungarian method.
+    For PICI [1] it finds pseudo-labels as well, towards the end of training: by k-means
+    on the embeddings of the whole set, its clusters matched to those of the head by the
+    Hungarian method.
 
     Works with any ``LightningModule`` that offers ``embed(x)`` and
-    ``embed_and_assign(x)``: embeddings ``(n, d)`` and probabilities ``(n, k)``.
+    ``embed_and_assign(x)``: embeddings ``(n, d)`` and probabilities ``(n, k)``. Where
+    the module has ``cluster_weights``, images of weight 0 get no pseudo-label.
 
     Args:
         n_clusters: Number of clusters, at least 2.
         dataloader: Yields ``(images, targets, keys)`` of the whole training set under
             the plain test transform, see :class:`ClusteringCallback`.
-        warmup_epochs: Number of first epochs in which the head is not trained yet, and
-            nothing is said of a collapse. CC: 0; PICI: 200.
-        every_n_epochs: Look at the clusters after every n-th epoch only (and after the
-            last).
-        pseudo_label_epochs: Epochs at the end of the training for which there are
-            pseudo-labels. CC: 0; PICI: 50.
+        warmup_epochs: First epochs, in which the head is not trained yet and no
+            collapse is reported. CC: 0; PICI: 200.
+        every_n_epochs: Cluster after every n-th epoch only (and after the last).
+        pseudo_label_epochs: Epochs at the end of training that have pseudo-labels.
+            CC: 0; PICI: 50.
         n_init: Restarts of k-means for the pseudo-labels.
         random_state: Seed of k-means; None draws from PyTorch's global generator.
         whiten: Whether k-means sees whitened embeddings.
@@ -74,31 +73,29 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
         random_state: int | None = None,
         whiten: bool = False,
     ) -> None:
-        super().__init__(n_clusters, dataloader, warmup_epochs, every_n_epochs)
+        super().__init__(
+            n_clusters,
+            dataloader,
+            warmup_epochs,
+            every_n_epochs,
+            n_init=n_init,
+            random_state=random_state,
+            whiten=whiten,
+        )
         check_integer("pseudo_label_epochs", pseudo_label_epochs, least=0)
-        check_integer("n_init", n_init, least=1)
-        if random_state is not None:
-            check_integer("random_state", random_state, least=0)
-        check_bool("whiten", whiten)
         self.pseudo_label_epochs = pseudo_label_epochs
-        self.n_init = n_init
-        self.random_state = random_state
-        self.whiten = whiten
-        #: For every image of the set, by its index, whether it takes no part in the
-        #: k-means of the pseudo-labels, bool ``(n,)``; None if all do.
-        self.training_only: Tensor | None = None
         self._pseudo_labels: Tensor | None = None
 
     def pseudo_labels(self, keys: Keys) -> Tensor | None:
         """Clusters by k-means, in the head's numbers, ``(n,)``; None before their time.
 
-        -1 for images that are there for training alone.
+        -1 for images of weight 0.
 
         Args:
-            keys: What the loader gave as keys: indices or file names.
+            keys: Keys of the loader: indices or file names.
 
         Raises:
-            ValueError: If a key did not come out of the loader.
+            ValueError: If the loader never yielded a key.
         """
         if self._pseudo_labels is None:
             return None
@@ -118,7 +115,7 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
     def on_train_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
-        """Looks at the clusters before the first epoch."""
+        """Clusters before the first epoch."""
         super().on_train_start(trainer, pl_module)
         if self._pseudo_labels is not None:  # from a checkpoint
             is_due = self._needs_pseudo_labels(trainer, trainer.current_epoch)
@@ -136,8 +133,10 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
     ) -> None:
         """Takes the clusters from the head, and finds pseudo-labels if they are due."""
         super().cluster(trainer, pl_module, epoch)
-        is_due = self._needs_pseudo_labels(trainer, epoch)
-        self._pseudo_labels = self._matched() if is_due else None
+        self._pseudo_labels = None
+        if self._needs_pseudo_labels(trainer, epoch):
+            weights: Any = getattr(pl_module, "cluster_weights", None)
+            self._pseudo_labels = self._matched(weights)
 
     def _needs_pseudo_labels(self, trainer: pl.Trainer, epoch: int) -> bool:
         last = trainer.max_epochs
@@ -145,58 +144,38 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
             return False
         return last - self.pseudo_label_epochs <= epoch < last
 
-    def _matched(self) -> Tensor:
+    def _matched(self, weights: Tensor | None) -> Tensor:
         """Labels by k-means, ``(n,)``, in the numbers of the head's clusters.
 
         NOTE: Of the plain images of the whole set, once per epoch. The authors cluster
         each view, once for all these epochs, and match the clusters batch by batch,
-        so that the two views of an image may be told to belong to two clusters.
+        so the two views of an image may be told to belong to two clusters.
+
+        Args:
+            weights: By index of the image; those of weight 0 take no part.
         """
-        random_state = self.random_state
-        counts = self._counts()
-        found = fit_partition(
-            self.embeddings_[counts],
-            self.n_clusters,
-            n_init=self.n_init,
-            random_state=None if random_state is None else random_state + self._epoch,
-            whiten=self.whiten,
-            distributed=True,
-        )
+        counts = torch.ones_like(self.labels_, dtype=torch.bool)
+        if weights is not None:
+            counts[self.rows(torch.arange(len(weights)))] = weights > 0
+        found = self.fit_kmeans(self.embeddings_[counts])
         # Most images keep the label that the head gave them; alike in all processes.
         pseudo_labels = torch.full_like(self.labels_, -1)
         pseudo_labels[counts] = found.renumbered(self.labels_[counts]).labels
         return pseudo_labels
 
-    def _counts(self) -> Tensor:
-        """Whether each image takes part in k-means, bool ``(n,)``."""
-        everyone = torch.ones_like(self.labels_, dtype=torch.bool)
-        if self.training_only is None:
-            return everyone
-        indices = torch.arange(len(self.training_only))
-        counts = everyone.clone()
-        counts[self.rows(indices)] = ~self.training_only.to(counts.device)
-        return counts
-
-    def partition(self, embedded: EmbeddedSet) -> HeadPartition:
+    def fit_partition(self, embedded: EmbeddedSet) -> HeadPartition:
         """The most probable clusters."""
         assert embedded.probabilities is not None
         return HeadPartition.of(embedded.embeddings, embedded.probabilities)
 
-    @property
-    def outputs_(self) -> tuple[Tensor, ...]:
-        """Embeddings and probabilities of the last clustering."""
-        return self._embedded.outputs
-
-    def restored(self, state: dict[str, Any]) -> HeadPartition:
-        """Clusters out of what their ``state_dict`` gave."""
+    def restore_partition(self, state: dict[str, Any]) -> HeadPartition:
+        """Clusters from their ``state_dict``."""
         return HeadPartition.from_state_dict(state)
 
     def state_dict(self) -> dict[str, Any]:
         """Clusters, history and pseudo-labels, as they go into a checkpoint."""
         state = super().state_dict()
-        if state:
-            state["pseudo_labels"] = self._pseudo_labels
-        return state
+        return state | {"pseudo_labels": self._pseudo_labels} if state else state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes clusters, history and pseudo-labels out of a checkpoint."""

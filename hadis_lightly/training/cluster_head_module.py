@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -15,84 +14,80 @@ from torch.optim.lr_scheduler import LambdaLR
 from hadis_lightly.checks import check_integer, check_number
 from hadis_lightly.models import TwoHeadModel, evaluating
 from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
-from hadis_lightly.training.clustering_module import ClusteringModule
-from hadis_lightly.transforms import BatchedViews
+from hadis_lightly.training.clustering_module import ClusteringModule, ModuleOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class ClusterHeadOptions(ModuleOptions, total=False):
+    """Keyword arguments of every module with a cluster head."""
+
+    weight_decay: float
+    warmup_epochs: int
+    training_only: Tensor | None
 
 
 class ClusterHeadModule(ClusteringModule):
-    """A module whose network has a cluster head, trained by Adam.
+    """Trains features, an instance head and a cluster head by Adam.
 
     Args:
         model: Features, an instance head and a cluster head.
-        clusters: The callback that takes the clusters from the head.
-        learning_rate: Learning rate of Adam.
-        weight_decay: Weight decay on all parameters.
-        warmup_epochs: Epochs in which the learning rate rises.
-        training_only: For every image of the set, by its index, whether it takes no
-            part in the clusters, ``(m,)`` bool; by default all do.
-        views: See :class:`ClusteringModule`, also for the following.
-        seed: Makes the views of an image a function of it, the epoch and the index.
-        compile_mode: Mode of ``torch.compile``.
-        fused: Whether one kernel of the optimiser updates all weights.
-        log_every_n_steps: Interval of the losses that are logged within an epoch.
+        criterion: The loss.
+        callback: Assigns images to clusters, for scores; the module brings it along.
+        learning_rate: Learning rate of Adam. Paper: 3e-4 (CC), 1e-4 (PICI).
+        weight_decay: Weight decay on all parameters. Paper: 0.
+        warmup_epochs: Epochs in which the learning rate rises. Paper: 0.
+        training_only: Which images, by index, are left out of the cluster loss, bool
+            ``(m,)``; by default none. Paper: the unlabelled images of STL-10.
+        **options: See :class:`ClusteringModule`.
 
     Raises:
         TypeError: If ``training_only`` is not a tensor of bools.
         ValueError: If a number is out of range.
     """
 
+    model: TwoHeadModel
+    callback: ClusterHeadAssignment | None
+
     def __init__(
         self,
         model: TwoHeadModel,
-        clusters: ClusterHeadAssignment | None = None,
+        criterion: nn.Module,
+        callback: ClusterHeadAssignment | None = None,
         *,
-        learning_rate: float,
+        learning_rate: float = 3e-4,
         weight_decay: float = 0.0,
         warmup_epochs: int = 0,
         training_only: Tensor | None = None,
-        views: BatchedViews | None = None,
-        seed: int | None = None,
-        compile_mode: str | None = None,
-        fused: bool = False,
-        log_every_n_steps: int | None = None,
+        **options: Unpack[ModuleOptions],
     ) -> None:
-        super().__init__(
-            model,
-            clusters,
-            views=views,
-            seed=seed,
-            compile_mode=compile_mode,
-            fused=fused,
-            log_every_n_steps=log_every_n_steps,
-        )
+        super().__init__(model, callback, **options)
         check_number("learning_rate", learning_rate, 0, above=True)
         check_number("weight_decay", weight_decay, 0)
         check_integer("warmup_epochs", warmup_epochs, least=0)
+        self.criterion = criterion
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
         weights = None
         if training_only is not None:
-            if (
-                not isinstance(training_only, Tensor)
-                or training_only.dtype != torch.bool
-            ):
+            if getattr(training_only, "dtype", None) != torch.bool:
                 raise TypeError(
                     f"training_only must be a tensor of bools, got {training_only!r}."
                 )
             weights = (~training_only).float()
-        self.model: TwoHeadModel = model
         self.cluster_weights: Tensor | None
         self.register_buffer("cluster_weights", weights, persistent=False)
         self._outputs = self.compiled(_outputs)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Embeds clean images ``(n, c, h, w)``: normalised, ``(n, d)``."""
+        """Embeds plain images ``(n, c, h, w)``: normalised, ``(n, d)``."""
         return self.embed_and_assign(x)[0]
 
     @torch.no_grad()
     def embed_and_assign(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings ``(n, d)`` and probabilities ``(n, k)`` of clean images."""
+        """Embeddings ``(n, d)`` and probabilities ``(n, k)`` of plain images."""
         n = len(x)
         with evaluating(self.model):
             embeddings, probabilities = self._outputs(self.model, self.padded(x))
@@ -101,7 +96,7 @@ class ClusterHeadModule(ClusteringModule):
         return embeddings, probabilities[:n].float().clone()
 
     def weights_of(self, keys: Any) -> Tensor | None:
-        """How much each image counts in the cluster loss, ``(n,)``; None if all do.
+        """Weights of images in the cluster loss, ``(n,)``; None if all count.
 
         Args:
             keys: Indices of a batch, ``(n,)``.
@@ -116,49 +111,24 @@ class ClusterHeadModule(ClusteringModule):
         return self.cluster_weights[keys.to(self.device)]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam at a constant learning rate, after a warm-up if there is one."""
-        return adam_with_warmup(
+        """Adam at a constant learning rate, after a linear warm-up if there is one."""
+        optimizer = Adam(
             [p for p in self.model.parameters() if p.requires_grad],
-            learning_rate=self.learning_rate,
+            lr=self.learning_rate,
             weight_decay=self.weight_decay,
-            warmup_steps=self.warmup_epochs * self.schedule().steps_per_epoch,
-            fused=self.fused,
+            fused=self.fused or None,
         )
+        warmup_steps = max(1, self.warmup_epochs * self.schedule().steps_per_epoch)
+        scheduler = LambdaLR(
+            optimizer, lambda step: min(1.0, (step + 1) / warmup_steps)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
 
 def _outputs(model: TwoHeadModel, x: Tensor) -> tuple[Tensor, Tensor]:
     """What both heads make of images, in the mode that the model is in."""
     features = model.forward_features(x)
     return model.instance_head(features), model.cluster_head(features)
-
-
-def adam_with_warmup(
-    parameters: Iterable[nn.Parameter],
-    *,
-    learning_rate: float,
-    weight_decay: float = 0.0,
-    warmup_steps: int = 0,
-    fused: bool = False,
-) -> OptimizerLRScheduler:
-    """Adam at a constant learning rate, which rises linearly at first if asked to.
-
-    Args:
-        parameters: What to train.
-        learning_rate: Learning rate, > 0.
-        weight_decay: Weight decay on all parameters, as an L2 penalty.
-        warmup_steps: Steps over which the learning rate rises.
-        fused: Whether one kernel updates all weights.
-
-    Returns:
-        What ``configure_optimizers`` of a LightningModule returns.
-    """
-    optimizer = Adam(
-        parameters, lr=learning_rate, weight_decay=weight_decay, fused=fused or None
-    )
-    scheduler = LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / max(1, warmup_steps))
-    )
-    return {
-        "optimizer": optimizer,
-        "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-    }

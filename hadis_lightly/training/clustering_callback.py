@@ -12,8 +12,13 @@ import torch
 from lightly.utils import dist as lightly_dist
 from torch import Tensor
 
-from hadis_lightly.checks import check_integer
-from hadis_lightly.cluster import clustering_scores, label_free_scores
+from hadis_lightly.checks import check_bool, check_integer
+from hadis_lightly.cluster import (
+    Partition,
+    clustering_scores,
+    fit_partition,
+    label_free_scores,
+)
 from hadis_lightly.cluster.partition import Clusters
 from hadis_lightly.progress import StepProgress, counted
 from hadis_lightly.training.collapse_watch import CollapseWatch
@@ -26,9 +31,9 @@ C = TypeVar("C", bound=Clusters)
 class ClusteringCallback(pl.Callback, ABC, Generic[C]):
     """Finds the clusters of the training set before the first and after every epoch.
 
-    The module embeds the whole set in evaluation mode; how clusters are made of that a
-    subclass says: :class:`PrototypeKMeans` by k-means,
-    :class:`ClusterHeadAssignment` by the network's cluster head.
+    The module embeds the whole set in evaluation mode. A subclass makes clusters of
+    that: :class:`PrototypeKMeans` by k-means, :class:`ClusterHeadAssignment` by the
+    network's cluster head.
 
     With several processes each image is embedded by one of them, if the loader gives
     each its share (:class:`~hadis_lightly.data.EpochSampler`,
@@ -42,74 +47,117 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
             the plain test transform. Keys are indices, as from
             :class:`~hadis_lightly.data.IndexedDataset`, or file names, as from
             lightly's ``LightlyDataset``; targets are class numbers, -1 where unknown.
-        warmup_epochs: Number of first epochs in which clusters do not count yet.
+        warmup_epochs: First epochs, in which clusters do not count yet.
         every_n_epochs: Cluster after every n-th epoch only (and after the last).
+        n_init: Restarts of k-means; the best is kept.
+        random_state: Seed of k-means; None draws from PyTorch's global generator.
+        whiten: Whether k-means sees whitened embeddings
+            (:class:`~hadis_lightly.cluster.Whitening`) in place of the cosine.
 
     Attributes:
-        partition_: The clusters; None until training starts.
+        partition_: The clusters: labels, prototypes, and how to predict; None until
+            training starts.
         scores_: ``{"nmi", "acc", "ari"}`` where targets are known, else the label-free
             scores of :func:`~hadis_lightly.cluster.label_free_scores`.
         history_: One dictionary per clustering: epoch, seconds and scores.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or the loader has fewer images than
+            there are clusters.
     """
 
-    #: What may help against each sign of a collapse, see :class:`CollapseWatch`.
+    #: Advice on each sign of a collapse, see :class:`CollapseWatch`.
     remedies: Mapping[str, str] = {}
 
     def __init__(
         self,
         n_clusters: int,
         dataloader: Iterable[Any],
-        warmup_epochs: int = 0,
-        every_n_epochs: int = 1,
+        warmup_epochs: int,
+        every_n_epochs: int,
+        *,
+        n_init: int,
+        random_state: int | None,
+        whiten: bool,
     ) -> None:
         super().__init__()
         check_integer("n_clusters", n_clusters, least=2)
         check_loader(dataloader)
         check_integer("warmup_epochs", warmup_epochs, least=0)
         check_integer("every_n_epochs", every_n_epochs, least=1)
+        check_integer("n_init", n_init, least=1)
+        if random_state is not None:
+            check_integer("random_state", random_state, least=0)
+        check_bool("whiten", whiten)
         self.n_clusters = n_clusters
         self.dataloader = dataloader
         self.warmup_epochs = warmup_epochs
         self.every_n_epochs = every_n_epochs
+        self.n_init = n_init
+        self.random_state = random_state
+        self.whiten = whiten
         self.history_: list[dict[str, float]] = []
         self.partition_: C | None = None
-        self._watch = CollapseWatch(self.remedies)
-        #: Whether to embed the set once more when clusters come from a checkpoint: for
-        #: a run that is complete but for what is made of the embeddings.
+        #: Embed the set once more when clusters come from a checkpoint: for a complete
+        #: run whose results still need the embeddings.
         self.embeds_at_start = False
-        #: Whether to say how far the embedding of the set is, when it takes long.
+        #: Show the progress of embedding the set when it takes long.
         self.shows_progress = False
-        #: Whether to cluster before all else: for a run that trains nothing.
+        #: Cluster when the fit starts: for a run that trains nothing.
         self.clusters_at_start = False
+        self._watch = CollapseWatch(self.remedies)
         self._keys: KeyIndex | None = None
         self._is_restored = False
         self._epoch = 0
 
     @abstractmethod
-    def partition(self, embedded: EmbeddedSet) -> C:
-        """Finds the clusters of a set that has been embedded, alike in all processes.
+    def fit_partition(self, embedded: EmbeddedSet) -> C:
+        """Finds the clusters of an embedded set, the same in all processes.
 
         Args:
-            embedded: The rows are those of the first time.
+            embedded: The rows are those of the first pass.
         """
 
     @abstractmethod
-    def restored(self, state: dict[str, Any]) -> C:
-        """Clusters out of what their ``state_dict`` gave."""
+    def restore_partition(self, state: dict[str, Any]) -> C:
+        """Clusters from their ``state_dict``."""
+
+    def fit_kmeans(self, embeddings: Tensor, start: Tensor | None = None) -> Partition:
+        """Clusters embeddings by k-means, the same in all processes.
+
+        Args:
+            embeddings: Normalised, ``(n, d)``.
+            start: Labels ``(n,)`` to start from in place of ``n_init`` restarts.
+        """
+        seed = self.random_state
+        return fit_partition(
+            embeddings,
+            self.n_clusters,
+            n_init=self.n_init,
+            random_state=None if seed is None else seed + self._epoch,
+            whiten=self.whiten,
+            start=start,
+            distributed=True,
+        )
 
     def rows(self, keys: Keys) -> Tensor:
         """Positions ``(n,)`` of some images in :attr:`labels_`, on its device.
 
         Raises:
-            ValueError: If a key did not come out of the loader.
+            ValueError: If the loader never yielded a key.
             AttributeError: If nothing has been clustered yet.
         """
         device = self.labels_.device
         assert self._keys is not None
         return self._keys.rows(keys, device=device)
+
+    def _fitted(self) -> C:
+        if self.partition_ is None:
+            raise AttributeError(
+                f"{type(self).__name__} has no clusters yet; they are computed when "
+                "trainer.fit starts."
+            )
+        return self.partition_
 
     @property
     def labels_(self) -> Tensor:
@@ -121,28 +169,15 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         """Prototypes, L2-normalised, ``(n_clusters, d)``, on the module's device."""
         return self._fitted().prototypes
 
-    def _fitted(self) -> C:
-        if self.partition_ is None:
-            raise AttributeError(
-                f"{type(self).__name__} has not clustered yet: it does when training "
-                "starts."
-            )
-        return self.partition_
-
     @property
     def confidence_(self) -> Tensor:
         """How clearly each image lies with its cluster, in [0, 1], ``(n,)``."""
-        return self._fitted().confidence(*self.outputs_)
+        return self._fitted().confidence(*self._embedded.outputs)
 
     @property
     def distance_(self) -> Tensor:
         """Distance of each embedding to the prototype of its cluster, ``(n,)``."""
-        return self._fitted().distance(*self.outputs_)
-
-    @property
-    def outputs_(self) -> tuple[Tensor, ...]:
-        """What clusters are predicted from: the embeddings of the last clustering."""
-        return (self.embeddings_,)
+        return self._fitted().distance(*self._embedded.outputs)
 
     @property
     def embeddings_(self) -> Tensor:
@@ -161,16 +196,13 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
 
     @property
     def warnings_(self) -> list[str]:
-        """Signs of collapse in the last clustering, and what may help."""
+        """Signs of collapse in the last clustering, with advice."""
         return list(self._watch.warnings.values())
 
     @property
     def is_warming_up(self) -> bool:
         """Whether clusters do not count yet in the current epoch."""
         return self._epoch < self.warmup_epochs
-
-    def _on(self, device: torch.device) -> C:
-        return cast(C, self._fitted().to(device))
 
     def setup(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str
@@ -187,7 +219,7 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         if self.clusters_at_start:
             self.cluster(trainer, pl_module, epoch=0)
         elif self.embeds_at_start and self.partition_ is not None:
-            self.partition_ = self._on(pl_module.device)
+            self._move_partition(pl_module.device)
             self._embed(trainer, pl_module)
 
     def on_train_start(
@@ -196,15 +228,18 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         """Clusters before the first epoch, unless a checkpoint brought the labels."""
         self._epoch = trainer.current_epoch
         if self.partition_ is not None and self._is_restored:
-            self.partition_ = self._on(pl_module.device)
+            self._move_partition(pl_module.device)
         else:
             self.cluster(trainer, pl_module, epoch=trainer.current_epoch)
         self._is_restored = False
 
+    def _move_partition(self, device: torch.device) -> None:
+        self.partition_ = cast(C, self._fitted().to(device))
+
     def on_train_epoch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
-        """Takes note of the epoch, which warm-up is counted in."""
+        """Takes note of the epoch, for the warm-up."""
         self._epoch = trainer.current_epoch
 
     def on_train_epoch_end(
@@ -230,7 +265,7 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         """Embeds and clusters the set, scores it and logs the scores.
 
         Args:
-            trainer: Lightning's trainer, for its precision and its loggers.
+            trainer: Lightning's Trainer, for its precision and its loggers.
             pl_module: The module that embeds.
             epoch: Number of epochs trained so far, for the record.
 
@@ -248,7 +283,7 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
                 f"embeddings contain NaN or infinite values after {epoch} epochs: "
                 f"{reason}."
             )
-        self.partition_ = self.partition(self._embedded)
+        self.partition_ = self.fit_partition(self._embedded)
         seconds = time.perf_counter() - start
         self.scores_ = self._score()
         if not self.is_warming_up:
@@ -261,7 +296,6 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
             logger.log_metrics(metrics | {"epoch": epoch}, step=trainer.global_step)
 
     def _embed(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Embeds the set; the rows are those of the first time."""
         shows = self.shows_progress and lightly_dist.rank() == 0
         with StepProgress("embedding images", shows) as progress:
             loader = counted(self.dataloader, progress)
@@ -293,8 +327,8 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         """Takes clusters and history out of a checkpoint."""
         if state_dict:
             self._keys = KeyIndex([state_dict["keys"]])
-            self.partition_ = self.restored(state_dict["partition"])
+            self.partition_ = self.restore_partition(state_dict["partition"])
             self.scores_ = state_dict["scores"]
             self.history_ = state_dict["history"]
-            self._watch.restore(state_dict["warnings"])
+            self._watch.warnings = dict(state_dict["warnings"])
             self._is_restored = True

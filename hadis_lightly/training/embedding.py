@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Sized
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ class EmbeddedSet(NamedTuple):
 
 
 def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
-    """What a network says of clean images ``(n, c, h, w)``, in float32.
+    """Outputs of a network for plain images ``(n, c, h, w)``, in float32.
 
     Args:
         network: Offers ``embed(x)``: embeddings ``(n, d)``; or ``embed_and_assign(x)``:
@@ -62,7 +62,7 @@ def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
         images: Under the plain test transform.
 
     Returns:
-        L2-normalised embeddings, and probabilities if there are any.
+        L2-normalised embeddings, and the probabilities if there are any.
 
     Raises:
         ValueError: If there is not one of each for every image.
@@ -74,7 +74,7 @@ def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
     for output in outputs:  # (n, d), (n, k)
         if output.ndim != 2 or len(output) != len(images):
             raise ValueError(
-                f"embed(x) must return ({len(images)}, d) for so many images, got "
+                f"embed(x) must return ({len(images)}, d), one row per image, got "
                 f"{tuple(output.shape)}."
             )
     embeddings, *probabilities = outputs
@@ -89,8 +89,8 @@ def embed_dataset(
 ) -> EmbeddedSet:
     """Embeds every image of a loader with a module, in evaluation mode.
 
-    With several processes the loader may give each of them all images, or a share of
-    its own: what they embed is put together, and counts once.
+    With several processes the loader may give each of them all images or a share of its
+    own. All get all embeddings, each image once.
 
     Args:
         module: Offers ``embed(x)``, and ``embed_and_assign(x)`` if it has a cluster
@@ -105,7 +105,9 @@ def embed_dataset(
     if not callable(getattr(module, "embed", None)):
         raise TypeError(f"module must have embed(x), got {type(module).__name__}.")
     check_loader(dataloader)
-    _share_buffers(module)
+    if lightly_dist.world_size() > 1:
+        for buffer in module.buffers():  # those of BatchNorm may differ
+            torch_dist.broadcast(buffer, src=0)
     precision = trainer.precision_plugin.forward_context() if trainer else nullcontext()
     outputs: list[tuple[Tensor, ...]] = []
     targets: list[Tensor] = []
@@ -123,22 +125,9 @@ def embed_dataset(
         return _gathered(outputs, targets, keys, module.device)
     if not outputs:
         raise ValueError(_EMPTY)
-    columns = [torch.cat(parts) for parts in zip(*outputs, strict=True)]
-    return _embedded_set(columns, torch.cat(targets).cpu(), KeyIndex(keys))
-
-
-def _embedded_set(
-    columns: Sequence[Tensor], targets: Tensor, keys: KeyIndex
-) -> EmbeddedSet:
-    probabilities = columns[1] if len(columns) > 1 else None
-    return EmbeddedSet(columns[0], targets, keys, probabilities)
-
-
-def _share_buffers(module: pl.LightningModule) -> None:
-    """Gives all processes the buffers of the first: those of BatchNorm may differ."""
-    if lightly_dist.world_size() > 1:
-        for buffer in module.buffers():
-            torch_dist.broadcast(buffer, src=0)
+    embeddings, *probabilities = map(torch.cat, zip(*outputs, strict=True))
+    classes = torch.cat(targets).cpu()
+    return EmbeddedSet(embeddings, classes, KeyIndex(keys), *probabilities)
 
 
 def check_loader(dataloader: object) -> None:
@@ -170,8 +159,7 @@ def _parts(batch: Any) -> tuple[Tensor, Tensor, Keys]:
             f"targets must have shape ({len(images)},), one for each image, got "
             f"{tuple(targets.shape)}."
         )
-    num_keys = len(keys) if hasattr(keys, "__len__") else 0
-    if num_keys != len(images):
+    if not hasattr(keys, "__len__") or len(keys) != len(images):
         raise ValueError(f"keys must be {len(images)}, one for each, got {keys!r}.")
     return images, targets, keys
 
@@ -182,10 +170,10 @@ def _gathered(
     keys: list[Keys],
     device: torch.device,
 ) -> EmbeddedSet:
-    """What all processes have embedded, each image once, the same in all of them.
+    """The images of all processes, each once, in the same order in all of them.
 
     The first images of all processes come first, then the second ones, and so on: the
-    order of the set where each process has taken every N-th image of it.
+    order of the set if each process took every N-th image of it.
     """
     world_size, rank = lightly_dist.world_size(), lightly_dist.rank()
     # Embeddings and probabilities side by side, to be sent as one.
@@ -213,15 +201,19 @@ def _gathered(
     # Of each process its rows come in their order, one after the other.
     taken = [iter(range(most)) for _ in range(world_size)]
     at = torch.tensor([process * most + next(taken[process]) for process, _ in places])
-    return _embedded_set(
-        torch.split(torch.cat(received)[at.to(device)], widths, dim=1),
+    embeddings, *probabilities = torch.split(
+        torch.cat(received)[at.to(device)], widths, dim=1
+    )
+    return EmbeddedSet(
+        embeddings,
         torch.tensor([shares[process][1][row] for process, row in places]),
         KeyIndex([[shares[process][0][row] for process, row in places]]),
+        *probabilities,
     )
 
 
 def _places(names: list[list[Any]]) -> list[tuple[int, int]]:
-    """Where each image is to be taken from: a process, and a row there."""
+    """Where to take each image from: a process, and a row there."""
     places: list[tuple[int, int]] = []
     seen: set[Any] = set()
     for row in range(max(map(len, names))):

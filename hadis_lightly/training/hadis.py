@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +14,11 @@ from torch.optim import SGD, Optimizer
 from hadis_lightly.checks import check_bool, check_integer, check_number
 from hadis_lightly.loss import HaDisLoss, HaDisLossTerms
 from hadis_lightly.models import HaDisModel, evaluating
-from hadis_lightly.training.clustering_module import ClusteringModule
+from hadis_lightly.training.clustering_module import ClusteringModule, ModuleOptions
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
-from hadis_lightly.training.symmetric_terms import symmetric_terms
-from hadis_lightly.transforms import BatchedViews
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class HaDis(ClusteringModule):
@@ -28,39 +29,26 @@ class HaDis(ClusteringModule):
     SGD with momentum; the learning rate rises linearly over the warm-up, then falls
     to 0 along a cosine, step by step.
 
-    Batches are ``((x0, x1), targets, keys)``, as lightly's data sets and
-    :class:`~hadis_lightly.data.IndexedDataset` give them, or with ``views``
-    ``(images, targets, keys)``, as :class:`~hadis_lightly.data.DeviceLoader` does.
-    Targets are never looked at. On a GPU no step waits for the device.
-
     Args:
         model: Student, predictor and teacher.
         criterion: The loss; ``hsd_weight=0`` trains ProPos, ``pcl_weight=0`` as well
             BYOL.
-        prototypes: Where the pseudo-labels come from; None leaves PCL out. The
-            trainer need not be given the callback, the module brings it along.
+        prototypes: Gives the pseudo-labels; None leaves PCL out. The module brings the
+            callback along.
         learning_rate: Learning rate of the student at its highest. Paper: 0.05 times
             the (global) batch size over 256.
         momentum: Momentum of SGD. Paper: 0.9.
         weight_decay: Weight decay on all parameters. Paper: 5e-4.
         prediction_head_lr_scale: Learning rate of the predictor relative to that of
             the student. Paper: 10.
-        warmup_epochs: Epochs in which the learning rate rises, and in which the
-            projections are not diffused. Paper: 50.
-        teacher_momentum: Share of the teacher that stays at each step. Paper: 0.996.
-        final_teacher_momentum: If given, the teacher's momentum moves there along a
-            cosine. Paper: 1 for CIFAR-20, else constant.
+        warmup_epochs: Epochs in which the learning rate rises, and in which no
+            noise is added to projections. Paper: 50.
+        teacher_momentum: EMA momentum of the teacher. Paper: 0.996.
+        final_teacher_momentum: EMA momentum at the end of training, reached along a
+            cosine; by default constant. Paper: 1 for CIFAR-20, else constant.
         concatenate_views: Whether both views pass the networks as one batch, sharing
             their BatchNorm statistics. Paper: False.
-        views: If given, batches come with uint8 images in place of ``(x0, x1)``, and
-            it makes the views of them on the device.
-        seed: If given, the views of an image depend on it, the epoch and the image's
-            index alone, and not on the state of a generator.
-        compile_mode: If given, networks, losses and views run through
-            ``torch.compile`` in this mode.
-        fused: Whether one kernel of SGD updates all weights.
-        log_every_n_steps: If given, the mean losses of so many steps go to the loggers
-            as ``train/loss_step`` and so on, beside those of every epoch.
+        **options: See :class:`ClusteringModule`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -68,7 +56,7 @@ class HaDis(ClusteringModule):
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
 
-    #: Names of what a step loses, in the order of ``last_losses``.
+    model: HaDisModel
     loss_names = ("loss", "loss_dsa", "loss_hsd", "loss_pcl")
 
     def __init__(
@@ -85,21 +73,9 @@ class HaDis(ClusteringModule):
         teacher_momentum: float = 0.996,
         final_teacher_momentum: float | None = None,
         concatenate_views: bool = False,
-        views: BatchedViews | None = None,
-        seed: int | None = None,
-        compile_mode: str | None = None,
-        fused: bool = False,
-        log_every_n_steps: int | None = None,
+        **options: Unpack[ModuleOptions],
     ) -> None:
-        super().__init__(
-            model,
-            prototypes,
-            views=views,
-            seed=seed,
-            compile_mode=compile_mode,
-            fused=fused,
-            log_every_n_steps=log_every_n_steps,
-        )
+        super().__init__(model, prototypes, **options)
         check_number("learning_rate", learning_rate, 0, above=True)
         check_number("momentum", momentum, 0, 1)
         check_number("weight_decay", weight_decay, 0)
@@ -109,7 +85,6 @@ class HaDis(ClusteringModule):
         if final_teacher_momentum is not None:
             check_number("final_teacher_momentum", final_teacher_momentum, 0, 1)
         check_bool("concatenate_views", concatenate_views)
-        self.model: HaDisModel = model
         self.criterion = criterion
         self.prototypes = prototypes
         self.learning_rate = learning_rate
@@ -126,7 +101,7 @@ class HaDis(ClusteringModule):
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
-        """Embeds clean images ``(n, c, h, w)``: normalised, ``(n, d)``."""
+        """Embeds plain images ``(n, c, h, w)``: normalised, ``(n, d)``."""
         with evaluating(self.model.teacher):
             # A copy: what a CUDA graph returns is overwritten when it runs again.
             embeddings = self.model.forward_teacher(self.padded(x))
@@ -198,3 +173,40 @@ class HaDis(ClusteringModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+def symmetric_terms(
+    model: HaDisModel,
+    criterion: HaDisLoss,
+    x0: Tensor,
+    x1: Tensor,
+    labels: Tensor | None,
+    *,
+    diffuse: bool,
+    concatenate_views: bool = False,
+) -> HaDisLossTerms:
+    """The terms of the loss of two views, averaged over both directions.
+
+    Args:
+        model: Student, predictor and teacher.
+        criterion: The loss.
+        x0: One view of each image, ``(n, c, h, w)``.
+        x1: The other view.
+        labels: Pseudo-labels ``(n,)``; None leaves PCL out.
+        diffuse: Whether noise is added to projections before they are predicted.
+        concatenate_views: Whether both views pass the networks as one batch.
+    """
+    if concatenate_views:
+        x = torch.cat([x0, x1])
+        z, p = model.forward_student(x, diffuse=diffuse)
+        (z0, z1), (p0, p1) = z.chunk(2), p.chunk(2)
+        t0, t1 = model.forward_teacher(x).chunk(2)
+    else:
+        z0, p0 = model.forward_student(x0, diffuse=diffuse)
+        z1, p1 = model.forward_student(x1, diffuse=diffuse)
+        t0, t1 = model.forward_teacher(x0), model.forward_teacher(x1)
+    terms_01 = criterion(student=z0, prediction=p0, teacher=t1, labels=labels)
+    terms_10 = criterion(student=z1, prediction=p1, teacher=t0, labels=labels)
+    return HaDisLossTerms(
+        *(0.5 * (a + b) for a, b in zip(terms_01, terms_10, strict=True))
+    )

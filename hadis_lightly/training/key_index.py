@@ -9,9 +9,8 @@ from torch import Tensor
 
 Keys = Tensor | Sequence[str] | Sequence[int]
 
-# Of any images: larger ones are no positions in a set, and the table would be huge.
+# Larger indices are no positions in a set, and the table of rows would be huge.
 _MAX_INDEX = 10**8
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class KeyIndex:
@@ -31,26 +30,23 @@ class KeyIndex:
     """
 
     def __init__(self, batches: Sequence[Keys]) -> None:
-        if not isinstance(batches, Sequence) or isinstance(batches, str):
-            raise TypeError(f"batches must be a list of keys, got {batches!r}.")
-        if all(_is_empty(batch) for batch in batches):
-            raise ValueError(f"keys must be at least one, got {batches!r}.")
+        batches = [batch for batch in batches if len(batch)]
+        if not batches:
+            raise ValueError("keys must be at least one, got none.")
         self.keys: Tensor | list[str]
         self._row_of_name: dict[str, int] = {}
         self._row_of_index = torch.empty(0, dtype=torch.long)
-        if batches and _are_names(batches[0]):
+        if isinstance(batches[0][0], str):
             self.keys = [name for batch in batches for name in _as_names(batch)]
             self._row_of_name = {name: row for row, name in enumerate(self.keys)}
             n_unique = len(self._row_of_name)
         else:
             self.keys = torch.cat([_as_indices(batch) for batch in batches]).cpu()
-            if self.keys.min() < 0:
-                raise ValueError(f"keys must be >= 0, got {int(self.keys.min())}.")
             largest = int(self.keys.max())
-            if largest > max(_MAX_INDEX, 100 * len(self.keys)):
+            if self.keys.min() < 0 or largest > max(_MAX_INDEX, 100 * len(self.keys)):
                 raise ValueError(
-                    f"keys must be indices of images or names, got {largest} for one "
-                    f"of {len(self.keys)} images."
+                    "keys must be names or indices of images, got indices from "
+                    f"{int(self.keys.min())} to {largest}."
                 )
             self._row_of_index = torch.full((largest + 1,), -1)
             self._row_of_index[self.keys] = torch.arange(len(self.keys))
@@ -67,10 +63,6 @@ class KeyIndex:
     def as_list(self) -> list[int] | list[str]:
         """The keys, in the order of the rows."""
         return self.keys.tolist() if isinstance(self.keys, Tensor) else self.keys
-
-    def names(self) -> list[str]:
-        """The keys as text, in the order of the rows."""
-        return [str(key) for key in self.as_list()]
 
     def rows(self, keys: Keys, device: torch.device | str = "cpu") -> Tensor:
         """Rows of the given keys, ``(n,)``, on the device.
@@ -105,23 +97,13 @@ class KeyIndex:
 
 
 def _unknown(key: int | str) -> str:
-    return f"key {key!r} did not come out of the dataloader that is clustered."
-
-
-def _are_names(keys: Keys) -> bool:
-    return not isinstance(keys, Tensor) and len(keys) > 0 and isinstance(keys[0], str)
-
-
-def _is_empty(keys: Keys) -> bool:
-    return not isinstance(keys, Tensor) and isinstance(keys, Sequence) and not keys
+    return f"unknown key {key!r}: the dataloader that is clustered never yielded it."
 
 
 def _as_names(keys: Keys) -> Sequence[str]:
-    """The keys, if all are names; numbers in their place are asked for as names."""
+    """The keys, if all are names; numbers in their place are looked up as names."""
     if isinstance(keys, Tensor):
         return [str(key) for key in keys]
-    if not isinstance(keys, Sequence) or isinstance(keys, str):
-        raise TypeError(f"keys must be a list of names, got {keys!r}.")
     for key in keys:
         if not isinstance(key, str):
             raise TypeError(f"keys must be all indices or all names, got {key!r}.")
@@ -133,7 +115,8 @@ def _as_indices(keys: Keys) -> Tensor:
         indices = torch.as_tensor(keys)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"keys must be all indices or all names: {error}.") from None
-    if indices.dtype not in _INTEGERS or indices.ndim != 1:
+    is_integer = not (indices.is_floating_point() or indices.is_complex())
+    if not is_integer or indices.dtype == torch.bool or indices.ndim != 1:
         raise TypeError(
             f"keys must be names or an integer tensor (n,), got {indices.dtype} of "
             f"shape {tuple(indices.shape)}."

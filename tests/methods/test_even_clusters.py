@@ -83,6 +83,6 @@ def test_an_image_that_comes_again_has_other_views(one_thread: None) -> None:
     batch = (images, torch.zeros(2), torch.tensor([5, 5]))
     (same, _), _, _ = module.on_after_batch_transfer(batch, 0)
     assert torch.equal(same[0], same[1])
-    module.images_come_again = True
+    module.images_repeat = True
     (other, _), _, _ = module.on_after_batch_transfer(batch, 0)
     assert not torch.equal(other[0], other[1])

@@ -268,7 +268,7 @@ def test_models_and_clusters_of_the_methods(method: str) -> None:
     is_online = method in ("cc", "pici")
     assert found.partition_type is (HeadPartition if is_online else Partition)
     assert found.optimizer == ("Adam" if is_online else "SGD")
-    clusters = found.build_clusters(settings, [])
+    clusters = found.build_callback(settings, [])
     assert clusters.n_clusters == 10
     # CC has no warm-up, that of PICI is its first phase, here of no epochs.
     assert found.warmup_epochs(settings) == (0 if is_online else 1)

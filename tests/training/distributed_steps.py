@@ -1,7 +1,7 @@
-"""Three steps of HaDis in float64, as one of N processes that torchrun has started.
+"""Three steps of a method in float64, as one of N processes that torchrun has started.
 
-``torchrun --nproc-per-node N -m tests.training.distributed_steps`` with a folder, the
-size of batches and whether to gather writes what each process saw to
+``torchrun --nproc-per-node N -m tests.training.distributed_steps`` with a folder, a
+method, the size of batches and whether to gather writes what each process saw to
 ``FOLDER/RANK.pt``.
 """
 
@@ -19,14 +19,26 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from hadis_lightly.data import EpochSampler, IndexedDataset, ReproducibleDataset
-from hadis_lightly.loss import HaDisLoss
+from hadis_lightly.loss import CCLoss, HaDisLoss, PICILoss
 from hadis_lightly.models import (
+    CCClusterHead,
+    CCInstanceHead,
+    CCModel,
     HaDisModel,
     HaDisPredictionHead,
     HaDisProjectionHead,
+    PICIModel,
+    build_masked_vit,
     small_convnet,
 )
-from hadis_lightly.training import HaDis, PrototypeKMeans
+from hadis_lightly.training import (
+    PICI,
+    ClusterHeadAssignment,
+    ContrastiveClustering,
+    HaDis,
+    PrototypeKMeans,
+)
+from hadis_lightly.training.clustering_module import ClusteringModule
 
 NUM_IMAGES, NUM_CLUSTERS, STEPS = 53, 3, 3
 
@@ -74,7 +86,7 @@ class Recorder(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        assert isinstance(pl_module, HaDis)
+        assert isinstance(pl_module, ClusteringModule)
         step = trainer.global_step
         terms = zip(pl_module.loss_names, pl_module.last_losses, strict=True)
         for name, value in terms:
@@ -86,23 +98,66 @@ class Recorder(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
-        assert isinstance(pl_module, HaDis)
+        assert isinstance(pl_module, ClusteringModule)
         for name, value in pl_module.model.state_dict().items():
             self.keep(f"{trainer.global_step} after {name}", value)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        prototypes = pl_module.prototypes
-        assert isinstance(prototypes, PrototypeKMeans)
-        self.keep("labels", prototypes.labels_)
-        self.keep("embeddings", prototypes.embeddings_)
-        self.keep("prototypes", prototypes.prototypes_)
-        self.keep("targets", prototypes.targets_)
+        callback: Any = pl_module.callback
+        self.keep("labels", callback.labels_)
+        self.keep("targets", callback.targets_)
+        self.keep("embeddings", callback.embeddings_)
+        self.keep("prototypes", callback.prototypes_)
+        if getattr(callback, "pseudo_label_epochs", 0):
+            self.keep("pseudo-labels", callback.pseudo_labels(torch.arange(NUM_IMAGES)))
 
     def keep(self, name: str, value: Tensor) -> None:
         self.seen[name] = value.detach().clone()
 
 
-def train(batch_size: int, gather: bool, world_size: int) -> dict[str, Tensor]:
+def make_module(method: str, gather: bool, plain: DataLoader[Any]) -> ClusteringModule:
+    """HaDis; CC, whose images are not all in the cluster loss; PICI's last phase.
+
+    There is no chance in them: PICI masks patches in its other phases.
+    """
+    options: dict[str, Any] = {"n_init": 5, "random_state": 0}
+    backbone: nn.Module = small_convnet(num_channels=1, widths=(4, 8))
+    if method == "hadis":
+        heads = HaDisProjectionHead(8 * 16, 16, 8), HaDisPredictionHead(8, 16, 8)
+        model = HaDisModel(backbone, *heads, latent_std=0.0).double()
+        drop_batchnorm(model)
+        return HaDis(
+            model,
+            HaDisLoss(NUM_CLUSTERS, gather_distributed=gather),
+            PrototypeKMeans(NUM_CLUSTERS, plain, warmup_epochs=0, **options),
+            warmup_epochs=0,
+            learning_rate=0.1,
+        )
+    callback = ClusterHeadAssignment(
+        NUM_CLUSTERS, plain, pseudo_label_epochs=int(method == "pici"), **options
+    )
+    options = {
+        "learning_rate": 0.01,
+        "training_only": torch.arange(NUM_IMAGES) % 4 == 0,
+    }
+    if method == "cc":
+        cc_heads = CCInstanceHead(128, 16, output_dim=8), CCClusterHead(128, 3, 16)
+        cc_model = CCModel(backbone, *cc_heads).double()
+        drop_batchnorm(cc_model)
+        cc_loss = CCLoss(NUM_CLUSTERS, gather_distributed=gather)
+        return ContrastiveClustering(cc_model, cc_loss, callback, **options)
+    pici_model = PICIModel(
+        build_masked_vit(1, 8, 4, 16, 1, 2, 16, 1, 2),
+        CCInstanceHead(16, output_dim=8),
+        CCClusterHead(16, NUM_CLUSTERS),
+    ).double()
+    pici_loss = PICILoss(NUM_CLUSTERS, gather_distributed=gather)
+    return PICI(pici_model, pici_loss, callback, pretraining_epochs=0, **options)
+
+
+def train(
+    method: str, batch_size: int, gather: bool, world_size: int
+) -> dict[str, Tensor]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     sampler = EpochSampler(NUM_IMAGES, shuffle=True, seed=1)
@@ -117,22 +172,15 @@ def train(batch_size: int, gather: bool, world_size: int) -> dict[str, Tensor]:
     clean = DataLoader(
         ReproducibleDataset(IndexedDataset(Clean()), seed=0), 8, sampler=share
     )
-    prototypes = PrototypeKMeans(
-        NUM_CLUSTERS, clean, warmup_epochs=0, n_init=5, random_state=0
-    )
-    backbone: nn.Module = small_convnet(num_channels=1, widths=(4, 8))
-    heads = HaDisProjectionHead(8 * 16, 16, 8), HaDisPredictionHead(8, 16, 8)
-    model = HaDisModel(backbone, *heads, latent_std=0.0).double()
-    drop_batchnorm(model)
-    criterion = HaDisLoss(NUM_CLUSTERS, gather_distributed=gather)
-    module = HaDis(model, criterion, prototypes, warmup_epochs=0, learning_rate=0.1)
+    module = make_module(method, gather, clean)
+    several = "ddp_find_unused_parameters_true" if method == "pici" else "ddp"
     recorder = Recorder()
     trainer = pl.Trainer(
         max_epochs=1,
         limit_train_batches=STEPS,
         accelerator="cpu",
         devices=world_size,
-        strategy="ddp" if world_size > 1 else "auto",
+        strategy=several if world_size > 1 else "auto",
         precision="64-true",
         use_distributed_sampler=False,
         callbacks=[recorder],
@@ -151,6 +199,7 @@ def train(batch_size: int, gather: bool, world_size: int) -> dict[str, Tensor]:
 if __name__ == "__main__":
     import os
 
-    folder, size, gather = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
-    seen = train(size, gather, int(os.environ["WORLD_SIZE"]))
-    torch.save(seen, folder / f"{os.environ['RANK']}.pt")
+    folder, method, size, gather = sys.argv[1:]
+    world_size = int(os.environ["WORLD_SIZE"])
+    seen = train(method, int(size), gather == "True", world_size)
+    torch.save(seen, Path(folder) / f"{os.environ['RANK']}.pt")

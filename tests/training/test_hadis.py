@@ -269,5 +269,5 @@ def test_views_are_made_of_training_batches_alone() -> None:
     module.eval()
     assert module.on_after_batch_transfer(images, 0) is images
     module.train()
-    with pytest.raises(TypeError, match=r"got a list: leave views=None"):
+    with pytest.raises(TypeError, match="got a list; leave views=None"):
         module.on_after_batch_transfer(([x0, x1], keys, keys), 0)

@@ -209,10 +209,10 @@ def test_a_run_is_looked_at_before_its_embeddings_are_clustered(
         monkeypatch.setattr(kind, name, tell)
 
     told(HealthMonitor, "check_now")
-    told(PrototypeKMeans, "partition")
+    told(PrototypeKMeans, "fit_partition")
     run(small_settings(tmp_path / "run"))
 
-    before, *between, _ = " ".join(seen).split("partition")
+    before, *between, _ = " ".join(seen).split("fit_partition")
     assert before == ""
     assert len(between) == 2  # epochs
     assert all("check_now" in looks for looks in between)

@@ -33,7 +33,7 @@ from hadis_lightly.models import (
 )
 from hadis_lightly.runs.progress_bar import RunProgressBar
 from hadis_lightly.training import HaDis, PrototypeKMeans
-from hadis_lightly.training.symmetric_terms import symmetric_terms
+from hadis_lightly.training.hadis import symmetric_terms
 from hadis_lightly.transforms import BatchedTestTransform, BatchedViews
 
 needs_pretence = pytest.mark.skipif(
@@ -131,10 +131,9 @@ def reading_forbidden(watch: Watch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("images_come_again", [False, True])
-def test_no_step_on_the_cpu_reads_a_value(images_come_again: bool) -> None:
-    module, loader = make_module(make_images(), seed=0)
-    module.images_come_again = images_come_again
+@pytest.mark.parametrize("images_repeat", [False, True])
+def test_no_step_on_the_cpu_reads_a_value(images_repeat: bool) -> None:
+    module, loader = make_module(make_images(), seed=0, images_repeat=images_repeat)
     watch = Watch()
     with reading_forbidden(watch), watch:
         # A terminal's bar moves at every step; here it has none, and prints lines.
@@ -218,13 +217,10 @@ def test_the_pretended_gpu_refuses_to_give_values() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("compile_mode", [None, "default"])
-@pytest.mark.parametrize("log_every_n_steps", [None, 2])
 # PyTorch's compiler looks at it, and hides the warning where warnings are no errors.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
-def test_no_step_on_a_gpu_waits(
-    compile_mode: str | None, log_every_n_steps: int | None, tmp_path: Path
-) -> None:
+def test_no_step_on_a_gpu_waits(compile_mode: str | None, tmp_path: Path) -> None:
     class Strict(pl.Callback):
         """Any wait is an error, once a first epoch has set up what is needed."""
 
@@ -237,10 +233,7 @@ def test_no_step_on_a_gpu_waits(
                 torch.cuda.set_sync_debug_mode("default")
 
     module, loader = make_module(
-        make_images("cuda"),
-        compile_mode=compile_mode,
-        fused=True,
-        log_every_n_steps=log_every_n_steps,
+        make_images("cuda"), compile_mode=compile_mode, fused=True
     )
     trainer = make_trainer("gpu", Strict(), RunProgressBar(0.0))
     try:

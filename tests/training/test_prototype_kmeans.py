@@ -247,7 +247,7 @@ def test_before_training_there_are_no_labels() -> None:
     prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0)
     assert prototypes.labels(torch.arange(3)) is None
     assert prototypes.nearest(POINTS) is None
-    with pytest.raises(AttributeError, match="has not clustered yet"):
+    with pytest.raises(AttributeError, match="has no clusters yet"):
         _ = prototypes.prototypes_
 
 

@@ -154,7 +154,7 @@ def run_on_pixels(method: str, settings: Settings) -> None:
         "scores": clustering_scores(source.targets, labels),
         "seconds": time.perf_counter() - begin,
         "images": len(source),
-        "protocol": source.protocol,
+        "description": source.description,
         "device": device_name(torch.device("cpu")),
         "commit": source_commit(),
         "versions": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},

@@ -23,12 +23,13 @@ from hadis_lightly.data import load_folder
 
 def link_files(images: Path, folder: Path, n: int, per_folder: int = 5000) -> None:
     """``n`` links to the images, in folders of 5,000."""
-    paths = [Path(path) for path in load_folder(images).paths]
+    source = load_folder(images)
+    paths = [Path(source.path(i)) for i in range(len(source))]
     for i in range(n):
         place = folder / f"{i // per_folder:04}"
         place.mkdir(parents=True, exist_ok=True)
-        source = paths[i % len(paths)]
-        os.link(source, place / f"{i:07}{source.suffix}")
+        path = paths[i % len(paths)]
+        os.link(path, place / f"{i:07}{path.suffix}")
 
 
 def measure(run: Path, folder: Path) -> None:

@@ -13,9 +13,8 @@ from pixel_methods import PIXEL_METHODS
 from recipe_settings import changed, recipe_of
 from table_options import EXTRA_SETS, OptionError, Options
 
-from hadis_lightly.data.sets.cifar20 import DEFAULT_CIFAR20_PATH
+from hadis_lightly.data.sets.cifar import DEFAULT_CIFAR10_PATH, DEFAULT_CIFAR20_PATH
 from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS
-from hadis_lightly.data.sets.public import DEFAULT_CIFAR10_PATH
 from hadis_lightly.data.sets.stl10 import DEFAULT_STL10_PATH
 from hadis_lightly.methods.registry import check_run, with_method
 from hadis_lightly.settings.changes import different_settings

@@ -1,16 +1,14 @@
-"""Text that can be shown and written anywhere, made of names that can hold anything."""
+"""Text made of names that can hold anything, fit to be shown and written."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    r"""Escapes what is no visible character: newlines, controls, half surrogates.
+    r"""Escapes every invisible character: newlines, controls, half surrogates.
 
     Example:
-        >>> printable("a\nb")
-        'a\\nb'
-        >>> printable("naïve 猫")
-        'naïve 猫'
+        >>> printable("a\nb"), printable("naïve 猫")
+        ('a\\nb', 'naïve 猫')
     """
     if text.isprintable():
         return text
@@ -21,7 +19,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Makes one printable line of a message that may have several.
+    r"""Joins the lines of a message into one printable line.
 
     Example:
         >>> one_line("bad\n  header\x00")
@@ -31,17 +29,19 @@ def one_line(text: str) -> str:
 
 
 def in_utf8(text: str) -> str:
-    r"""Text that can be written as UTF-8, also from a file name that is not.
+    r"""Escapes what UTF-8 cannot hold: the bytes of a file name that is not UTF-8.
 
     Example:
         >>> in_utf8("a\udcff.png")
         'a\\udcff.png'
     """
+    if text.isprintable():  # which half surrogates are not
+        return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def first_line(error: BaseException) -> str:
-    r"""What an error says, in one line.
+    r"""First line of an error's message.
 
     Example:
         >>> first_line(RuntimeError("no such kernel.\nThis happened in C++."))
@@ -49,3 +49,15 @@ def first_line(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines()
     return lines[0].strip() if lines else type(error).__name__
+
+
+def describe_error(error: BaseException) -> str:
+    """An error's message in one line, without the name of the file it is about.
+
+    Example:
+        >>> describe_error(FileNotFoundError(2, "No such file or directory", "a.png"))
+        'No such file or directory'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return one_line(str(error)) or type(error).__name__

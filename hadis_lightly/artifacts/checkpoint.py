@@ -27,7 +27,7 @@ KEY = "hadis_lightly"
 #: Raised by one whenever older versions could not read the checkpoint rightly.
 FORMAT = 1
 # What every checkpoint of a run says of itself.
-_STAMPED = {"format", "version", "settings", "protocol", "fingerprint"}
+_STAMPED = {"format", "version", "settings", "description", "fingerprint"}
 # Where methods without a teacher have their backbone.
 _ONLY_NETWORK = ("model.backbone.", "model.autoencoder.encoder.vit.")
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -159,7 +159,7 @@ def stamp(settings: Mapping[str, Any], source: ImageSource) -> dict[str, Any]:
         "version": __version__,
         "settings": dict(settings),
         "images": len(source),
-        "protocol": source.protocol,
+        "description": source.description,
         "fingerprint": _fingerprint(source),
     }
 
@@ -182,7 +182,8 @@ def check_fits(
     problems = []
     if made["fingerprint"] != _fingerprint(source):
         problems.append(
-            f"it was made of other images ({made['protocol']}; here {source.protocol})"
+            f"it was made of other images ({made['description']}; here "
+            f"{source.description})"
         )
     theirs = {name: tuple(v.shape) for name, v in checkpoint["state_dict"].items()}
     ours = {f"model.{k}": tuple(v.shape) for k, v in model.state_dict().items()}

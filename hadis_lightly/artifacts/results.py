@@ -37,7 +37,7 @@ class RunResult:
     seconds: float
     """Time of the training, clustering included."""
     epochs: int
-    protocol: str
+    description: str
     """Which images were clustered."""
     method: str
     class_names: list[str] | None = None
@@ -55,7 +55,7 @@ class RunResult:
 
 
 def write_results(result: RunResult, settings: Settings) -> None:
-    """Writes ``results.json``: scores, protocol, settings, versions, device, time."""
+    """Writes ``results.json``: scores, images, settings, versions, device, time."""
     content = asdict(result) | {
         "output_dir": str(result.output_dir),
         "figures": [path.name for path in result.figures],

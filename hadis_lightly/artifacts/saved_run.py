@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from hadis_lightly.data import (
     load_source,
     read_image,
 )
-from hadis_lightly.data.files.walk import walk_images
+from hadis_lightly.data.files.walk import find_images
 from hadis_lightly.settings.loading import settings_of
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.text import in_utf8
@@ -129,11 +129,9 @@ class _FolderReader:
         path = self.root / key
         if "\\" in key and not path.exists():  # a name that is no UTF-8
             if self._escaped is None:
-                found = walk_images(self.root, on_error="skip")
+                found = find_images(self.root, on_error="skip")
                 self._escaped = {
-                    in_utf8(image.as_posix()): self.root / image
-                    for image in found
-                    if isinstance(image, PurePath)
+                    in_utf8(file): self.root / file for file in found.files
                 }
             path = self._escaped.get(key, path)
         return read_image(path, num_channels=self.num_channels)

@@ -1,20 +1,17 @@
 """Images: sources by name, and the index that leads from a sample to its pseudo-label.
 
-A source is a small map-style dataset of ``(PIL image, target)``;
-:class:`IndexedDataset` makes of it, or of any other dataset, what training reads.
+A source is a map-style dataset of ``(PIL image, target)``; :class:`IndexedDataset`
+turns it, or any other dataset, into what training reads.
 """
 
 from hadis_lightly.data.device_memory import format_bytes, room_for_images
 from hadis_lightly.data.errors import DataError, ImageReadError, ImageSizeError
 from hadis_lightly.data.files.folder import FolderSource, load_folder
+from hadis_lightly.data.files.pixels import plain_image
 from hadis_lightly.data.files.problems import ImageProblem, describe_problems
-from hadis_lightly.data.files.readable import ReadableImages, readable_images
-from hadis_lightly.data.files.reader import MAX_PIXELS, plain_image, read_image
-from hadis_lightly.data.files.stream import (
-    StreamedImage,
-    count_images,
-    stream_folder,
-)
+from hadis_lightly.data.files.readable import readable_images
+from hadis_lightly.data.files.reader import MAX_PIXELS, read_image
+from hadis_lightly.data.files.stream import StreamedImage, stream_images
 from hadis_lightly.data.image_source import ArraySource, ImageSource
 from hadis_lightly.data.indexed_dataset import IndexedDataset
 from hadis_lightly.data.loading.device_loader import DeviceLoader
@@ -22,13 +19,10 @@ from hadis_lightly.data.loading.distinct_images import count_distinct
 from hadis_lightly.data.loading.epoch_sampler import EpochSampler
 from hadis_lightly.data.loading.reproducible_dataset import ReproducibleDataset
 from hadis_lightly.data.loading.stacked_images import common_size, stack_images
-from hadis_lightly.data.sets.cifar20 import load_cifar20
-from hadis_lightly.data.sets.imagenet import (
-    IMAGENET_SUBSETS,
-    load_imagenet_subset,
-)
+from hadis_lightly.data.sets.cifar import load_cifar10, load_cifar20
+from hadis_lightly.data.sets.digits import load_digits
+from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS, load_imagenet_subset
 from hadis_lightly.data.sets.npz import load_npz
-from hadis_lightly.data.sets.public import load_cifar10, load_digits
 from hadis_lightly.data.sets.registry import SOURCE_NAMES, load_source
 from hadis_lightly.data.sets.stl10 import BinarySource, load_stl10
 
@@ -47,12 +41,10 @@ __all__ = [
     "ImageSizeError",
     "ImageSource",
     "IndexedDataset",
-    "ReadableImages",
     "ReproducibleDataset",
     "StreamedImage",
     "common_size",
     "count_distinct",
-    "count_images",
     "describe_problems",
     "format_bytes",
     "load_cifar10",
@@ -68,5 +60,5 @@ __all__ = [
     "readable_images",
     "room_for_images",
     "stack_images",
-    "stream_folder",
+    "stream_images",
 ]

@@ -1,4 +1,4 @@
-"""What every source of images offers, and the kind that holds its images in memory."""
+"""The interface of every source of images, and the source that lies in memory."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
         targets: int64 ``(n,)``, -1 where the class is unknown.
         keys: ``n`` strings that name the images to people: the path relative to the
             folder, or the position in the full set such as ``"000123"``.
-        protocol: One line: which splits, how many images, how many classes.
+        description: One line: which splits, how many images, how many classes.
         num_channels: 1 for grey images (mode ``L``), 3 for colour (mode ``RGB``).
-        training_only: Bool ``(n,)``, true for images that are there to learn from: they
-            take no part in scores, nor in the cluster loss of a method that trains a
-            cluster head. ``None`` if there are no such images.
+        training_only: Bool ``(n,)``, true for images to learn from that take no part in
+            scores, nor in the cluster loss of a method that trains a cluster head.
+            ``None`` if there are none.
 
     Raises:
         DataError: if ``training_only`` is not one bool for each image.
@@ -42,7 +42,7 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
     class_names: tuple[str, ...] | None
     targets: NDArray[np.int64]
     keys: Sequence[str]
-    protocol: str
+    description: str
     num_channels: int
     training_only: NDArray[np.bool_] | None = field(default=None, kw_only=True)
 
@@ -65,11 +65,10 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
     def random_subset(self, limit: int, seed: int = 0) -> Self:
         """Draws ``limit`` images at random, whatever their class; keeps their order.
 
-        For one seed the smaller subsets lie within the larger ones. A source of no more
-        than ``limit`` images is returned as it is.
+        For one seed the smaller subsets lie within the larger ones.
 
         Args:
-            limit: Number of images, at least 1.
+            limit: Number of images, at least 1; all of them if there are no more.
             seed: Seed of the draw.
 
         Raises:
@@ -88,7 +87,7 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
 
         Args:
             indices: int64 ``(m,)``.
-            note: Which images these are, for the protocol line.
+            note: Which images these are, for the description.
         """
         mask = self.training_only
         return replace(
@@ -96,7 +95,7 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
             targets=self.targets[indices],
             training_only=None if mask is None else mask[indices],
             keys=[self.keys[index] for index in indices],
-            protocol=f"{self.protocol}; {note}",
+            description=f"{self.description}; {note}",
             **self._rows(indices),
         )
 
@@ -131,7 +130,7 @@ class ArraySource(ImageSource):
 
 
 def position_keys(n: int) -> list[str]:
-    """Returns the keys of ``n`` images that have no names of their own.
+    """Keys of ``n`` images that have no names of their own.
 
     Example:
         >>> position_keys(2)
@@ -143,7 +142,7 @@ def position_keys(n: int) -> list[str]:
 def count_of_classes(
     targets: NDArray[np.int64], class_names: tuple[str, ...] | None
 ) -> str:
-    """Returns how many classes there are, in words for a protocol line.
+    """Number of classes, for a description.
 
     Example:
         >>> count_of_classes(np.array([0, 2, 2, -1]), None)

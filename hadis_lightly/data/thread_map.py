@@ -3,58 +3,47 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+#: Called with how many images are done and how many there are.
+Progress: TypeAlias = Callable[[int, int], None]
 
 
 def thread_map(
     function: Callable[[int], Result],
     n: int,
     num_threads: int = 4,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Result]:
     """Yields ``function(0)``, ..., ``function(n - 1)`` in this order.
 
-    What has not begun is given up when the caller stops listening or one of them fails.
+    Unlike ``ThreadPoolExecutor.map``, which submits all calls at once, it is no more
+    than four per thread ahead of the caller; what has not begun is given up when the
+    caller stops or a call fails.
 
     Args:
         function: Called from several threads at once.
-        n: How often.
+        n: Number of calls.
         num_threads: Number of threads.
-        progress: Called with how many are done and ``n``, after each.
-    """
-    for index, result in enumerate(map_stream(function, range(n), num_threads)):
-        if progress is not None:
-            progress(index + 1, n)
-        yield result
-
-
-def map_stream(
-    function: Callable[[Item], Result], items: Iterable[Item], num_threads: int = 4
-) -> Iterator[Result]:
-    """Yields ``function(item)`` for every item in order, however many there are.
-
-    Items are taken when their turn comes, four per thread in advance.
-
-    Args:
-        function: Called from several threads at once.
-        items: What it is called with.
-        num_threads: Number of threads.
+        progress: Called after each.
     """
     num_threads = max(1, num_threads)
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(num_threads) as pool:
         try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > 4 * num_threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            for index in range(n + 4 * num_threads):
+                if index < n:
+                    pending.append(pool.submit(function, index))
+                done = index - 4 * num_threads
+                if 0 <= done < n:
+                    result = pending.popleft().result()
+                    if progress is not None:
+                        progress(done + 1, n)
+                    yield result
         finally:
             for future in pending:
                 future.cancel()

@@ -8,22 +8,20 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data import (
     SOURCE_NAMES,
     DataError,
-    ImageSource,
+    FolderSource,
     StreamedImage,
-    count_images,
     load_source,
-    stream_folder,
+    stream_images,
 )
 from hadis_lightly.data.files.problems import ImageProblem
 from hadis_lightly.prediction.predictor import ClusterPredictor
@@ -151,28 +149,13 @@ def images_to_predict(
     Raises:
         DataError: If the images cannot be found.
     """
-    num_channels, make = predictor.num_channels, predictor.transform_plain
-    if source != "folder":
-        found = load_source(source, path, num_channels=num_channels)
-        return _stream(found, make), len(found)
-    if path is None:
-        raise DataError("data.path is needed: the folder of the images.")
-    total = count_images(path)
-    if total == 0:
-        raise DataError(f"data.path is {path!r}, where there are no images.")
-    num_threads = available_cores()
-    images = stream_folder(
-        path, make, num_channels=num_channels, num_threads=num_threads
+    found = load_source(
+        source, path, num_channels=predictor.num_channels, on_error="skip"
     )
-    return images, total
-
-
-def _stream(
-    source: ImageSource, make: Callable[[Image.Image], Tensor]
-) -> Iterator[StreamedImage[Tensor]]:
-    """The images of a source that lies in memory, as a stream."""
-    for index, key in enumerate(source.keys):
-        yield StreamedImage(key, "", make(source.read(index)))
+    images = stream_images(found, predictor.transform_plain, available_cores())
+    problems = found.left_out if isinstance(found, FolderSource) else ()
+    left_out = [StreamedImage[Tensor](p.key, "", p) for p in problems]
+    return chain(left_out, images), len(found)
 
 
 class SortIntoFolders:

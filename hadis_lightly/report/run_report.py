@@ -96,7 +96,7 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
     versions = result.get("versions", {})
     packages = ", ".join(f"{p} {versions[p]}" for p in _PACKAGES if p in versions)
     rows = [
-        ("Images", result["protocol"]),
+        ("Images", result["description"]),
         ("Method", result["method"]),
         ("Trained", trained),
         ("Backbone", _backbone(run)),

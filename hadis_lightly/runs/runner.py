@@ -174,7 +174,7 @@ def _train(
         output_dir=folder.path,
         seconds=saving.seconds,
         epochs=int(clusters.history_[-1]["epoch"]),
-        protocol=source.protocol,
+        description=source.description,
         method=method.title(settings),
         class_names=None if source.class_names is None else list(source.class_names),
         device=name,

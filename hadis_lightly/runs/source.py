@@ -43,7 +43,7 @@ def build_source(settings: Settings) -> ImageSource:
             on_error=data.on_error,
             num_threads=available_cores(),
             progress=progress,
-        ).source
+        )
     _check_number(settings, len(source))
     num_distinct = count_distinct(source, settings.n_clusters, available_cores())
     if num_distinct < settings.n_clusters:

@@ -72,7 +72,7 @@ def announcement(
     return (
         f"{method.title(settings)}: {settings.n_clusters} clusters, {length}, on "
         f"{world_size} x {device_name}\n"
-        f"{source.protocol}\nresults in {folder}/"
+        f"{source.description}\nresults in {folder}/"
     )
 
 

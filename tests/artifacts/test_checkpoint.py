@@ -58,7 +58,7 @@ def test_it_says_what_it_was_made_with(checkpoint: dict[str, Any]) -> None:
     made = checkpoint[KEY]
     assert made["version"] == __version__
     assert made["settings"]["trainer"]["max_steps"] == 2
-    assert made["images"] == 200 and "digits" in made["protocol"]
+    assert made["images"] == 200 and "digits" in made["description"]
 
 
 class TestAtomic:

@@ -18,7 +18,7 @@ from hadis_lightly.cli.predict import (
     check,
     predict_images,
 )
-from hadis_lightly.data import read_image, stream_folder
+from hadis_lightly.data import load_folder, read_image, stream_images
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction.table import predict_to_table
 from hadis_lightly.settings import SettingsError
@@ -214,7 +214,7 @@ def test_images_are_read_as_they_are_needed(run_folder: Path, tmp_path: Path) ->
         written[0] = done
         ahead.append(decoded[0] - done)
 
-    images = stream_folder(tmp_path / "p", make, num_threads=2)
+    images = stream_images(load_folder(tmp_path / "p"), make, num_threads=2)
     out = tmp_path / "a.csv"
     predict_to_table(predictor, images, out, batch_size=8, progress=progress)
     assert written[0] == decoded[0] == 200

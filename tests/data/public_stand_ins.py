@@ -4,42 +4,17 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Sequence
+from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from torchvision.datasets import CIFAR10, CIFAR100
 
-#: The 20 superclasses of CIFAR-100 in the order of their numbers, each with its five
-#: classes: https://www.cs.toronto.edu/~kriz/cifar.html. Classes are numbered by name.
-SUPERCLASSES = {
-    "aquatic_mammals": "beaver dolphin otter seal whale",
-    "fish": "aquarium_fish flatfish ray shark trout",
-    "flowers": "orchid poppy rose sunflower tulip",
-    "food_containers": "bottle bowl can cup plate",
-    "fruit_and_vegetables": "apple mushroom orange pear sweet_pepper",
-    "household_electrical_devices": "clock keyboard lamp telephone television",
-    "household_furniture": "bed chair couch table wardrobe",
-    "insects": "bee beetle butterfly caterpillar cockroach",
-    "large_carnivores": "bear leopard lion tiger wolf",
-    "large_man-made_outdoor_things": "bridge castle house road skyscraper",
-    "large_natural_outdoor_scenes": "cloud forest mountain plain sea",
-    "large_omnivores_and_herbivores": "camel cattle chimpanzee elephant kangaroo",
-    "medium_mammals": "fox porcupine possum raccoon skunk",
-    "non-insect_invertebrates": "crab lobster snail spider worm",
-    "people": "baby boy girl man woman",
-    "reptiles": "crocodile dinosaur lizard snake turtle",
-    "small_mammals": "hamster mouse rabbit shrew squirrel",
-    "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
-    "vehicles_1": "bicycle bus motorcycle pickup_truck train",
-    "vehicles_2": "lawn_mower rocket streetcar tank tractor",
-}
-FINE_NAMES = sorted(" ".join(SUPERCLASSES.values()).split())
-COARSE_OF_FINE = {
-    fine: list(SUPERCLASSES).index(coarse)
-    for coarse, names in SUPERCLASSES.items()
-    for fine in names.split()
-}
+SUPERCLASSES = [f"superclass {number}" for number in range(20)]
 STL10_NAMES = [
     "airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck",
 ]  # fmt: skip
@@ -53,37 +28,54 @@ def patches(classes: NDArray[np.int64], side: int, seed: int = 0) -> NDArray[np.
     return (colours[classes] + noise).astype(np.uint8)
 
 
-def write_cifar100(
-    root: Path,
-    train: Sequence[int] = range(100),
-    test: Sequence[int] = range(100),
-    protocol: int = 2,
-) -> Path:
-    """Writes ``cifar-100-python`` with images of the given fine classes."""
-    folder = root / "cifar-100-python"
-    folder.mkdir(parents=True)
-    for name, fine in (("train", train), ("test", test)):
-        coarse = [COARSE_OF_FINE[FINE_NAMES[number]] for number in fine]
-        images = patches(np.array(coarse, dtype=np.int64), 32, seed=len(name))
-        content = {
-            b"filenames": [f"image_{i}.png".encode() for i in range(len(fine))],
-            b"batch_label": f"{name} batch 1 of 1".encode(),
-            b"fine_labels": list(fine),
-            b"coarse_labels": coarse,
-            b"data": images.transpose(0, 3, 1, 2).reshape(len(fine), -1),
-        }
-        dump(folder / name, content, protocol)
-    meta = {
-        b"fine_label_names": [name.encode() for name in FINE_NAMES],
-        b"coarse_label_names": [name.encode() for name in SUPERCLASSES],
+def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Writes ``cifar-10-batches-py`` with two images in each of its six batches."""
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    contents: dict[str, object] = {}
+    for number, name in enumerate(names):
+        pixels = np.full((2, 3 * 32 * 32), number, dtype=np.uint8)
+        pixels[:, :1024] = 200  # red
+        contents[name] = {"data": pixels, "labels": [number, 9 - number]}
+    contents["batches.meta"] = {"label_names": [f"class {i}" for i in range(10)]}
+    return _write_pickles(root, CIFAR10, contents, monkeypatch)
+
+
+def write_cifar100(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Writes ``cifar-100-python``: 20 images for training, 10 for the test."""
+    contents: dict[str, object] = {
+        "meta": {"coarse_label_names": SUPERCLASSES, "fine_label_names": ["fine"]}
     }
-    dump(folder / "meta", meta, protocol)
+    for name, n in (("train", 20), ("test", 10)):
+        coarse = np.arange(n)[::-1]
+        images = patches(coarse, 32, seed=n)
+        contents[name] = {
+            "fine_labels": (coarse * 5).tolist(),
+            "coarse_labels": coarse.tolist(),
+            "data": images.transpose(0, 3, 1, 2).reshape(n, -1),
+        }
+    return _write_pickles(root, CIFAR100, contents, monkeypatch)
+
+
+def _write_pickles(
+    root: Path,
+    dataset: Any,
+    contents: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """Writes the files of a data set, and has their checksums expected of it."""
+    folder = root / dataset.base_folder
+    folder.mkdir(parents=True)
+    checksums = {}
+    for name, content in contents.items():
+        data = pickle.dumps(content)
+        (folder / name).write_bytes(data)
+        checksums[name] = md5(data).hexdigest()
+    for files in ("train_list", "test_list"):
+        expected = [[name, checksums[name]] for name, _ in getattr(dataset, files)]
+        monkeypatch.setattr(dataset, files, expected)
+    meta = dataset.meta | {"md5": checksums[dataset.meta["filename"]]}
+    monkeypatch.setattr(dataset, "meta", meta)
     return root
-
-
-def dump(path: Path, content: object, protocol: int = 2) -> None:
-    with path.open("wb") as file:
-        pickle.dump(content, file, protocol=protocol)
 
 
 def write_stl10(

@@ -87,15 +87,15 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lines]:
     server.close()
 
 
-def check(done: Ended, folder: Path, protocol: str) -> list[dict[str, str]]:
+def check(done: Ended, folder: Path, description: str) -> list[dict[str, str]]:
     """Checks what a run says and leaves; returns its table of images."""
     assert done.status == 0, done.errors
-    assert protocol in done.output
+    assert description in done.output
     scores = rf"HaDis +NMI {NUMBER}  ACC {NUMBER}  ARI {NUMBER}"
     assert re.fullmatch(scores, done.output.strip().splitlines()[-1])
     assert "Traceback" not in done.errors and "Warning" not in done.errors
     content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    assert content["protocol"] == protocol
+    assert content["description"] == description
     assert content["epochs"] == 2 and set(content["scores"]) == {"nmi", "acc", "ari"}
     with (folder / "assignments.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -107,7 +107,7 @@ def check(done: Ended, folder: Path, protocol: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "protocol"),
+    ("name", "description"),
     [
         ("cifar10", "cifar10.npz: 60 images, 32 x 32, 10 classes"),
         (
@@ -123,7 +123,7 @@ def check(done: Ended, folder: Path, protocol: str) -> list[dict[str, str]]:
     ],
 )
 def test_a_recipe_runs(
-    name: str, protocol: str, data: Path, lines: Lines, tmp_path: Path
+    name: str, description: str, data: Path, lines: Lines, tmp_path: Path
 ) -> None:
     # CIFAR-10's own files are compared with their checksums: a copy of another kind.
     source = ["data=npz", f"data.path={data}/cifar10.npz"]
@@ -131,7 +131,7 @@ def test_a_recipe_runs(
         source = [f"data.path={data / name}"]
     folder = tmp_path / "run"
     done = lines.run(name, [*source, *TINY, f"output_dir={folder}"])
-    rows = check(done, folder, protocol)
+    rows = check(done, folder, description)
     assert all(int(row["target"]) >= 0 for row in rows)
     if name.startswith("imagenet"):
         assert rows[0]["key"].startswith("train/n02")
@@ -143,11 +143,11 @@ def test_unlabelled_images_are_not_scored(
     folder = tmp_path / "run"
     options = ("data.unlabelled=true", f"data.path={data}/stl10")
     done = lines.run("stl10", [*options, *TINY, f"output_dir={folder}"])
-    protocol = (
+    description = (
         "STL-10: train + test merged, 80 images, 96 x 96, 10 classes, and 20 "
         "unlabelled ones for training alone, never scored"
     )
-    rows = check(done, folder, protocol)
+    rows = check(done, folder, description)
     targets = [int(row["target"]) for row in rows]
     assert targets[80:] == [-1] * 20
     assert targets[:80] == [i % 10 for i in (*range(30), *range(50))]

@@ -74,7 +74,7 @@ def test_a_run_leaves_everything_in_its_folder(result: RunResult) -> None:
     assert content["seed"] == 0 and content["epochs"] == 2
     assert content["settings"]["model"]["hidden_dim"] == 32
     assert content["versions"]["torch"] == torch.__version__
-    assert "digits" in content["protocol"] and "200" in content["protocol"]
+    assert "digits" in content["description"] and "200" in content["description"]
     assert 0 < content["pixel_scores"]["acc"] < 1
     names = {"clusters.png", "confusion.png", "curves.png", "map.png"}
     assert {path.name for path in result.figures} == names

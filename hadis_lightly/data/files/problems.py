@@ -1,4 +1,4 @@
-"""Files that were left out of a folder of images, and how to tell people of them."""
+"""Files that were left out of a folder of images, and how to name them to people."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import NamedTuple
 from hadis_lightly.data.errors import DataError
 from hadis_lightly.text import printable
 
-#: Names that an error message holds at most.
+#: Files that a message names at most.
 MAX_NAMES = 10
-
-ON_ERROR = ("raise", "skip")
 
 
 class ImageProblem(NamedTuple):
@@ -26,16 +24,14 @@ class ImageProblem(NamedTuple):
 def describe_problems(
     problems: Sequence[ImageProblem], limit: int | None = MAX_NAMES
 ) -> str:
-    r"""Says what was left out: one line with the count, then one for each file.
+    r"""The number of files left out, then a line for each of them.
 
     Args:
         problems: The files.
-        limit: Lines for so many files at most, and a last one that counts the rest.
-            All of them if ``None``.
+        limit: Lines at most, followed by the number of the rest; ``None`` for all.
 
     Returns:
-        Printable text without a newline at its end: whatever cannot be seen in a name
-        is escaped. Without problems one line that says so.
+        Printable text: invisible characters of a name are escaped.
 
     Example:
         >>> problem = ImageProblem("cats/bad\n.png", "the file is empty")
@@ -48,35 +44,32 @@ def describe_problems(
     if not problems:
         return "no file left out"
     count = "1 file" if len(problems) == 1 else f"{len(problems):,} files"
-    shown = problems if limit is None else problems[:limit]
-    lines = [f"{count} left out:"]
-    lines += [f"{printable(key)}: {printable(reason)}" for key, reason in shown]
-    if len(problems) > len(shown):
-        lines.append(f"and {len(problems) - len(shown):,} more")
-    return "\n  ".join(lines)
+    lines = [f"{printable(key)}: {printable(reason)}" for key, reason in problems]
+    return "\n  ".join([f"{count} left out:", *_first(lines, limit)])
 
 
 def list_problems(problems: Sequence[ImageProblem]) -> str:
-    """Names the first few of them in one line.
+    """The first few of them in one line.
 
     Example:
         >>> list_problems([ImageProblem("a.png", "the file is empty")])
         "'a.png' (the file is empty)"
     """
-    names = [
-        f"'{printable(key)}' ({printable(reason)})"
-        for key, reason in problems[:MAX_NAMES]
-    ]
-    if len(problems) > len(names):
-        names.append(f"and {len(problems) - len(names):,} more")
-    return ", ".join(names)
+    names = [f"'{printable(key)}' ({printable(reason)})" for key, reason in problems]
+    return ", ".join(_first(names, MAX_NAMES))
+
+
+def _first(items: list[str], limit: int | None) -> list[str]:
+    if limit is None or len(items) <= limit:
+        return items
+    return [*items[:limit], f"and {len(items) - limit:,} more"]
 
 
 def check_on_error(on_error: str) -> None:
     """Checks the argument of that name.
 
     Raises:
-        DataError: if it is none of :data:`ON_ERROR`.
+        DataError: if it is neither ``raise`` nor ``skip``.
     """
-    if on_error not in ON_ERROR:
+    if on_error not in ("raise", "skip"):
         raise DataError(f"on_error must be 'raise' or 'skip', got {on_error!r}")

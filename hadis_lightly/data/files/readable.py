@@ -1,13 +1,10 @@
-"""Looks at every image file once before it is relied upon."""
+"""Decodes every image file once before it is relied upon."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hadis_lightly.data.errors import ImageReadError
 from hadis_lightly.data.files.folder import FolderSource
@@ -16,17 +13,9 @@ from hadis_lightly.data.files.problems import (
     check_on_error,
     list_problems,
 )
+from hadis_lightly.data.files.stream import stream_images
 from hadis_lightly.data.image_source import ImageSource
-from hadis_lightly.data.thread_map import thread_map
-
-
-class ReadableImages(NamedTuple):
-    """A source all of whose images can be read."""
-
-    source: ImageSource
-    """The source, without the files that cannot be read."""
-    problems: list[ImageProblem]
-    """These, and what :func:`load_folder` had left out before; sorted by name."""
+from hadis_lightly.data.thread_map import Progress
 
 
 def readable_images(
@@ -34,13 +23,14 @@ def readable_images(
     *,
     on_error: str = "raise",
     num_threads: int = 4,
-    progress: Callable[[int, int], None] | None = None,
-) -> ReadableImages:
-    """Decodes every image of a folder once, and leaves out those that cannot be.
+    progress: Progress | None = None,
+) -> ImageSource:
+    """Decodes every image of a folder once, and leaves out those that fail.
 
-    What is in memory, an :class:`ArraySource`, is returned as it is at no cost. The
-    source that comes back knows the size of every image: :func:`common_size` of it is
-    exact. Classes keep their numbers and names, also those that lost all images.
+    Any other source is returned as it is. The source that comes back lists the failed
+    files in :attr:`FolderSource.left_out` and knows the size of every image:
+    :func:`common_size` of it is exact. Classes keep their numbers and names, also those
+    that lost all images.
 
     Args:
         source: The source.
@@ -48,25 +38,27 @@ def readable_images(
         num_threads: Threads that read and decode.
         progress: Called with how many images are read and how many there are.
 
-    Returns:
-        The source, and what was left out.
-
     Raises:
-        ImageReadError: if files cannot be read and ``on_error`` is ``raise``; all of
-            them are tried before, and the first of them are named. Also if none can
-            be read.
+        ImageReadError: if files cannot be read and ``on_error`` is ``raise``, or if
+            none can be read; after all have been tried, naming the first few.
         DataError: if ``on_error`` is something else.
     """
     check_on_error(on_error)
     if not isinstance(source, FolderSource):
-        return ReadableImages(source, [])
-
+        return source
     n = len(source)
-    sizes, bad = _look_at_all(source, num_threads, progress)
-    problems = sorted([*source.left_out, *bad.values()])
-    checked = replace(source, sizes=sizes, left_out=tuple(problems))
+    sizes = np.zeros((n, 2), dtype=np.int32)
+    bad: dict[int, ImageProblem] = {}
+    images = stream_images(source, lambda image: image.size, num_threads, progress)
+    for index, image in enumerate(images):
+        if isinstance(image.content, ImageProblem):
+            bad[index] = image.content
+        else:
+            sizes[index] = image.content[::-1]
+    left_out = tuple(sorted([*source.left_out, *bad.values()]))
+    checked = replace(source, sizes=sizes, left_out=left_out)
     if not bad:
-        return ReadableImages(checked, problems)
+        return checked
     listed = list_problems(list(bad.values()))
     names = f"{len(bad):,} of {n:,} images cannot be read: {listed}"
     if len(bad) == n:
@@ -75,29 +67,4 @@ def readable_images(
         raise ImageReadError(f"{names}; data.on_error=skip leaves them out")
     good = np.setdiff1d(np.arange(n), list(bad))
     note = f"{len(bad):,} of them left out, which cannot be read"
-    return ReadableImages(checked.subset(good, note), problems)
-
-
-def _look_at_all(
-    source: FolderSource,
-    num_threads: int,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[NDArray[np.int32], dict[int, ImageProblem]]:
-    """Height and width of every image, and by index what cannot be read."""
-
-    def look_at(index: int) -> tuple[int, int] | str:
-        try:
-            width, height = source.read(index).size
-        except ImageReadError as error:
-            return error.reason
-        return height, width
-
-    n = len(source)
-    sizes = np.zeros((n, 2), dtype=np.int32)
-    bad: dict[int, ImageProblem] = {}
-    for index, found in enumerate(thread_map(look_at, n, num_threads, progress)):
-        if isinstance(found, str):
-            bad[index] = ImageProblem(source.keys[index], found)
-        else:
-            sizes[index] = found
-    return sizes, bad
+    return checked.subset(good, note)

@@ -1,20 +1,17 @@
-"""Images of a folder one after the other: a million take no more memory than a few."""
+"""Images of a source one after the other, with few of them in memory at a time."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePath
 from typing import Generic, NamedTuple, TypeVar
 
 from PIL import Image
 
-from hadis_lightly.data.errors import DataError, ImageReadError
+from hadis_lightly.data.errors import ImageReadError
+from hadis_lightly.data.files.folder import FolderSource
 from hadis_lightly.data.files.problems import ImageProblem
-from hadis_lightly.data.files.reader import read_image
-from hadis_lightly.data.files.walk import walk_images
-from hadis_lightly.data.thread_map import map_stream
-from hadis_lightly.text import in_utf8
+from hadis_lightly.data.image_source import ImageSource
+from hadis_lightly.data.thread_map import Progress, thread_map
 
 R = TypeVar("R")
 
@@ -23,66 +20,37 @@ class StreamedImage(NamedTuple, Generic[R]):
     """One image of a stream."""
 
     key: str
-    """Path relative to the folder, with ``/``."""
+    """Its key in the source."""
     path: str
-    """Where the file is."""
+    """Where its file is; empty if it has none of its own."""
     content: R | ImageProblem
     """What was made of it, or why it cannot be read."""
 
 
-def stream_folder(
-    root: str | Path,
+def stream_images(
+    source: ImageSource,
     make: Callable[[Image.Image], R],
-    *,
-    num_channels: int = 3,
     num_threads: int = 4,
+    progress: Progress | None = None,
 ) -> Iterator[StreamedImage[R]]:
-    """Reads the images below a folder in threads, a few at a time.
-
-    Which files count, and which links are followed, is said in
-    :func:`~hadis_lightly.data.load_folder`. Files of a folder come in the order of
-    their names, as long as it has no more than 10,000 of them.
+    """Reads the images of a source in threads, in their order.
 
     Args:
-        root: The folder.
+        source: The source.
         make: What is made of each image, in a thread.
-        num_channels: 3 to read every image as RGB, 1 as grey.
         num_threads: Threads that read.
+        progress: Called with how many images are done and how many there are.
 
     Yields:
-        Images, and what cannot be read.
-
-    Raises:
-        DataError: if ``root`` is no folder, or cannot be listed.
+        Every image, or why it cannot be read.
     """
-    folder = _checked(root)
 
-    def read(found: PurePath | ImageProblem) -> StreamedImage[R]:
-        if isinstance(found, ImageProblem):
-            return StreamedImage(found.key, str(folder / found.key), found)
-        path, key = str(folder / found), in_utf8(found.as_posix())
+    def read(index: int) -> StreamedImage[R]:
+        key = source.keys[index]
+        path = source.path(index) if isinstance(source, FolderSource) else ""
         try:
-            content = make(read_image(path, num_channels=num_channels))
+            return StreamedImage(key, path, make(source.read(index)))
         except ImageReadError as error:
             return StreamedImage(key, path, ImageProblem(key, error.reason))
-        return StreamedImage(key, path, content)
 
-    return map_stream(read, walk_images(folder, on_error="skip"), num_threads)
-
-
-def count_images(root: str | Path) -> int:
-    """Number of files below a folder that :func:`stream_folder` will try to read.
-
-    Raises:
-        DataError: if ``root`` is no folder, or cannot be listed.
-    """
-    found = walk_images(_checked(root), on_error="skip")
-    return sum(not isinstance(image, ImageProblem) for image in found)
-
-
-def _checked(root: str | Path) -> Path:
-    folder = Path(os.path.expanduser(root))
-    if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist"
-        raise DataError(f"data folder {str(root)!r} {problem}")
-    return folder
+    return thread_map(read, len(source), num_threads, progress)

@@ -17,19 +17,18 @@ class DeviceLoader:
 
     An epoch is a permutation and a batch is an index: no worker processes, no copies
     from the host. Lightning takes it as it takes a ``DataLoader``. With several
-    processes each has the whole set and goes over its own share of a common
-    permutation: shares of one size with ``drop_last``, as training needs them; without
-    it every image is in exactly one share, and one process may have a batch more.
+    processes each holds the whole set and goes over its share of a common permutation:
+    shares of one size with ``drop_last``, as training needs them; without it every
+    image is in exactly one share.
 
     Args:
-        images: uint8 ``(n, c, h, w)``. They are moved to the device once, or used as
-            they are if they are there already.
+        images: uint8 ``(n, c, h, w)``, moved to the device once.
         targets: Class numbers ``(n,)``; -1 everywhere if left out.
         batch_size: Images per batch and process.
         shuffle: Whether each epoch has a random order of its own.
         drop_last: Whether to leave out a last batch that is not full.
         device: Where the images are to stay; where they are, by default.
-        seed: Seed of the orders. They depend on it and on the epoch alone.
+        seed: Seed of the orders, which depend on it and on the epoch alone.
         transform: Applied to every batch of images, if given.
         shared: With several processes, whether each takes its own share of the images
             (as for training) or all of them.
@@ -41,8 +40,6 @@ class DeviceLoader:
     Example:
         >>> images = torch.zeros(10, 3, 8, 8, dtype=torch.uint8)
         >>> loader = DeviceLoader(images, batch_size=4, shuffle=True, drop_last=True)
-        >>> len(loader)
-        2
         >>> for batch, targets, indices in loader:
         ...     print(batch.shape, indices.shape)
         torch.Size([4, 3, 8, 8]) torch.Size([4])
@@ -70,22 +67,21 @@ class DeviceLoader:
             )
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
-        self.device = torch.device(images.device if device is None else device)
-        self.images = images.to(self.device)
         n = len(images)
         numbers = torch.full((n,), -1) if targets is None else torch.as_tensor(targets)
         if numbers.shape != (n,):
             raise ValueError(
                 f"targets must have shape ({n},), got {tuple(numbers.shape)}"
             )
+        self.device = torch.device(images.device if device is None else device)
+        self.images = images.to(self.device)
         self.targets = numbers.long().to(self.device)
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.transform = transform
-        #: Under this name Lightning looks for something to tell the epoch to. Its
-        #: ``cluster_labels`` make clusters come equally often.
+        #: Lightning looks for this name to announce the epoch.
         self.sampler = EpochSampler(n, shuffle, seed, shared=shared, even=drop_last)
-        #: And looks here for another; there is none.
+        #: And for this one; there is none.
         self.batch_sampler = None
 
     def set_epoch(self, epoch: int) -> None:

@@ -1,9 +1,8 @@
-"""How many different images there are: a set of copies has no clusters."""
+"""Number of different images: a set of copies has no clusters."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -22,7 +21,7 @@ def count_distinct(source: ImageSource, enough: int, num_threads: int = 4) -> in
         num_threads: Threads that read and decode.
 
     Returns:
-        The number of different images, or ``enough`` if there are more.
+        The number of different images, at most ``enough``.
 
     Raises:
         ValueError: if ``enough < 1``.
@@ -37,18 +36,14 @@ def count_distinct(source: ImageSource, enough: int, num_threads: int = 4) -> in
         raise ValueError(f"enough must be >= 1, got {enough!r}")
 
     def digest(index: int) -> bytes:
-        if isinstance(source, ArraySource):
-            pixels = source.images[index]
-        else:
-            pixels = np.asarray(source.read(index))
+        pixels = np.asarray(source.read(index))
         content = hashlib.blake2b(pixels.tobytes(), digest_size=16)
         content.update(repr(pixels.shape).encode("ascii"))
         return content.digest()
 
-    n = len(source)
-    digests: Iterator[bytes] = map(digest, range(n))
-    if not isinstance(source, ArraySource):  # where there is nothing to wait for
-        digests = thread_map(digest, n, num_threads)
+    # Threads only where there is something to wait for.
+    n, in_memory = len(source), isinstance(source, ArraySource)
+    digests = map(digest, range(n)) if in_memory else thread_map(digest, n, num_threads)
     seen: set[bytes] = set()
     for value in digests:
         seen.add(value)

@@ -1,4 +1,4 @@
-"""The order in which images come: a function of seed and epoch, and nothing else."""
+"""The order of the images: a function of seed and epoch, and of nothing else."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from hadis_lightly.data.loading.even_order import even_order
 
 
 class EpochSampler(Sampler[tuple[int, ...]]):
-    """The order of ``n`` images in every epoch, and the share of this process in it.
+    """The order of ``n`` images in every epoch, and this process's share of it.
 
     The order is the same on all devices and in all processes. Of N processes the first
     takes the images at the places 0, N, 2N, ... of it, so that step by step their
-    batches of B together are the batches of N * B that one process would take.
+    batches of B are together the batches of N * B that one process would take.
 
-    Where clusters are to come equally often, :attr:`cluster_labels` says which cluster
-    each image is in: called when an epoch starts, it returns labels ``(n,)``, or None
-    for the usual order. The order then depends on the labels as well, which have to be
-    the same in all processes. Images of small clusters come several times in an epoch,
-    and of large ones some do not come.
+    With :attr:`cluster_labels` clusters come equally often: images of small clusters
+    come several times in an epoch, and some of large ones not at all. Called when an
+    epoch starts, it returns labels ``(n,)``, the same in all processes, or None for the
+    usual order.
 
     Yields ``(epoch, index)``, for a :class:`ReproducibleDataset`; where an image comes
     again ``(epoch, index, k)``, for the k-th time after the first.
@@ -54,7 +53,6 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         self.shared = shared
         self.even = even
         self.epoch = 0
-        #: Cluster of every image, asked for when an epoch starts; see above.
         self.cluster_labels: Callable[[], Tensor | None] | None = None
         self._start = (0, 0)
 
@@ -63,18 +61,13 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         self.epoch = epoch
 
     def start_at(self, epoch: int, num_images: int) -> None:
-        """Lets a resumed run go on where it was left.
-
-        Args:
-            epoch: The epoch that comes next.
-            num_images: Images of this process to leave out of it, as done already.
-        """
+        """Continues a run in an epoch of which this process has done some images."""
         self.epoch = epoch
         self._start = (epoch, num_images)
 
     @property
     def num_done(self) -> int:
-        """Images of this process to leave out of the epoch that comes next."""
+        """Images of the coming epoch that this process has done already."""
         epoch, num_images = self._start
         return num_images if epoch == self.epoch else 0
 
@@ -125,7 +118,6 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         return even_order(labels, generator)
 
     def _mine(self, values: Tensor) -> Tensor:
-        """What belongs to the places of this process."""
         if not self.shared:
             return values
         mine = values[lightly_dist.rank() :: lightly_dist.world_size()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,8 +21,8 @@ def even_order(labels: Tensor, generator: torch.Generator) -> EvenOrder:
     """Draws ``n`` of ``n`` images so that all clusters have the same share.
 
     Of k clusters that have images each gives ``n / k``, up to rounding: a random
-    permutation of its images, again and again, so that no image comes twice more often
-    than another one of its cluster. What all clusters give is then shuffled.
+    permutation of its images, repeated as needed, so that two images of a cluster
+    differ by one draw at most. The draws of all clusters are then shuffled.
 
     NOTE: HaDis' and ProPos' code draws with replacement, with weights that make the
     clusters equally likely. Shares are the same on average, but in large clusters some
@@ -42,10 +41,9 @@ def even_order(labels: Tensor, generator: torch.Generator) -> EvenOrder:
     n = len(labels)
     if n == 0:
         return EvenOrder(torch.empty(0).long(), torch.empty(0).long())
-    _, inverse, counts = np.unique(
-        labels.cpu().numpy(), return_inverse=True, return_counts=True
+    _, clusters, sizes = torch.unique(
+        labels.cpu(), return_inverse=True, return_counts=True
     )
-    clusters, sizes = torch.from_numpy(inverse), torch.from_numpy(counts)  # (n,), (k,)
     k = len(sizes)
     # The images of a cluster in a random order, cluster after cluster.
     shuffled = torch.randperm(n, generator=generator)

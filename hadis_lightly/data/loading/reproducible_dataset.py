@@ -13,18 +13,18 @@ from torch.utils.data import Dataset
 
 
 class ReproducibleDataset(Dataset[Any]):
-    """A data set whose random transforms draw alike, whoever reads a sample and when.
+    """A dataset whose random transforms draw alike, whoever reads a sample and when.
 
     Before a sample is read, the generators of PyTorch, NumPy and Python are seeded from
-    seed, epoch and index. So neither the number of worker processes nor the number of
-    training processes matters, nor whether a run was interrupted and resumed.
+    seed, epoch and index. So neither the number of worker or training processes matters
+    nor an interruption.
 
     Args:
-        dataset: A map-style data set.
+        dataset: A map-style dataset.
         seed: Seed of the draws.
 
-    Is read by ``(epoch, index)``, as :class:`EpochSampler` yields them, or by ``(epoch,
-    index, k)``, which gives an image that comes again in an epoch draws of its own.
+    It is read by the keys of :class:`EpochSampler`: ``(epoch, index)``, or ``(epoch,
+    index, k)``, which gives an image that comes again draws of its own.
 
     Example:
         >>> class Noise(Dataset):

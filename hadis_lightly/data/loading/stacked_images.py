@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from hadis_lightly.data.errors import ImageSizeError
 from hadis_lightly.data.files.folder import FolderSource
 from hadis_lightly.data.image_source import ArraySource, ImageSource
-from hadis_lightly.data.thread_map import thread_map
+from hadis_lightly.data.thread_map import Progress, thread_map
 
-# Images that are looked at before all are read.
+# Images looked at before all are read.
 _SAMPLE = 32
 
 
 def common_size(source: ImageSource) -> tuple[int, int] | None:
     """Height and width of the images of a source, None if they differ.
 
-    Of images in files only some are looked at: those that come later may still differ,
-    unless :func:`readable_images` has seen them all.
+    Of images in files only a sample is looked at, unless :func:`readable_images` has
+    seen them all.
 
     Raises:
         ImageReadError: If one of them cannot be read.
@@ -42,7 +40,7 @@ def common_size(source: ImageSource) -> tuple[int, int] | None:
 def stack_images(
     source: ImageSource,
     num_threads: int = 4,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.uint8]:
     """Reads all images into one array.
 
@@ -67,10 +65,12 @@ def stack_images(
     def read(index: int) -> None:
         pixels = np.asarray(source.read(index))
         if pixels.shape[:2] != shape[:2]:
-            theirs, ours = pixels.shape[:2], shape[:2]
+            sizes = [
+                f"{width} x {height}" for height, width, *_ in (shape, pixels.shape)
+            ]
             raise ImageSizeError(
-                f"images differ in size: {source.keys[0]!r} is {ours[1]} x {ours[0]} "
-                f"pixels, {source.keys[index]!r} is {theirs[1]} x {theirs[0]}"
+                f"images differ in size: {source.keys[0]!r} is {sizes[0]} pixels, "
+                f"{source.keys[index]!r} is {sizes[1]}"
             )
         images[index] = pixels.reshape(shape)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import socket
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -11,52 +12,17 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from torchvision.datasets.utils import check_integrity
+
 from hadis_lightly.data.errors import DataError
-from hadis_lightly.text import one_line
+from hadis_lightly.text import describe_error
 
 #: Seconds of silence after which a download is given up. Without it a firewall that
 #: drops packets would keep us waiting for minutes.
 DOWNLOAD_TIMEOUT_SECONDS = 30.0
 
-#: What torchvision raises when there is no data and no way to get them.
-DOWNLOAD_ERRORS = (
-    OSError, RuntimeError, HTTPException, EOFError, tarfile.TarError,
-)  # fmt: skip
-
-
-def require_files(
-    dataset: Any, root: Path, names: Sequence[str], download: bool, source: str
-) -> None:
-    """Sees to it that files of a data set are there; what is in them is not read.
-
-    Args:
-        dataset: torchvision's class.
-        root: The folder in which its own folder is, or will be.
-        names: The files in that folder.
-        download: Whether to download the data set if a file is missing.
-        source: Name of the source, for the error.
-
-    Raises:
-        DataError: if a file is missing and it cannot be downloaded.
-    """
-    folder = root / dataset.base_folder
-    missing = [name for name in names if not (folder / name).exists()]
-    if not missing:
-        return
-    reason = f"no {str(folder / missing[0])!r}"
-    if download:
-        try:
-            with patient_for(DOWNLOAD_TIMEOUT_SECONDS):
-                dataset(root, download=True)
-            return
-        except DOWNLOAD_ERRORS as error:
-            reason = one_line(str(error)) or type(error).__name__
-    tried = "could not be downloaded" if download else "download is off"
-    raise DataError(
-        f"{dataset.__name__} is not in {str(root)!r} and {tried} ({reason}); point to "
-        f"a local copy: data={source} data.path=DIR, where DIR holds "
-        f"{dataset.base_folder}"
-    )
+# What torchvision raises when there is no data and no way to get them.
+_ERRORS = (OSError, RuntimeError, HTTPException, EOFError, tarfile.TarError)
 
 
 def root_of(dataset: Any, path: str | Path) -> Path:
@@ -67,12 +33,53 @@ def root_of(dataset: Any, path: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def patient_for(seconds: float) -> Iterator[None]:
-    """Limits the wait for a silent server, and keeps torchvision from printing."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+def checked_download(
+    dataset: Any,
+    root: Path,
+    *,
+    title: str,
+    source: str,
+    download: bool,
+    checksums: Sequence[tuple[str, str]] = (),
+) -> Iterator[None]:
+    """A context in which torchvision reads a data set, and may download it.
+
+    Limits the wait for a silent server, and keeps torchvision from printing.
+
+    Args:
+        dataset: torchvision's class.
+        root: The folder in which its own folder is, or will be.
+        title: Name of the data set, for the error.
+        source: Name of the source, for the error.
+        download: Whether it may be downloaded, for the error.
+        checksums: Files below ``root`` and their MD5, so that the error can name one
+            that is damaged.
+
+    Raises:
+        DataError: if torchvision fails: a file is missing and cannot be downloaded, or
+            is not what it should be.
+    """
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
+    except _ERRORS as error:
+        reason = _damaged_file(root, checksums) or describe_error(error)
+        tried = "could not be downloaded" if download else "download is off"
+        raise DataError(
+            f"{title} is not in {str(root)!r} and {tried} ({reason}); point to a local "
+            f"copy: data={source} data.path=DIR, where DIR holds "
+            f"{dataset.base_folder}, or read another copy with data=npz or data=folder"
+        ) from error
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(timeout)
+
+
+def _damaged_file(root: Path, checksums: Sequence[tuple[str, str]]) -> str | None:
+    """The first file that is there but is not what it should be."""
+    for name, md5 in checksums:
+        with contextlib.suppress(OSError):  # of which the other error tells
+            if os.path.lexists(root / name) and not check_integrity(root / name, md5):
+                return f"{str(root / name)!r} is damaged"
+    return None

@@ -9,12 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hadis_lightly.data.errors import DataError
-from hadis_lightly.data.files.folder import FolderSource, path_order
-from hadis_lightly.data.files.problems import ImageProblem, check_on_error
-from hadis_lightly.data.files.walk import find_images
+from hadis_lightly.data.files.folder import FolderSource, number_left_out
+from hadis_lightly.data.files.problems import ImageProblem
+from hadis_lightly.data.files.walk import check_folder, find_images
 from hadis_lightly.text import in_utf8
-
-_TRAIN = "train"
 
 
 class ImageNetSubset(NamedTuple):
@@ -26,42 +24,27 @@ class ImageNetSubset(NamedTuple):
     """WordNet id to common name, in the order of the class numbers."""
 
 
+def _subset(title: str, classes: str) -> ImageNetSubset:
+    return ImageNetSubset(title, dict(c.split(maxsplit=1) for c in classes.split(", ")))
+
+
 #: The subsets by the name of their source, with the classes of the paper.
 IMAGENET_SUBSETS = {
-    "imagenet10": ImageNetSubset(
+    "imagenet10": _subset(
         "ImageNet-10",
-        {
-            "n02056570": "king penguin",
-            "n02085936": "Maltese dog",
-            "n02128757": "snow leopard",
-            "n02690373": "airliner",
-            "n02692877": "airship",
-            "n03095699": "container ship",
-            "n04254680": "soccer ball",
-            "n04285008": "sports car",
-            "n04467665": "trailer truck",
-            "n07747607": "orange",
-        },
+        "n02056570 king penguin, n02085936 Maltese dog, n02128757 snow leopard, "
+        "n02690373 airliner, n02692877 airship, n03095699 container ship, "
+        "n04254680 soccer ball, n04285008 sports car, n04467665 trailer truck, "
+        "n07747607 orange",
     ),
-    "imagenet_dogs": ImageNetSubset(
+    "imagenet_dogs": _subset(
         "ImageNet-Dogs",
-        {
-            "n02085936": "Maltese dog",
-            "n02086646": "Blenheim spaniel",
-            "n02088238": "basset",
-            "n02091467": "Norwegian elkhound",
-            "n02097130": "giant schnauzer",
-            "n02099601": "golden retriever",
-            "n02101388": "Brittany spaniel",
-            "n02101556": "clumber",
-            "n02102177": "Welsh springer spaniel",
-            "n02105056": "groenendael",
-            "n02105412": "kelpie",
-            "n02105855": "Shetland sheepdog",
-            "n02107142": "Doberman",
-            "n02110958": "pug",
-            "n02112137": "chow",
-        },
+        "n02085936 Maltese dog, n02086646 Blenheim spaniel, n02088238 basset, "
+        "n02091467 Norwegian elkhound, n02097130 giant schnauzer, "
+        "n02099601 golden retriever, n02101388 Brittany spaniel, n02101556 clumber, "
+        "n02102177 Welsh springer spaniel, n02105056 groenendael, n02105412 kelpie, "
+        "n02105855 Shetland sheepdog, n02107142 Doberman, n02110958 pug, "
+        "n02112137 chow",
     ),
 }
 
@@ -90,61 +73,55 @@ def load_imagenet_subset(
         DataError: if ``root`` or a class folder is missing or holds no image, naming
             all that are missing.
     """
-    check_on_error(on_error)
     title, classes = IMAGENET_SUBSETS[name]
     root = Path(os.path.expanduser(root))
-    split = _split(root, name)
-    keys, targets, left_out, empty = [], [], list[ImageProblem](), list[str]()
-    for target, (folder, common_name) in enumerate(classes.items()):
-        place = split / folder
-        found = find_images(root / place, on_error)
+    prefix = _prefix(root, name)
+    files, counts, left_out = list[str](), list[int](), list[ImageProblem]()
+    for folder in classes:
+        found = find_images(root / prefix / folder, on_error)
+        files += [f"{prefix}{folder}/{file}" for file in found.files]
+        counts.append(len(found.files))
         left_out += [
-            ImageProblem(f"{place.as_posix()}/{key}", reason)
+            ImageProblem(f"{prefix}{folder}/{key}", reason)
             for key, reason in found.left_out
         ]
-        images = sorted(found.images, key=path_order)
-        keys += [place / image for image in images]
-        targets += [target] * len(images)
-        if not images:
-            empty.append(f"{folder} ({common_name})")
-    if empty:
+    names = [f"{folder} ({title})" for folder, title in classes.items()]
+    if empty := [name for name, n in zip(names, counts, strict=True) if n == 0]:
         raise DataError(
-            f"no images in class folders of {title} in {str(root / split)!r}: "
+            f"no images in class folders of {title} in {str(root / prefix)!r}: "
             f"{', '.join(empty)}"
         )
-    others = f"; {len(left_out):,} left out" if left_out else ""
     return FolderSource(
         name=name,
         class_names=tuple(" ".join(item) for item in classes.items()),
-        targets=np.array(targets, dtype=np.int64),
-        keys=[in_utf8(key.as_posix()) for key in keys],
-        protocol=(
-            f"{title}: train, {len(keys):,} images of various sizes, "
-            f"{len(classes)} classes{others}"
+        targets=np.repeat(np.arange(len(classes)), counts),
+        keys=[in_utf8(file) for file in files],
+        description=(
+            f"{title}: train, {len(files):,} images of various sizes, "
+            f"{len(classes)} classes{number_left_out(left_out)}"
         ),
         num_channels=num_channels,
-        paths=[str(root / key) for key in keys],
+        root=str(root),
+        files=files,
         left_out=tuple(sorted(left_out)),
     )
 
 
-def _split(root: Path, name: str) -> Path:
-    """Where below ``root`` all class folders are: in ``train``, or in itself."""
-    if not os.path.isdir(root):
-        problem = "is not a folder" if os.path.exists(root) else "does not exist"
-        raise DataError(f"data folder {str(root)!r} {problem}")
+def _prefix(root: Path, name: str) -> str:
+    """Where below ``root`` all class folders are: in ``train/``, or in itself."""
     title, classes = IMAGENET_SUBSETS[name]
     missing = {
-        split: [key for key in classes if not (root / split / key).is_dir()]
-        for split in (Path(_TRAIN), Path())
+        prefix: [key for key in classes if not (root / prefix / key).is_dir()]
+        for prefix in ("train/", "")
     }
-    split = min(missing, key=lambda split: len(missing[split]))
-    if missing[split]:
-        names = ", ".join(f"{key} ({classes[key]})" for key in missing[split])
+    prefix = min(missing, key=lambda prefix: len(missing[prefix]))
+    if missing[prefix]:
+        check_folder(root)
+        names = ", ".join(f"{key} ({classes[key]})" for key in missing[prefix])
         raise DataError(
-            f"data folder {str(root / split)!r} lacks {len(missing[split])} of the "
+            f"data folder {str(root / prefix)!r} lacks {len(missing[prefix])} of the "
             f"{len(classes)} class folders of {title}: {names}; point to a folder of "
-            f"ImageNet: data={name} data.path=DIR, where DIR or DIR/{_TRAIN} holds "
+            f"ImageNet: data={name} data.path=DIR, where DIR or DIR/train holds "
             f"{next(iter(classes))} and the others"
         )
-    return split
+    return prefix

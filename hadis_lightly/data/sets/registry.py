@@ -1,4 +1,4 @@
-"""Sources of images by name: the one place that knows which there are."""
+"""The list of all sources of images, by name."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from hadis_lightly.data.errors import DataError
 from hadis_lightly.data.files.folder import load_folder
 from hadis_lightly.data.files.problems import check_on_error
 from hadis_lightly.data.image_source import ImageSource
-from hadis_lightly.data.sets.cifar20 import DEFAULT_CIFAR20_PATH, load_cifar20
-from hadis_lightly.data.sets.imagenet import (
-    IMAGENET_SUBSETS,
-    load_imagenet_subset,
-)
-from hadis_lightly.data.sets.npz import load_npz
-from hadis_lightly.data.sets.public import (
+from hadis_lightly.data.sets.cifar import (
     DEFAULT_CIFAR10_PATH,
+    DEFAULT_CIFAR20_PATH,
     load_cifar10,
-    load_digits,
+    load_cifar20,
 )
+from hadis_lightly.data.sets.digits import load_digits
+from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS, load_imagenet_subset
+from hadis_lightly.data.sets.npz import load_npz
 from hadis_lightly.data.sets.stl10 import DEFAULT_STL10_PATH, load_stl10
 
 SOURCE_NAMES = (
@@ -56,13 +54,9 @@ def load_source(
         unlabelled: For ``stl10``: whether to add its 100,000 unlabelled images, for
             training alone.
 
-    Returns:
-        The source, an :class:`ImageSource`.
-
     Raises:
-        DataError: a ``ValueError`` with one line that says what is wrong: an unknown
-            name, a path that is missing or needless, data that are not as they
-            should be, ``limit < 1``.
+        DataError: a ``ValueError`` of one line: an unknown name, a path that is missing
+            or needless, data that are not as they should be, ``limit < 1``.
 
     Example:
         >>> source = load_source("digits", limit=100)

@@ -17,15 +17,15 @@ from hadis_lightly.data.image_source import (
     count_of_classes,
     position_keys,
 )
-from hadis_lightly.data.sets.download import require_files, root_of
-from hadis_lightly.text import in_utf8, one_line
+from hadis_lightly.data.sets.download import checked_download, root_of
+from hadis_lightly.text import describe_error, in_utf8
 
 DEFAULT_STL10_PATH = Path("data") / "stl10"
 _SIDE = 96
 _IMAGE_BYTES = 3 * _SIDE * _SIDE
 _NUM_CLASSES = 10
 _UNLABELLED = "unlabeled_X.bin"
-_NAMES = "class_names.txt"
+_SPLITS = {"train_X.bin": "train_y.bin", "test_X.bin": "test_y.bin"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +57,11 @@ class BinarySource(ImageSource):
             with open(path, "rb") as stream:
                 stream.seek(number * _IMAGE_BYTES)
                 content = stream.read(_IMAGE_BYTES)
-        except OSError as error:
-            reason = error.strerror or one_line(str(error))
+            if len(content) < _IMAGE_BYTES:
+                raise EOFError(f"it ends before image {number:,}")
+        except (OSError, EOFError) as error:
+            reason = describe_error(error)
             raise ImageReadError(f"cannot read {path!r}: {reason}", reason) from error
-        if len(content) < _IMAGE_BYTES:
-            reason = f"it ends before image {number:,}"
-            raise ImageReadError(f"cannot read {path!r}: {reason}", reason)
         planes = np.frombuffer(content, np.uint8).reshape(3, _SIDE, _SIDE)
         # Column after column: (channel, x, y) to (y, x, channel).
         return Image.fromarray(np.ascontiguousarray(planes.transpose(2, 1, 0)))
@@ -88,59 +87,69 @@ def load_stl10(
             target -1.
 
     Returns:
-        The source: 96 x 96 colour images, the 5,000 of train first. They stay on the
-        disk until they are read.
+        The source: 96 x 96 colour images, the 5,000 of train first.
 
     Raises:
         DataError: if the data are not there and cannot be downloaded, or are damaged.
     """
     root = root_of(STL10, path)
     folder = root / STL10.base_folder
-    images = ["train_X.bin", "test_X.bin"]
-    labels = ["train_y.bin", "test_y.bin"]
-    names = [*images, *labels, *([_UNLABELLED] if unlabelled else [])]
-    require_files(STL10, root, names, download, "stl10")
-    parts = [_targets(folder / name) for name in labels]
-    for name, part, labels_name in zip(images, parts, labels, strict=True):
-        count = _count_images(folder / name)
+    names = [*_SPLITS, *([_UNLABELLED] if unlabelled else [])]
+    _require(root, [*names, *_SPLITS.values()], download)
+    counts = [_count_images(folder / name) for name in names]
+    labels = [_targets(folder / name) for name in _SPLITS.values()]
+    for name, count, part in zip(names, counts, labels, strict=False):
         if count != len(part):
             raise DataError(
                 f"data file {str(folder / name)!r} holds {count:,} images, but "
-                f"{labels_name!r} beside it {len(part):,} labels: one of them is "
-                "damaged; replace them by whole ones"
+                f"{_SPLITS[name]!r} beside it {len(part):,} labels: one of them is "
+                "damaged"
             )
-    class_names = _class_names(folder / _NAMES)
-    known = np.concatenate(parts)
-    protocol = (
+    class_names = _class_names(folder / "class_names.txt")
+    known = np.concatenate(labels)
+    num_unlabelled = sum(counts) - len(known)
+    description = (
         f"STL-10: train + test merged, {len(known):,} images, {_SIDE} x {_SIDE}, "
         f"{count_of_classes(known, class_names)}"
     )
     if unlabelled:
-        count = _count_images(folder / _UNLABELLED)
-        images.append(_UNLABELLED)
-        parts.append(np.full(count, -1))
-        protocol += f", and {count:,} unlabelled ones for training alone, never scored"
-    targets = np.concatenate(parts)
-    numbers = [(file, i) for file, part in enumerate(parts) for i in range(len(part))]
+        description += (
+            f", and {num_unlabelled:,} unlabelled ones for training alone, never scored"
+        )
+    targets = np.concatenate([known, np.full(num_unlabelled, -1)])
+    numbers = np.concatenate([np.arange(count) for count in counts])
     return BinarySource(
         name="stl10",
         class_names=class_names,
         targets=targets,
         keys=position_keys(len(targets)),
-        protocol=protocol,
+        description=description,
         num_channels=3,
-        files=tuple(str(folder / name) for name in images),
-        places=np.array(numbers, dtype=np.int64).reshape(-1, 2),
+        files=tuple(str(folder / name) for name in names),
+        places=np.stack([np.repeat(np.arange(len(counts)), counts), numbers], axis=1),
         training_only=np.arange(len(targets)) >= len(known) if unlabelled else None,
     )
 
 
+def _require(root: Path, names: list[str], download: bool) -> None:
+    """Downloads the set if one of its files is missing."""
+    folder = root / STL10.base_folder
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        with checked_download(
+            STL10, root, title="STL-10", source="stl10", download=download
+        ):
+            if not download:
+                raise FileNotFoundError(f"no {str(folder / missing[0])!r}")
+            STL10(root, download=True)
+
+
 def _count_images(path: Path) -> int:
-    size = _size(path)
+    size = path.stat().st_size
     if size == 0 or size % _IMAGE_BYTES:
         raise DataError(
             f"data file {str(path)!r} is damaged: {size:,} bytes, which are not images "
-            f"of {_IMAGE_BYTES:,}; replace it by a whole one"
+            f"of {_IMAGE_BYTES:,}"
         )
     return size // _IMAGE_BYTES
 
@@ -168,21 +177,9 @@ def _class_names(path: Path) -> tuple[str, ...] | None:
     return tuple(map(in_utf8, names))
 
 
-def _size(path: Path) -> int:
-    if not path.is_file():
-        raise DataError(f"data file {str(path)!r} is no file")
-    return path.stat().st_size
-
-
-def _content(path: Path, most: int = 1 << 20) -> bytes:
-    size = _size(path)
-    if size > most:
-        raise DataError(
-            f"data file {str(path)!r} is damaged: {size:,} bytes, more than {most:,}"
-        )
+def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"cannot open data file {str(path)!r}: {error.strerror}"
-        ) from error
+        reason = describe_error(error)
+        raise DataError(f"cannot open data file {str(path)!r}: {reason}") from error

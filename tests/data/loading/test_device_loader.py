@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +51,9 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert order(epoch=3) == first
     assert order(epoch=4) != first
     assert order(epoch=3, seed=1) != first
-    # By itself one epoch follows the other, as set_epoch would have it.
+    # By itself one epoch follows the other.
     loader = DeviceLoader(numbered_images(50), batch_size=50, shuffle=True)
-    orders = [next(iter(loader))[2].tolist() for _ in range(1)]
-    list(loader)
-    orders += [rows.tolist() for _, _, rows in loader]
-    assert orders[0] == order(0)
-    assert len({tuple(o) for o in orders}) == 2
+    assert [next(iter(loader))[2].tolist() for _ in range(2)] == [order(0), order(1)]
 
 
 def test_without_shuffling_images_come_in_their_order() -> None:
@@ -89,13 +82,6 @@ def test_images_on_the_device_are_not_copied() -> None:
     assert DeviceLoader(images).images.data_ptr() == images.data_ptr()
 
 
-def test_images_with_channels_last_come_out_alike() -> None:
-    pixels = np.random.default_rng(0).integers(256, size=(6, 5, 4, 3), dtype=np.uint8)
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    for batch, _, rows in DeviceLoader(images, batch_size=4, shuffle=True):
-        assert torch.equal(batch, images[rows])
-
-
 def test_errors_name_what_is_wrong() -> None:
     with pytest.raises(TypeError, match=r"images must be uint8.*float32"):
         DeviceLoader(torch.zeros(4, 3, 2, 2))
@@ -107,57 +93,12 @@ def test_errors_name_what_is_wrong() -> None:
         DeviceLoader(numbered_images(4), [0, 1, 2])
 
 
-SHARES = """
-import json, sys, torch
-from torch import distributed as dist
-from hadis_lightly.data import DeviceLoader
-rank = int(sys.argv[1])
-dist.init_process_group("gloo", init_method=sys.argv[2], rank=rank, world_size=2)
-images = torch.zeros(11, 1, 2, 2, dtype=torch.uint8)
-loader = DeviceLoader(images, batch_size=2, shuffle=True, drop_last=True)
-once = DeviceLoader(images, batch_size=2)
-everything = DeviceLoader(images, batch_size=4, shared=False)
-mine = [rows.tolist() for _, _, rows in loader]
-every = [row for _, _, rows in everything for row in rows.tolist()]
-share = [rows.tolist() for _, _, rows in once]
-assert len(share) == len(once)
-print(json.dumps([mine, len(loader), every, sum(share, [])]))
-"""
-
-
-def test_two_processes_share_an_epoch(tmp_path: Path) -> None:
-    url = f"file://{tmp_path / 'rendezvous'}"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SHARES, str(rank), url], stdout=subprocess.PIPE
-        )
-        for rank in range(2)
-    ]
-    outputs = [json.loads(p.communicate(timeout=120)[0]) for p in processes]
-    (mine, length, every, share), (theirs, their_length, _, their_share) = outputs
-    assert length == their_length == 2  # 11 images: 5 for each, two full batches
-    assert [len(batch) for batch in mine] == [len(batch) for batch in theirs] == [2, 2]
-    # Together they have the batches of 4 that one process has.
-    whole = DeviceLoader(numbered_images(11), batch_size=4, shuffle=True)
-    batches = [rows.tolist() for _, _, rows in whole][:2]
-    for ours, own, other in zip(batches, mine, theirs, strict=True):
-        assert [ours[0::2], ours[1::2]] == [own, other]
-    assert every == list(range(11))
-    # Where no batch has to be full, every image is in exactly one share.
-    assert share == list(range(0, 11, 2)) and their_share == list(range(1, 11, 2))
-
-
 def test_room_for_images() -> None:
     cpu = torch.device("cpu")
     assert 0 < free_memory(cpu) < 1 << 50
     assert room_for_images(cpu, limit_gib=2) == 2 << 30
     assert room_for_images(cpu) <= free_memory(cpu)
     # Several processes share, and do not depend on what is free just now.
-    assert (
-        0
-        < room_for_images(cpu, num_processes=4)
-        == room_for_images(cpu, num_processes=4)
-    )
     half = room_for_images(cpu, num_processes=2)
     assert room_for_images(cpu, num_processes=4) == pytest.approx(half / 2, abs=1)
 

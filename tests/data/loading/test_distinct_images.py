@@ -29,7 +29,7 @@ def in_memory(images: np.ndarray) -> ArraySource:
         class_names=None,
         targets=np.full(n, -1),
         keys=position_keys(n),
-        protocol="",
+        description="",
         num_channels=images.shape[3],
         images=images,
     )

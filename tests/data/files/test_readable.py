@@ -45,24 +45,30 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def skipped(source: FolderSource) -> tuple[ImageProblem, ...]:
+    """What is left out if files that cannot be read are skipped."""
+    checked = readable_images(source, on_error="skip")
+    assert isinstance(checked, FolderSource)
+    return checked.left_out
+
+
 def test_bad_files_are_skipped_and_listed(folder: Path) -> None:
     everything = load_source("folder", folder, on_error="skip")
-    source, problems = readable_images(everything, on_error="skip")
+    source = readable_images(everything, on_error="skip")
     assert isinstance(source, FolderSource)
-    assert [key for key, _ in problems] == sorted(BAD)
-    reasons = dict(problems)
+    assert [key for key, _ in source.left_out] == sorted(BAD)
+    reasons = dict(source.left_out)
     assert reasons["cat/empty.png"] == "the file is empty"
     assert reasons["cat/text.jpg"] == "not an image"
     assert all("\n" not in reason for reason in reasons.values())
     assert set(source.keys) == set(everything.keys) - set(BAD)
-    assert source.protocol == (
+    assert source.description == (
         "folder photos: 11 images, 3 classes; 4 of them left out, which cannot be read"
     )
-    assert list(source.left_out) == problems
 
 
 def test_classes_keep_their_numbers(folder: Path) -> None:
-    source, _ = readable_images(load_folder(folder), on_error="skip")
+    source = readable_images(load_folder(folder), on_error="skip")
     assert source.class_names == ("cat", "cow", "dog")  # cow has lost all its images
     for index, key in enumerate(source.keys):
         image, target, position = IndexedDataset(source)[index]
@@ -93,7 +99,7 @@ def test_long_lists_are_cut(tmp_path: Path) -> None:
         readable_images(source)
     assert "bad10" not in str(error.value)
     assert str(error.value).startswith("47 of 48 images cannot be read")
-    _, problems = readable_images(source, on_error="skip")
+    problems = skipped(source)
     lines = describe_problems(problems).splitlines()
     assert lines[0] == "47 files left out:"
     assert lines[1] == "  bad00.png: the file is empty"
@@ -117,12 +123,11 @@ def test_good_folder_knows_its_sizes(tmp_path: Path) -> None:
     source = load_folder(tmp_path)
     assert common_size(source) == (5, 4)  # a sample misses the one that differs
     seen: list[tuple[int, int]] = []
-    checked, problems = readable_images(
+    checked = readable_images(
         source, num_threads=3, progress=lambda done, n: seen.append((done, n))
     )
-    assert problems == []
     assert seen == [(done, 100) for done in range(1, 101)]
-    assert checked.protocol == source.protocol
+    assert checked.description == source.description
     assert common_size(checked) is None
     others = np.delete(np.arange(100), 50)
     assert common_size(checked.subset(others, "of one size")) == (5, 4)
@@ -133,7 +138,7 @@ def test_sizes_are_those_after_turning(tmp_path: Path) -> None:
     exif[0x0112] = 6
     content = encode(Image.new("RGB", (4, 7)), "PNG", exif=exif)
     (tmp_path / "a.png").write_bytes(content)
-    checked, _ = readable_images(load_folder(tmp_path))
+    checked = readable_images(load_folder(tmp_path))
     assert common_size(checked) == (4, 7) == stack_images(checked).shape[1:3]
 
 
@@ -142,16 +147,14 @@ def test_links_left_out_do_not_raise_but_are_listed(tmp_path: Path) -> None:
     (tmp_path / "root" / "a.png").write_bytes(SAMPLES["png"])
     (tmp_path / "b.png").write_bytes(SAMPLES["png"])
     (tmp_path / "root" / "b.png").symlink_to(tmp_path / "b.png")
-    source, problems = readable_images(load_folder(tmp_path / "root"))
-    assert problems == [ImageProblem("b.png", "link to outside the folder")]
-    assert len(source) == 1
-    again, same = readable_images(source)
-    assert same == problems
-    assert again.protocol == source.protocol
+    source = readable_images(load_folder(tmp_path / "root"))
+    assert isinstance(source, FolderSource)
+    assert source.left_out == (ImageProblem("b.png", "link to outside the folder"),)
+    assert source.keys == ["a.png"]
 
 
 def test_file_that_goes_later_is_named(folder: Path) -> None:
-    source, _ = readable_images(load_folder(folder), on_error="skip")
+    source = readable_images(load_folder(folder), on_error="skip")
     (folder / source.keys[2]).unlink()
     with pytest.raises(ImageReadError, match=r"dog/0\.png': No such file"):
         source[2]
@@ -165,16 +168,7 @@ def test_images_in_memory_pass_untouched() -> None:
     def fail(done: int, total: int) -> None:
         raise AssertionError("nothing is to be read")
 
-    source, problems = readable_images(digits, progress=fail)
-    assert source is digits
-    assert problems == []
-
-
-def test_on_error_is_checked() -> None:
-    with pytest.raises(DataError, match="'raise' or 'skip', got 'warn'"):
-        readable_images(load_digits(), on_error="warn")
-    with pytest.raises(DataError, match="'raise' or 'skip', got 'warn'"):
-        load_source("digits", on_error="warn")
+    assert readable_images(digits, progress=fail) is digits
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs any name")
@@ -184,7 +178,7 @@ def test_summary_is_printable_whatever_the_names(tmp_path: Path) -> None:
     raw += ["caf\u00e9.png".encode(), "cafe\u0301.png".encode()]
     for name in raw:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"")
-    _, problems = readable_images(load_folder(tmp_path), on_error="skip")
+    problems = skipped(load_folder(tmp_path))
     lines = describe_problems(problems, limit=None).splitlines()
     assert len(lines) == 1 + len(raw)
     assert all(line.isprintable() for line in lines)

@@ -7,17 +7,16 @@ import warnings
 
 
 class _QuietPillow:
-    """A context in which warnings that Pillow gives are not shown.
+    """A context in which Pillow's warnings are not shown.
 
-    Python's own context of that kind is one for all threads: if two overlap, the one
-    that ends last may bring back what the other had changed. So the first thread that
-    comes in opens it and the last one that leaves closes it.
+    ``warnings.catch_warnings`` is not safe for threads: of two that overlap, the last
+    to end restores what the other had changed. So the first thread opens it, and the
+    last one closes it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._count = 0
-        self._caught = warnings.catch_warnings()
 
     def __enter__(self) -> None:
         with self._lock:

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hadis_lightly.data import ImageReadError, read_image
+from hadis_lightly.data import ImageReadError, plain_image, read_image
 from tests.data.image_files import (
     GREY,
-    IS_RECENT,
     PIXELS,
     SAMPLES,
     chunk,
@@ -23,7 +22,6 @@ from tests.data.image_files import (
 )
 
 WIDE = np.array([0, 9, 255])  # grey levels; 257 times that in 16 bits
-RGB_PALETTE = Image.fromarray(PIXELS).quantize(16)
 
 
 def pixels_of(path: Path, content: bytes, num_channels: int = 3) -> np.ndarray:
@@ -31,32 +29,27 @@ def pixels_of(path: Path, content: bytes, num_channels: int = 3) -> np.ndarray:
     return np.asarray(read_image(path, num_channels))
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "bmp", "webp"])
-@pytest.mark.parametrize("name", ["png", "bmp", "ppm", "tiff", "webp lossless"])
-def test_content_decides_whatever_the_suffix(
-    tmp_path: Path, name: str, suffix: str
-) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "png",
+        "bmp",
+        "ppm",
+        "tiff",
+        "webp lossless",
+        "apng",
+        "webp animated",
+        "tiff pages",
+        "tiff tiff_lzw",
+        "tiff tiff_deflate",
+        "tiff packbits",
+    ],
+)
+def test_content_decides_whatever_the_suffix(tmp_path: Path, name: str) -> None:
     turned = name in ("tiff", "webp lossless")  # by their EXIF block
     expected = np.rot90(PIXELS, -1) if turned else PIXELS
-    found = pixels_of(tmp_path / f"a.{suffix}", SAMPLES[name])
+    found = pixels_of(tmp_path / "a.jpg", SAMPLES[name])
     np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("name", ["apng", "webp animated", "tiff pages"])
-def test_first_frame_is_exact(tmp_path: Path, name: str) -> None:
-    np.testing.assert_array_equal(pixels_of(tmp_path / "a", SAMPLES[name]), PIXELS)
-
-
-@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits"])
-def test_compressed_tiff_is_exact(tmp_path: Path, compression: str) -> None:
-    found = pixels_of(tmp_path / "a.tif", SAMPLES[f"tiff {compression}"])
-    np.testing.assert_array_equal(found, PIXELS)
-
-
-@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "TIFF"])
-def test_palette(tmp_path: Path, form: str) -> None:
-    found = pixels_of(tmp_path / "a", encode(RGB_PALETTE, form))
-    np.testing.assert_array_equal(found, np.asarray(RGB_PALETTE.convert("RGB")))
 
 
 @pytest.mark.parametrize("name", ["png 1 bit", "pbm", "tiff group4"])
@@ -65,14 +58,6 @@ def test_one_bit(tmp_path: Path, name: str) -> None:
     assert set(np.unique(expected)) == {0, 255}
     found = pixels_of(tmp_path / "a", SAMPLES[name], num_channels=1)
     np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
-@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
-def test_extreme_shapes(tmp_path: Path, form: str, size: tuple[int, int]) -> None:
-    pixels = np.random.default_rng(1).integers(256, size=(*size, 3), dtype=np.uint8)
-    found = pixels_of(tmp_path / "a", encode(pixels, form))
-    np.testing.assert_array_equal(found, pixels)
 
 
 def test_rgba_is_laid_on_white(tmp_path: Path) -> None:
@@ -121,10 +106,7 @@ def test_png_of_sixteen_bits_per_channel(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bits", "row", "transparent", "expected"),
     [
-        (1, [0b0101 << 4], 0, [255, 255, 255, 255]),
         (1, [0b0101 << 4], 1, [0, 255, 0, 255]),
-        (2, [0b00011011], 2, [0, 85, 255, 255]),
-        (4, [0x03, 0xF7], 3, [0, 255, 255, 119]),
         (8, [0, 3, 7, 9], 7, [0, 3, 255, 9]),
         (16, [0, 0, 9, 9, 9, 8, 255, 255], 9 * 257, [0, 255, 9, 255]),
     ],
@@ -137,11 +119,14 @@ def test_transparent_grey_level(
     assert pixels_of(tmp_path / "a.png", content, 1).tolist() == [expected]
 
 
-def test_transparent_colour_of_sixteen_bits(tmp_path: Path) -> None:
-    row = b"\0" + struct.pack(">6H", 257, 514, 771, 257 * 200, 65535, 0)
-    colour = chunk(b"tRNS", struct.pack(">3H", 257, 514, 771))
-    found = pixels_of(tmp_path / "a.png", png(2, 1, 16, 2, row, colour))
-    assert found.tolist() == [[[255, 255, 255], [200, 255, 0]]]
+@pytest.mark.parametrize("transparency", [0, b"\x00\xff"])
+def test_palette_with_transparency(tmp_path: Path, transparency: int | bytes) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((1, 0), 1)
+    content = encode(image, "PNG", transparency=transparency)
+    found = pixels_of(tmp_path / "a.png", content)
+    assert found.tolist() == [[[255, 255, 255], [40, 50, 60]]]
 
 
 @pytest.mark.parametrize("inverted", [True, False])
@@ -161,18 +146,6 @@ def test_cmyk_jpeg_with_and_without_adobes_inversion(
     np.testing.assert_allclose(found, np.broadcast_to(expected, (16, 16, 3)), atol=3)
 
 
-def test_lossy_colours_come_back_nearly(tmp_path: Path) -> None:
-    rows, columns = np.mgrid[0:32, 0:32].astype(np.uint8) * 8
-    smooth = np.dstack([rows, columns, 255 - rows])
-    for form in ("JPEG", "WEBP"):
-        found = pixels_of(tmp_path / "a", encode(smooth, form, quality=95))
-        assert abs(found.astype(int) - smooth).mean() < 4
-    if not IS_RECENT:
-        return  # Pillow 10.1 takes for truncated what it writes next
-    ycbcr = encode(Image.fromarray(smooth).convert("YCbCr"), "TIFF")
-    assert abs(pixels_of(tmp_path / "a", ycbcr).astype(int) - smooth).max() <= 3
-
-
 TURNS = {
     1: lambda pixels: pixels,
     2: lambda pixels: pixels[:, ::-1],
@@ -185,15 +158,35 @@ TURNS = {
 }
 
 
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", sorted(TURNS))
-def test_all_orientations(tmp_path: Path, orientation: int, form: str) -> None:
+def test_all_orientations(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"lossless": True} if form == "WEBP" else {}
-    content = encode(PIXELS, form, exif=exif, **options)
     expected = TURNS[orientation](PIXELS)
-    np.testing.assert_array_equal(pixels_of(tmp_path / "a", content), expected)
+    for form, options in (("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})):
+        content = encode(PIXELS, form, exif=exif, **options)
+        np.testing.assert_array_equal(pixels_of(tmp_path / "a", content), expected)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png 16 bit", "png alpha", "png palette"])
+@pytest.mark.parametrize("num_channels", [1, 3])
+def test_an_opened_image_is_read_as_its_file_is(
+    tmp_path: Path, name: str, num_channels: int
+) -> None:
+    path = tmp_path / "a"
+    expected = pixels_of(path, SAMPLES[name], num_channels)
+    with Image.open(path) as image:
+        size = image.size
+        found = plain_image(image, num_channels)
+        assert image.size == size
+    np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+def test_grey_becomes_three_equal_channels(tmp_path: Path) -> None:
+    found = pixels_of(tmp_path / "a.png", encode(GREY, "PNG"))
+    np.testing.assert_array_equal(found, GREY[..., None].repeat(3, axis=2))
+    with pytest.raises(ValueError, match="num_channels must be 1 or 3, got 4"):
+        read_image(tmp_path / "a.png", num_channels=4)
 
 
 @pytest.mark.parametrize(
@@ -206,17 +199,12 @@ def test_broken_exif_does_no_harm(tmp_path: Path, exif: bytes) -> None:
     assert pixels_of(tmp_path / "b.jpg", encode(PIXELS, "JPEG", exif=exif)).size
 
 
-def test_orientation_out_of_range_is_none(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 77
-    found = pixels_of(tmp_path / "a.png", encode(PIXELS, "PNG", exif=exif))
-    np.testing.assert_array_equal(found, PIXELS)
-
-
 def test_floats_and_scripts_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     with pytest.raises(ImageReadError, match="floats"):
         pixels_of(path, encode(np.ones((2, 2), np.float32), "TIFF"))
+    with pytest.raises(ImageReadError, match="16 bits"):
+        pixels_of(path, encode(np.full((2, 2), 70_000, np.int32), "TIFF"))
     # Pillow would start another program for it.
     with pytest.raises(ImageReadError, match=r"a\.tif': not an image"):
         pixels_of(path, encode(PIXELS, "EPS"))

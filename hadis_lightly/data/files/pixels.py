@@ -1,0 +1,84 @@
+"""From any of Pillow's modes to plain 8-bit grey or RGB."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+#: Pillow's mode by the number of channels.
+MODES = {1: "L", 3: "RGB"}
+
+_BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
+_WHITE_IS_ZERO = 0
+_JPEG = ("JPEG", "MPO")
+
+
+def plain_image(image: Image.Image, num_channels: int = 3) -> Image.Image:
+    """What :func:`read_image` would have made of the file of an image.
+
+    Turned as its EXIF block says, transparent parts on white, 8 bits.
+
+    Args:
+        image: Any image of Pillow's; it stays as it is.
+        num_channels: 3 for mode ``RGB``, 1 for mode ``L``.
+
+    Raises:
+        ValueError: if ``num_channels`` is neither 1 nor 3, or if the pixels are floats
+            or have more than 16 bits.
+    """
+    if num_channels not in MODES:
+        raise ValueError(f"num_channels must be 1 or 3, got {num_channels!r}")
+    image.load()
+    copy = image.copy()
+    copy.format = image.format
+    return to_plain(copy, MODES[num_channels], getattr(image, "tag_v2", {}))
+
+
+def to_plain(image: Image.Image, mode: str, tags: Mapping[int, Any]) -> Image.Image:
+    """Returns an upright image of mode ``L`` or ``RGB``; may change the one given.
+
+    Args:
+        image: Any image.
+        mode: ``L`` or ``RGB``.
+        tags: Those of a TIFF, which a copy of it lacks.
+
+    Raises:
+        ValueError: if its pixels are floats or have more than 16 bits.
+    """
+    image.load()
+    # A malformed EXIF block says nothing about the pixels.
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "F":
+        raise ValueError("its pixels are floats, which have no fixed range")
+    if image.mode == "CMYK" and image.format in _JPEG and "adobe" not in image.info:
+        # Pillow takes every JPEG for one of Adobe's, which are inverted.
+        image = image.point(lambda value: 255 - value)
+    elif image.mode.startswith("I"):
+        image = _to_eight_bits(image, tags)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        image = Image.alpha_composite(white, layer)
+    return image.convert(mode)  # a copy, free of the file
+
+
+def _to_eight_bits(image: Image.Image, tags: Mapping[int, Any]) -> Image.Image:
+    """Scales grey of 16 or 12 bits to 8 (Pillow's own conversion cuts at 255)."""
+    pixels: NDArray[np.int64] = np.asarray(image).astype(np.int64)
+    largest = 4095 if tags.get(_BITS) == (12,) else 65535
+    if pixels.min() < 0 or pixels.max() > largest:
+        raise ValueError("its pixels need more than 16 bits")
+    grey = ((pixels * 255 + largest // 2) // largest).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        grey = 255 - grey
+    plain = Image.fromarray(grey)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        plain.putalpha(Image.fromarray((pixels != transparent) * np.uint8(255)))
+    return plain

@@ -35,7 +35,12 @@ class FieldInfo:
     reason: str = ""
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with a value of the right type: ``must be >= 2``, or None."""
+        """What is wrong with a value of the right type: ``must be >= 2``, or None.
+
+        Every number of a list has to lie in the range.
+        """
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return next(filter(None, map(self.problem, value)), None)
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}"
         if not isinstance(value, (int, float)) or isinstance(value, bool):

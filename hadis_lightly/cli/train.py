@@ -14,7 +14,7 @@ from hadis_lightly.settings import (
     OptimizerSettings,
     Settings,
     TrainerSettings,
-    ViewsSettings,
+    ViewSettings,
 )
 
 _DESCRIPTION = """
@@ -38,7 +38,7 @@ SETTINGS = Settings(
     data=DataSettings(source="folder"),
     # Small batches: few images would otherwise be few steps.
     loader=LoaderSettings(batch_size=64),
-    views=ViewsSettings(
+    views=ViewSettings(
         input_size=64,
         min_scale=0.2,
         mean=IMAGENET_NORMALIZE["mean"],

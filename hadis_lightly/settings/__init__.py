@@ -13,8 +13,8 @@ from hadis_lightly.settings.sections import (
     PICISettings,
     Settings,
     TrainerSettings,
-    ViewsSettings,
 )
+from hadis_lightly.transforms import ViewSettings
 
 __all__ = [
     "ClusteringSettings",
@@ -27,5 +27,5 @@ __all__ = [
     "Settings",
     "SettingsError",
     "TrainerSettings",
-    "ViewsSettings",
+    "ViewSettings",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import torch
 
 from hadis_lightly.models.backbones import check_backbone
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.transforms import HaDisTransform
 
 #: What ``model.backbone`` is called where the section ``pici`` describes the network.
 MASKED_VIT = "masked_vit"
@@ -33,28 +31,11 @@ def check_possible(settings: Any) -> None:
     check_path("model.weights", settings.model.weights)
     check_output_dir(settings.output_dir)
     check_backbone_name(settings.model.backbone)
-    check_views(settings.views)
+    try:
+        settings.views.check("views.")
+    except (TypeError, ValueError) as error:
+        raise SettingsError(str(error)) from None
     check_machine(settings.trainer)
-
-
-def check_views(views: Any) -> None:
-    """Checks the settings of the views, by making their transform.
-
-    Raises:
-        SettingsError: Names the setting and its value.
-    """
-    options = asdict(views)
-    mean, std = options.pop("mean"), options.pop("std")
-    # One at a time, so that the message is of one setting.
-    for name, normalize in (
-        ("", None),
-        ("mean: ", {"mean": mean, "std": [1.0] * len(mean)}),
-        ("std: ", {"mean": [0.0] * len(std), "std": std}),
-    ):
-        try:
-            HaDisTransform(**options, normalize=normalize)
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"views.{name}{error}.") from None
 
 
 def check_backbone_name(name: str) -> None:

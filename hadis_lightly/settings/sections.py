@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hadis_lightly.transforms import CIFAR10_NORMALIZE
+from hadis_lightly.transforms import ViewSettings
 
 METHOD_NAMES = ("hadis", "propos", "byol", "cc", "pici")
 
@@ -58,48 +58,6 @@ class LoaderSettings:
     even_clusters: bool = False
     """Draw images so that all clusters of the epoch before come equally often. Paper:
     for CIFAR-20."""
-
-
-@dataclass
-class ViewsSettings:
-    """How an image is augmented; the names are lightly's."""
-
-    input_size: int = 32
-    """Side of the views in pixels."""
-    cj_prob: float = 0.8
-    """Probability of colour jitter."""
-    cj_strength: float = 1.0
-    """Factor on the four strengths below."""
-    cj_bright: float = 0.4
-    """Strength of the brightness jitter."""
-    cj_contrast: float = 0.4
-    """Strength of the contrast jitter."""
-    cj_sat: float = 0.4
-    """Strength of the saturation jitter."""
-    cj_hue: float = 0.1
-    """Strength of the hue jitter."""
-    min_scale: float = 0.08
-    """Smallest area of the crop, as a fraction of the image."""
-    random_gray_scale: float = 0.2
-    """Probability of conversion to grey."""
-    gaussian_blur: float = 0.0
-    """Probability of blur."""
-    solarization_prob: float = 0.0
-    """Probability of solarization."""
-    hf_prob: float = 0.5
-    """Probability of a horizontal flip."""
-    vf_prob: float = 0.0
-    """Probability of a vertical flip."""
-    affine_degrees: float = 0.0
-    """Largest rotation of every view, in degrees. Not in the paper."""
-    affine_translate: float = 0.0
-    """Largest shift of every view, as a fraction of its side. Not in the paper."""
-    affine_shear: float = 0.0
-    """Largest horizontal shear of every view, in degrees. Not in the paper."""
-    mean: list[float] = field(default_factory=lambda: CIFAR10_NORMALIZE["mean"])
-    """Mean of the pixels, per channel, for pixels in [0, 1]."""
-    std: list[float] = field(default_factory=lambda: CIFAR10_NORMALIZE["std"])
-    """Standard deviation of the pixels, per channel."""
 
 
 @dataclass
@@ -279,7 +237,7 @@ class Settings:
     """Say nothing but errors."""
     data: DataSettings = field(default_factory=DataSettings)
     loader: LoaderSettings = field(default_factory=LoaderSettings)
-    views: ViewsSettings = field(default_factory=ViewsSettings)
+    views: ViewSettings = field(default_factory=ViewSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     contrast: ContrastSettings = field(default_factory=ContrastSettings)
     pici: PICISettings = field(default_factory=PICISettings)

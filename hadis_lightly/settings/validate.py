@@ -21,7 +21,6 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "data.max_resident_gib": (0, None),
     "loader.batch_size": (2, None),
     "loader.num_workers": (0, 1024),
-    "views.input_size": (1, 4096),
     "model.hidden_dim": (1, 2**16),
     "model.output_dim": (1, 2**16),
     "model.latent_std": (0, None),

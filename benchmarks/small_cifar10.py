@@ -15,14 +15,14 @@ from hadis_lightly.settings import (
     OptimizerSettings,
     Settings,
     TrainerSettings,
-    ViewsSettings,
+    ViewSettings,
 )
 
 SETTINGS = Settings(
     n_clusters=10,
     data=DataSettings(source="npz"),
     loader=LoaderSettings(batch_size=128),
-    views=ViewsSettings(input_size=24, min_scale=0.2),
+    views=ViewSettings(input_size=24, min_scale=0.2),
     model=ModelSettings(
         backbone="small_pooled_convnet",
         hidden_dim=512,

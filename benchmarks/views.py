@@ -51,7 +51,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from hadis_lightly.transforms import BatchedViews, HaDisTransform
-from hadis_lightly.transforms.view_settings import ViewSettings
+from hadis_lightly.transforms.view_distribution import ViewDistribution
 
 try:
     import kornia.augmentation as kornia
@@ -185,12 +185,12 @@ def batched(images: Images, views: Any, options: argparse.Namespace) -> Make:
     return lambda number: views(images.batch(number, options.device))
 
 
-def blur_size(law: ViewSettings) -> int:
+def blur_size(law: ViewDistribution) -> int:
     """Side of a blur's kernel: 3 standard deviations, less than can be mirrored."""
     return 2 * min(math.ceil(3 * law.blur_sigmas[1]), law.size - 1) + 1
 
 
-def torchvision_view(law: ViewSettings) -> v2.Compose:
+def torchvision_view(law: ViewDistribution) -> v2.Compose:
     """The law in torchvision's transforms, in uint8 for as long as it can be."""
     jitter = v2.ColorJitter(*law.jitter)
     blur = v2.GaussianBlur(blur_size(law), law.blur_sigmas)
@@ -207,7 +207,7 @@ def torchvision_view(law: ViewSettings) -> v2.Compose:
     return v2.Compose(steps)
 
 
-def kornia_view(law: ViewSettings) -> torch.nn.Sequential:
+def kornia_view(law: ViewDistribution) -> torch.nn.Sequential:
     """The law in kornia's augmentations, with draws of each image's own."""
     threshold = law.solarize_threshold / 255
     return torch.nn.Sequential(
@@ -228,12 +228,14 @@ def kornia_view(law: ViewSettings) -> torch.nn.Sequential:
     )
 
 
-def torchvision_views(laws: tuple[ViewSettings, ...]) -> Any:
+def torchvision_views(laws: tuple[ViewDistribution, ...]) -> Any:
     views = [torchvision_view(law) for law in laws]
     return lambda batch: [view(batch) for view in views]
 
 
-def kornia_views(laws: tuple[ViewSettings, ...], options: argparse.Namespace) -> Any:
+def kornia_views(
+    laws: tuple[ViewDistribution, ...], options: argparse.Namespace
+) -> Any:
     views = [kornia_view(law).to(options.device) for law in laws]
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ from hadis_lightly.settings import (
     LoaderSettings,
     ModelSettings,
     Settings,
-    ViewsSettings,
+    ViewSettings,
 )
 from hadis_lightly.transforms import CIFAR100_NORMALIZE
 
@@ -30,7 +30,7 @@ SETTINGS = Settings(
     # NOTE: the authors' code draws images with replacement; here an image comes again
     # only when all of its cluster have come. See docs/datasets.md.
     loader=LoaderSettings(even_clusters=True),
-    views=ViewsSettings(mean=CIFAR100_NORMALIZE["mean"], std=CIFAR100_NORMALIZE["std"]),
+    views=ViewSettings(mean=CIFAR100_NORMALIZE["mean"], std=CIFAR100_NORMALIZE["std"]),
     model=ModelSettings(pcl_weight=0.05, final_teacher_momentum=1.0),
 )
 

@@ -20,7 +20,7 @@ from hadis_lightly.settings import (
     OptimizerSettings,
     Settings,
     TrainerSettings,
-    ViewsSettings,
+    ViewSettings,
 )
 from hadis_lightly.transforms import DIGITS_NORMALIZE
 
@@ -28,7 +28,7 @@ SETTINGS = Settings(
     n_clusters=10,
     data=DataSettings(source="digits"),
     loader=LoaderSettings(batch_size=64),
-    views=ViewsSettings(
+    views=ViewSettings(
         input_size=16,
         min_scale=0.7,
         affine_degrees=10,

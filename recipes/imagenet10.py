@@ -21,7 +21,7 @@ from hadis_lightly.settings import (
     LoaderSettings,
     ModelSettings,
     Settings,
-    ViewsSettings,
+    ViewSettings,
 )
 from hadis_lightly.transforms import IMAGENET_NORMALIZE
 
@@ -33,7 +33,7 @@ SETTINGS = Settings(
     loader=LoaderSettings(batch_size=128),
     # NOTE: the authors squeeze a photograph to 96 x 96 before they cluster it; here its
     # central square is taken. See docs/datasets.md.
-    views=ViewsSettings(
+    views=ViewSettings(
         input_size=96,
         mean=IMAGENET_NORMALIZE["mean"],
         std=IMAGENET_NORMALIZE["std"],

@@ -21,7 +21,7 @@ from hadis_lightly.settings import (
     DataSettings,
     LoaderSettings,
     Settings,
-    ViewsSettings,
+    ViewSettings,
 )
 from hadis_lightly.transforms import IMAGENET_NORMALIZE
 
@@ -31,7 +31,7 @@ SETTINGS = Settings(
     n_clusters=10,
     data=DataSettings(source="stl10"),
     loader=LoaderSettings(batch_size=128),
-    views=ViewsSettings(
+    views=ViewSettings(
         input_size=96,
         mean=IMAGENET_NORMALIZE["mean"],
         std=IMAGENET_NORMALIZE["std"],

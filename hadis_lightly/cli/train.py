@@ -16,7 +16,7 @@ from hadis_lightly.settings import (
     OptimizerSettings,
     Settings,
     TrainerSettings,
-    ViewsSettings,
+    ViewSettings,
 )
 
 _DESCRIPTION = """
@@ -40,7 +40,7 @@ SETTINGS = Settings(
     data=DataSettings(source="folder"),
     # Small batches, so that few images still make enough steps.
     loader=LoaderSettings(batch_size=64),
-    views=ViewsSettings(
+    views=ViewSettings(
         input_size=64,
         min_scale=0.2,
         mean=IMAGENET_NORMALIZE["mean"],

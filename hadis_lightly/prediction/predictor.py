@@ -85,10 +85,9 @@ class ClusterPredictor:
         self.model = model.to(self.device).eval()
         self.partition = partition.to(self.device)
         views = settings.views
-        normalize = {"mean": views.mean, "std": views.std}
         self.num_channels = len(views.mean)
-        self._pillow = HaDisTestTransform(views.input_size, normalize)
-        self._batched = BatchedTestTransform(views.input_size, normalize)
+        self._pillow = HaDisTestTransform(views.input_size, views.normalize)
+        self._batched = BatchedTestTransform(views.input_size, views.normalize)
         self._is_batched = plain_transform == "batched"
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
@@ -175,7 +174,7 @@ def _device_pipeline(
         source.targets,
         plain_batch_size(settings, device),
         transform=BatchedTestTransform(
-            settings.views.input_size, _view_settings(settings)["normalize"]
+            settings.views.input_size, settings.views.normalize
         ),
     )
     views = build_views(settings)
@@ -199,7 +198,7 @@ def _workers_pipeline(
 def _lightly_pipeline(
     settings: Settings, source: ImageSource, device: torch.device, reason: str
 ) -> Pipeline:
-    transform = HaDisTransform(**_view_settings(settings))
+    transform = HaDisTransform.from_settings(settings.views)
     train_loader = _train_loader(settings, source, transform, device)
     plain_loader = _plain_loader(settings, source, device)
     workers = train_loader.num_workers
@@ -209,8 +208,8 @@ def _lightly_pipeline(
 def build_views(settings: Settings) -> BatchedViews:
     """The views of whole batches."""
     dtypes = {"bf16-mixed": torch.bfloat16, "64-true": torch.float64}
-    return BatchedViews(
-        **_view_settings(settings),
+    return BatchedViews.from_settings(
+        settings.views,
         dtype=dtypes.get(settings.trainer.precision, torch.float32),
         memory_format=(
             torch.channels_last
@@ -226,11 +225,6 @@ def plain_batch_size(settings: Settings, device: torch.device) -> int:
         return settings.clustering.batch_size
     least = 2048 if device.type == "cuda" and settings.views.input_size <= 64 else 512
     return max(least, settings.loader.batch_size)
-
-
-def _view_settings(settings: Settings) -> dict[str, Any]:
-    views: dict[str, Any] = asdict(settings.views)
-    return views | {"normalize": {"mean": views.pop("mean"), "std": views.pop("std")}}
 
 
 def _num_workers(settings: Settings, source: ImageSource, device: torch.device) -> int:
@@ -268,9 +262,7 @@ def _train_loader(
 def _plain_loader(
     settings: Settings, source: ImageSource, device: torch.device
 ) -> DataLoader[Any]:
-    transform = HaDisTestTransform(
-        settings.views.input_size, _view_settings(settings)["normalize"]
-    )
+    transform = HaDisTestTransform(settings.views.input_size, settings.views.normalize)
     # NOTE: Without augmentation, images in memory come faster than from a worker.
     is_in_memory = isinstance(source, ArraySource)
     num_workers = 0 if is_in_memory else _num_workers(settings, source, device)

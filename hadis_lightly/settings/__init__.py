@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.images import DataSettings, LoaderSettings, ViewsSettings
+from hadis_lightly.settings.images import DataSettings, LoaderSettings
 from hadis_lightly.settings.networks import (
     ContrastSettings,
     ModelSettings,
@@ -15,6 +15,7 @@ from hadis_lightly.settings.training import (
     OptimizerSettings,
     TrainerSettings,
 )
+from hadis_lightly.transforms import ViewSettings
 
 __all__ = [
     "ClusteringSettings",
@@ -27,5 +28,5 @@ __all__ = [
     "Settings",
     "SettingsError",
     "TrainerSettings",
-    "ViewsSettings",
+    "ViewSettings",
 ]

@@ -1,4 +1,4 @@
-"""Sections about images: where they come from, how they are loaded and augmented."""
+"""Sections about images: where they come from, and how they are loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.fields import setting
-from hadis_lightly.transforms import CIFAR10_NORMALIZE
 
 
 @dataclass
@@ -80,83 +79,4 @@ class LoaderSettings:
         False,
         "Draw images from all clusters of the previous epoch equally often. Paper: "
         "for CIFAR-20.",
-    )
-
-
-@dataclass
-class ViewsSettings:
-    """Augmentation of the images; the names are lightly's."""
-
-    input_size: int = setting(
-        32,
-        "Side of a view in pixels. Cost grows with its square: choose the smallest at "
-        "which you can tell the classes apart.",
-        low=1,
-        high=4096,
-    )
-    cj_prob: float = setting(0.8, "Probability of colour jitter.", low=0, high=1)
-    cj_strength: float = setting(
-        1.0,
-        "Factor on the four strengths below. Lower it if colour or brightness "
-        "distinguishes the classes.",
-        low=0,
-    )
-    cj_bright: float = setting(0.4, "Strength of the brightness jitter.", low=0)
-    cj_contrast: float = setting(0.4, "Strength of the contrast jitter.", low=0)
-    cj_sat: float = setting(0.4, "Strength of the saturation jitter.", low=0)
-    cj_hue: float = setting(0.1, "Strength of the hue jitter.", low=0, high=0.5)
-    min_scale: float = setting(
-        0.08,
-        "Smallest area of the crop, as a fraction of the image. Raise it to 0.2-0.7 "
-        "if crops miss the object.",
-        above=0,
-        high=1,
-    )
-    random_gray_scale: float = setting(
-        0.2, "Probability of conversion to grey. 0 for grey images.", low=0, high=1
-    )
-    gaussian_blur: float = setting(0.0, "Probability of blur.", low=0, high=1)
-    solarization_prob: float = setting(
-        0.0, "Probability of solarization.", low=0, high=1
-    )
-    hf_prob: float = setting(
-        0.5,
-        "Probability of a horizontal flip. 0 for text and digits.",
-        low=0,
-        high=1,
-    )
-    vf_prob: float = setting(
-        0.0,
-        "Probability of a vertical flip. 0.5 for images without an up, such as "
-        "microscopy.",
-        low=0,
-        high=1,
-    )
-    affine_degrees: float = setting(
-        0.0, "Largest rotation of a view in degrees. Not in the paper.", low=0, high=180
-    )
-    affine_translate: float = setting(
-        0.0,
-        "Largest shift of a view, as a fraction of its side. Not in the paper.",
-        low=0,
-        high=1,
-    )
-    affine_shear: float = setting(
-        0.0,
-        "Largest horizontal shear of a view in degrees. Not in the paper.",
-        low=0,
-        high=89,
-    )
-    mean: list[float] = setting(
-        CIFAR10_NORMALIZE["mean"],
-        "Mean of the pixels per channel, for pixels in [0, 1]: one value for grey "
-        "images. With pretrained weights, those of their training.",
-        low=-1e6,
-        high=1e6,
-    )
-    std: list[float] = setting(
-        CIFAR10_NORMALIZE["std"],
-        "Standard deviation of the pixels per channel, as for the mean.",
-        low=1e-6,
-        high=1e6,
     )

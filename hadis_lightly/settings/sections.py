@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hadis_lightly.fields import setting
-from hadis_lightly.settings.images import DataSettings, LoaderSettings, ViewsSettings
+from hadis_lightly.settings.images import DataSettings, LoaderSettings
 from hadis_lightly.settings.networks import (
     ContrastSettings,
     ModelSettings,
@@ -16,6 +16,7 @@ from hadis_lightly.settings.training import (
     OptimizerSettings,
     TrainerSettings,
 )
+from hadis_lightly.transforms import ViewSettings
 
 METHOD_NAMES = ("hadis", "propos", "byol", "cc", "pici")
 
@@ -41,7 +42,7 @@ class Settings:
     quiet: bool = setting(False, "Print errors only.", effect="nothing")
     data: DataSettings = field(default_factory=DataSettings)
     loader: LoaderSettings = field(default_factory=LoaderSettings)
-    views: ViewsSettings = field(default_factory=ViewsSettings)
+    views: ViewSettings = field(default_factory=ViewSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     contrast: ContrastSettings = field(default_factory=ContrastSettings)
     pici: PICISettings = field(default_factory=PICISettings)

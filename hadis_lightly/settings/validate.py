@@ -38,7 +38,10 @@ def check_settings(settings: Settings) -> None:
             f"trainer.logger is {trainer.logger}, which is not installed: pip install "
             f"{trainer.logger}."
         )
-    _check_views(settings.views)
+    try:
+        settings.views.check("views.")
+    except (TypeError, ValueError) as error:
+        raise SettingsError(str(error)) from None
     check_path("data.path", settings.data.path)
     check_path("model.weights", model.weights)
     check_output_dir(settings.output_dir)
@@ -56,17 +59,3 @@ def check_section(section: Any) -> None:
         check_fields(section)
     except (TypeError, ValueError) as error:
         raise SettingsError(str(error)) from None
-
-
-def _check_views(views: Any) -> None:
-    """Checks what no range of a single setting says."""
-    hue = views.cj_strength * views.cj_hue
-    if hue > 0.5:
-        raise SettingsError(
-            f"views.cj_strength * cj_hue must be <= 0.5, got {views.cj_strength} * "
-            f"{views.cj_hue}."
-        )
-    for name in ("mean", "std"):
-        n = len(getattr(views, name))
-        if n not in (1, 3):
-            raise SettingsError(f"views.{name} must have 1 or 3 entries, got {n}.")

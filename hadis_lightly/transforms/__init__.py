@@ -2,17 +2,19 @@
 
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 
-from hadis_lightly.transforms.batched_test_transform import BatchedTestTransform
 from hadis_lightly.transforms.batched_views import BatchedViews
-from hadis_lightly.transforms.crop_transform import HaDisCropTransform
-from hadis_lightly.transforms.hadis_test_transform import HaDisTestTransform
-from hadis_lightly.transforms.hadis_transform import HaDisTransform, HaDisViewTransform
-from hadis_lightly.transforms.normalize import (
+from hadis_lightly.transforms.hadis_transform import HaDisCropTransform, HaDisTransform
+from hadis_lightly.transforms.normalizations import (
     CIFAR10_NORMALIZE,
     CIFAR100_NORMALIZE,
     DIGITS_NORMALIZE,
-    ToNormalizedTensor,
 )
+from hadis_lightly.transforms.plain_transforms import (
+    BatchedTestTransform,
+    HaDisTestTransform,
+)
+from hadis_lightly.transforms.to_normalized_tensor import ToNormalizedTensor
+from hadis_lightly.transforms.view_settings import ViewSettings
 
 __all__ = [
     "CIFAR10_NORMALIZE",
@@ -24,6 +26,6 @@ __all__ = [
     "HaDisCropTransform",
     "HaDisTestTransform",
     "HaDisTransform",
-    "HaDisViewTransform",
     "ToNormalizedTensor",
+    "ViewSettings",
 ]

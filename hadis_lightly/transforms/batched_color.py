@@ -1,10 +1,9 @@
-"""Colour jitter, grey, blur and solarisation of a batch, each image its own way.
+"""Colour jitter, grey, blur and solarization of a batch, each image its own way.
 
-Images are planes, ``(c, m, h, w)``, of floats in 0..1: the channel comes first, so that
-every operation runs over contiguous memory. Like torchvision on float images, nothing
-is rounded to levels on the way. Where a mask over pixels would do, there is arithmetic
-instead: a CPU is an order of magnitude slower at masks. What is changed in place is
-always a tensor that was made here.
+Images are planes, ``(c, m, h, w)``, of floats in 0..1: with the channel first, every
+operation runs over contiguous memory. As in torchvision on floats, nothing is rounded
+on the way. Arithmetic takes the place of masks over pixels, at which a CPU is an order
+of magnitude slower. Tensors changed in place were made in this room.
 """
 
 from __future__ import annotations
@@ -17,34 +16,33 @@ from torch import Tensor
 
 from hadis_lightly.transforms.batched_geometry import sandwich
 
-# torchvision's numbers of the four parts of a colour jitter.
+# torchvision's numbers for the four parts of a colour jitter.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 
 def runs_on_host(x: Tensor) -> bool:
-    """Whether values can be looked at without waiting: on a CPU, not compiled."""
+    """Whether values can be read without waiting: on a CPU, not compiled."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def jitter(x: Tensor, factors: Tensor, order: Tensor, active: Sequence[bool]) -> Tensor:
-    """Brightness, contrast, saturation and hue, in an order of each image's own.
+    """Brightness, contrast, saturation and hue, each image in its own order.
 
-    The first three are affine in the colours of a pixel. What comes before the hue is
-    done in rounds, each image its own operation in a round; then the hue, then the
-    rest in rounds again. On a CPU images sorted by :func:`num_before_hue` take half as
-    long: a round then runs over those alone that take part in it.
+    The first three are affine in the colours of a pixel. They run in rounds, one
+    operation per image and round, before and after the hue. On a CPU images sorted by
+    :func:`num_before_hue` take half as long: a round skips those that have none.
 
     Args:
         x: Planes ``(c, m, h, w)``; changed in place.
         factors: Of the four, ``(m, 4)``; 1, 1, 1, 0 changes nothing.
         order: Order of the four, ``(m, 4)``: a permutation of 0..3.
-        active: Which of the four there are; the others are left out.
+        active: Which of the four some image has; the others are left out.
     """
     place = _places(order).unbind(dim=1)
     ops = [op for op in (BRIGHTNESS, CONTRAST, SATURATION) if active[op]]
     if len(x) == 1 and SATURATION in ops:  # grey images have none, and no hue
         ops.remove(SATURATION)
-    # In how many rounds something else comes first.
+    # The round of each operation: how many others come before it.
     round_of = {
         op: sum(
             ((place[other] < place[op]).int() for other in ops), start=0 * place[op]
@@ -84,16 +82,15 @@ def num_before_hue(factors: Tensor, order: Tensor, active: Sequence[bool]) -> Te
 
 
 def _places(order: Tensor) -> Tensor:
-    """Where in its order each of the four comes: the inverse permutation."""
+    """The place of each of the four in the order: the inverse permutation."""
     numbers = torch.arange(order.shape[1], device=order.device).expand_as(order)
     return torch.zeros_like(order).scatter(1, order, numbers)
 
 
 def _ends(before: Tensor, num_rounds: int) -> list[int | None]:
-    """Of sorted images: how many have at most 0, 1, ... rounds before their hue.
+    """How many of the sorted images have at most 0, 1, ... rounds before their hue.
 
-    None, which leaves a slice open, for images that are not sorted, and where the host
-    would have to wait for the device.
+    None, an open slice, if images are not sorted or the host would have to wait.
     """
     unknown: list[int | None] = [None] * (num_rounds + 1)
     if not runs_on_host(before):
@@ -107,10 +104,10 @@ def _ends(before: Tensor, num_rounds: int) -> list[int | None]:
 def _affine_round(
     x: Tensor, factors: Tensor, masks: dict[int, Tensor], rows: slice
 ) -> None:
-    """Some rows of ``x`` become ``f * x + (1 - f) * g``, cut to 0..1.
+    """Turns rows of ``x`` into ``f * x + (1 - f) * g``, cut to 0..1.
 
-    ``g`` is 0 for brightness, the grey of the pixel for saturation and the mean grey of
-    the image for contrast.
+    ``g`` is 0 for brightness, the pixel's grey for saturation and the image's mean grey
+    for contrast.
     """
     x, factors = x[:, rows], factors[rows]
     masks = {op: mask[rows] for op, mask in masks.items()}
@@ -133,15 +130,11 @@ def _affine_round(
 
 
 def adjust_hue(x: Tensor, shift: Tensor) -> Tensor:
-    r"""Turns the hue of RGB planes ``(3, m, h, w)``, in place.
+    r"""Shifts the hue of RGB planes ``(3, m, h, w)`` by fractions of a turn ``(m,)``.
 
-    The largest and the smallest channel of each pixel stay what they are. With
+    In place. The largest and the smallest channel of a pixel keep their values. With
     channels scaled so that these are 1 and 0, a colour lies :math:`1 + g + b - r`
     sixths of a turn from red, towards green where :math:`g \ge b`, else towards blue.
-
-    Args:
-        x: The planes.
-        shift: Fraction of a turn, ``(m,)``.
     """
     red, green, blue = x.unbind(dim=0)
     high = torch.maximum(red, green)
@@ -155,7 +148,7 @@ def adjust_hue(x: Tensor, shift: Tensor) -> Tensor:
     hue.copysign_(torch.sub(green, blue, out=scratch)).add_(6 * shift[:, None, None])
     hue.sub_(torch.div(hue, 6, out=scratch).floor_(), alpha=6)  # in [0, 6)
     # Each channel is a trapezoid over the hue: largest for two sixths around its
-    # colour, smallest for two others.
+    # colour, smallest for the opposite two.
     for plane, centre, start, sign in (
         (red, 3, low, 1),
         (green, 2, high, -1),
@@ -178,22 +171,22 @@ def luma(x: Tensor) -> Tensor:
 
 
 def grayscale(x: Tensor, mask: Tensor) -> Tensor:
-    """Takes the colour out of some of the planes ``(c, m, h, w)``, in place."""
+    """Turns some of the planes ``(c, m, h, w)`` grey, in place."""
     if len(x) == 1:
         return x
     return _change_some(x, mask, lambda some: luma(some).expand_as(some))
 
 
 def blur(x: Tensor, sigma: Tensor, max_sigma: float) -> Tensor:
-    """Gaussian blur, in place, the images mirrored at their borders.
+    """Gaussian blur, in place, images mirrored at their borders.
 
-    Like resizing, a matrix for rows and one for columns. The kernel reaches over four
-    standard deviations, beyond which lies less than 1e-4 of it.
+    One matrix for rows and columns. The kernel spans four standard deviations either
+    way, beyond which lies less than 1e-4 of it.
 
     Args:
         x: Square planes ``(c, m, size, size)``.
         sigma: Standard deviation in pixels, ``(m,)``; 0 leaves an image as it is.
-        max_sigma: The largest that may come.
+        max_sigma: Upper bound of ``sigma``.
     """
     size = x.shape[-1]
     radius = min(math.ceil(4 * max_sigma), size - 1)  # no more can be mirrored
@@ -206,7 +199,7 @@ def blur(x: Tensor, sigma: Tensor, max_sigma: float) -> Tensor:
     def apply(x: Tensor, sigma: Tensor) -> Tensor:
         exponent = -0.5 * (offsets / sigma.clamp(min=0.05).unsqueeze(1)).square()
         kernel = exponent.softmax(dim=1)  # (m, 2 * radius + 1)
-        # Next to nothing, but a CPU is slow at numbers as small as that.
+        # A CPU is slow at subnormal numbers.
         kernel = torch.where(kernel > 1e-9, kernel, 0.0)
         matrix = (kernel @ takes).reshape(-1, size, size)
         return sandwich(matrix, x, matrix, out=x if runs_on_host(x) else None)
@@ -215,9 +208,9 @@ def blur(x: Tensor, sigma: Tensor, max_sigma: float) -> Tensor:
 
 
 def solarize(x: Tensor, solarize_from: Tensor) -> Tensor:
-    """Inverts the pixels of planes ``(c, m, h, w)`` from a value upwards, in place.
+    """Inverts pixels of planes ``(c, m, h, w)`` from a value upwards, in place.
 
-    The value is each image's own, ``(m,)``; one above 1 leaves it as it is.
+    Each image has its own value, ``(m,)``; one above 1 leaves it as it is.
     """
 
     def invert(x: Tensor, limit: Tensor) -> Tensor:
@@ -230,7 +223,7 @@ def normalize_channels(
     x: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> Tensor:
     """``(x - mean) / std`` for each of the planes ``(c, n, h, w)``, in place."""
-    if mean is not None and std is not None:
+    if mean and std:
         for plane, m, s in zip(x.unbind(dim=0), mean, std, strict=True):
             plane.sub_(m).div_(s)
     return x
@@ -239,7 +232,7 @@ def normalize_channels(
 def _change_some(
     x: Tensor, mask: Tensor, change: Callable[..., Tensor], *rows: Tensor
 ) -> Tensor:
-    """Changes the images under the mask, together with what goes with their rows."""
+    """Changes the images under the mask; ``rows`` are selected with them."""
     if runs_on_host(x):
         chosen = mask.nonzero().squeeze(1)
         if len(chosen) > 0:
@@ -247,5 +240,5 @@ def _change_some(
             some = change(some, *(row[chosen] for row in rows))
             x.index_copy_(1, chosen, some)
         return x
-    # Elsewhere the host would have to wait for how many there are.
+    # Elsewhere the host would have to wait for their number.
     return torch.where(mask[:, None, None], change(x, *rows), x)

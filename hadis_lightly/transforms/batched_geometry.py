@@ -1,8 +1,7 @@
 """Crop, flip, resize, affine map and rotation of a batch, each image its own way.
 
-Images are planes, ``(c, m, h, w)``: the channel comes first, so that every operation
-runs over contiguous memory. Coordinates are those of pixel edges: pixel ``i`` reaches
-from ``i`` to ``i + 1``, its centre lies at ``i + 0.5``.
+Images are planes, ``(c, m, h, w)``: with the channel first, every operation runs over
+contiguous memory. Pixel ``i`` spans ``i`` to ``i + 1``, its centre is at ``i + 0.5``.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ def crop_and_resize(
 ) -> Tensor:
     """Crops, resizes bilinearly with antialiasing, flips, and scales to 0..1.
 
-    Resizing is linear and goes by rows and by columns, so that all of it is a matrix
-    for either: ``rows @ plane @ columns^T``.
+    All of it is linear and separates into rows and columns: ``rows @ plane @
+    columns^T``.
 
     Args:
         planes: ``(c, m, h, w)``, floating point, in 0..255.
-        top: First row of the crop of every image, ``(m,)``; so are the following.
+        top: First row of each crop, ``(m,)``; so are the following.
         left: First column.
-        height: Rows of the crop.
-        width: Columns of the crop.
-        horizontal_flip: Whether left and right change places.
-        vertical_flip: Whether top and bottom change places.
+        height: Number of rows.
+        width: Number of columns.
+        horizontal_flip: Whether to swap left and right.
+        vertical_flip: Whether to swap top and bottom.
         size: Side of the result in pixels.
 
     Returns:
@@ -43,23 +42,17 @@ def crop_and_resize(
     """
     rows = _resampling(top, height, vertical_flip, planes.shape[2], size)
     columns = _resampling(left, width, horizontal_flip, planes.shape[3], size)
-    # White stays white: rounding may have made it a little more.
+    # Rounding may have made white a little more than 1.
     return sandwich(rows.div_(255), planes, columns).clamp_(max=1)
 
 
 def sandwich(
     rows: Tensor, planes: Tensor, columns: Tensor, out: Tensor | None = None
 ) -> Tensor:
-    """``rows @ plane @ columns^T``, each image with matrices of its own.
+    """``rows @ plane @ columns^T``, each image with its own matrices.
 
-    Args:
-        rows: ``(m, a, h)``.
-        planes: ``(c, m, h, w)``.
-        columns: ``(m, b, w)``.
-        out: Where to write; may be the planes themselves.
-
-    Returns:
-        ``(c, m, a, b)``.
+    Shapes ``(m, a, h)``, ``(c, m, h, w)``, ``(m, b, w)`` to ``(c, m, a, b)``; ``out``
+    may be the planes themselves.
     """
     if out is None:
         out = planes.new_empty((*planes.shape[:2], rows.shape[1], columns.shape[1]))
@@ -72,7 +65,7 @@ def sandwich(
 def _resampling(
     start: Tensor, length: Tensor, flip: Tensor, size_in: int, size_out: int
 ) -> Tensor:
-    """What every pixel in contributes to every pixel out, ``(m, out, in)``."""
+    """Weight of each input pixel in each output pixel, ``(m, out, in)``."""
     start, length, flip = (x[..., None, None] for x in (start, length, flip))
     dtype, device = start.dtype, start.device
     pixels_in = torch.arange(size_in, dtype=dtype, device=device)
@@ -81,7 +74,7 @@ def _resampling(
     scale = length / size_out
     from_centre = (pixels_out + 0.5 - size_out / 2) * direction * scale
     centres = start + length / 2 + from_centre  # (m, out, 1)
-    # A triangle that reaches to the next pixel, of the side that has the larger ones.
+    # A triangle as wide as two pixels, input or output, whichever are larger.
     slope = 1 / scale.clamp(min=1)
     weight = ((pixels_in + 0.5) * slope - centres * slope).abs_().neg_().add_(1)
     is_in_crop = (start <= pixels_in) & (pixels_in < start + length)
@@ -98,8 +91,7 @@ def affine_map(
 ) -> Tensor:
     """Shears, rotates, then shifts about the centre; bilinear, black outside.
 
-    As Pillow does it, a pixel whose centre falls into the image takes its neighbours
-    from the image alone: its border is not mixed with black.
+    As in Pillow, the border of the image is not mixed with the black outside.
 
     Args:
         x: Square planes ``(c, m, size, size)``.
@@ -140,7 +132,7 @@ def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
 
 
 def _sample(x: Tensor, inverse: Tensor, shift: Tensor, mode: str) -> Tensor:
-    """Takes every pixel from ``inverse @ (pixel - shift)``, about the centre."""
+    """Samples every pixel at ``inverse @ (pixel - shift)``, about the centre."""
     size = x.shape[-1]
     centres = torch.arange(size, device=x.device, dtype=x.dtype) + 0.5 - size / 2
     down, right = torch.meshgrid(centres, centres, indexing="ij")

@@ -1,4 +1,4 @@
-"""What is drawn for a batch of views: one draw of everything for every view."""
+"""The draws of a batch of views, made from uniform numbers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hadis_lightly.transforms.view_settings import AffineLaw, Range, ViewSettings
+from hadis_lightly.transforms.view_distribution import (
+    AffineRanges,
+    Range,
+    ViewDistribution,
+)
 
-# Crops that torchvision tries before it falls back on a central one.
+# Random crops that torchvision tries before it takes a central one.
 _ATTEMPTS = 10
-#: Uniform numbers that the draws of one view take.
+#: Uniform numbers for one view of one image.
 NUM_UNIFORMS = 2 * _ATTEMPTS + 23
 
 
@@ -38,10 +42,10 @@ class ViewParameters(NamedTuple):
     horizontal_flip: Tensor
     vertical_flip: Tensor
     rotation: Tensor
-    """Angle of a rotation that follows, in degrees, counter-clockwise."""
+    """Angle of the rotation after the flips, in degrees, counter-clockwise."""
     factors: Tensor
-    """Of brightness, contrast, saturation and hue, ``(v, n, 4)``; 1, 1, 1, 0 where a
-    view is not jittered."""
+    """Of brightness, contrast, saturation and hue, ``(v, n, 4)``; 1, 1, 1, 0 without
+    jitter."""
     order: Tensor
     """The order of those four, ``(v, n, 4)``, int64."""
     gray: Tensor
@@ -52,17 +56,17 @@ class ViewParameters(NamedTuple):
 
 
 def draw_parameters(
-    views: tuple[ViewSettings, ...], uniforms: Tensor, height: int, width: int
+    views: tuple[ViewDistribution, ...], uniforms: Tensor, height: int, width: int
 ) -> ViewParameters:
     """Turns uniform numbers into the draws of torchvision's transforms.
 
     Args:
-        views: The law of each of the ``v`` views.
+        views: The distribution of each of the ``v`` views.
         uniforms: Numbers in ``[0, 1)``, float32 ``(v, n, NUM_UNIFORMS)``.
         height: Rows of the images in pixels.
         width: Columns of the images in pixels.
     """
-    if len(set(views)) == 1:  # as is usual: one law, drawn from once for all views
+    if len(set(views)) == 1:  # the usual case: all views at once
         return _draw(views[0], uniforms, height, width)
     drawn = [
         _draw(view, uniforms[number : number + 1], height, width)
@@ -71,21 +75,18 @@ def draw_parameters(
     return ViewParameters(*(torch.cat(field) for field in zip(*drawn, strict=True)))
 
 
-def _draw(view: ViewSettings, u: Tensor, height: int, width: int) -> ViewParameters:
+def _draw(view: ViewDistribution, u: Tensor, height: int, width: int) -> ViewParameters:
     for_crop, u = u[..., : 2 * _ATTEMPTS + 2], u[..., 2 * _ATTEMPTS + 2 :]
     top, left, crop_height, crop_width = _crop(view, for_crop, height, width)
     order, u = u[..., :4].argsort(dim=-1), u[..., 4:]
     columns = iter(u.unbind(dim=-1))
-    affine = view.affine or AffineLaw((0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
+    affine = view.affine or AffineRanges()
     max_x, max_y = (fraction * view.size for fraction in affine.translate)
     jittered = next(columns) < view.jitter_prob
+    neutral = (1.0, 1.0, 1.0, 0.0)
     factors = [
-        torch.where(
-            jittered,
-            _uniform(next(columns), limits or (neutral, neutral)),
-            neutral,
-        )
-        for limits, neutral in zip(view.jitter, (1.0, 1.0, 1.0, 0.0), strict=True)
+        torch.where(jittered, _uniform(next(columns), limits or (none, none)), none)
+        for limits, none in zip(view.jitter, neutral, strict=True)
     ]
     blurred = next(columns) < view.blur_prob
     return ViewParameters(
@@ -122,9 +123,9 @@ def _uniform(u: Tensor, limits: Range) -> Tensor:
 
 
 def _crop(
-    view: ViewSettings, u: Tensor, height: int, width: int
+    view: ViewDistribution, u: Tensor, height: int, width: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Top, left, height and width: of ten draws the first that fits the image."""
+    """Top, left, height and width: the first of ten draws that fits the image."""
     areas, ratios = u[..., :_ATTEMPTS], u[..., _ATTEMPTS : 2 * _ATTEMPTS]
     low, high = view.crop_ratio
     area = height * width * _uniform(areas, view.crop_scale)

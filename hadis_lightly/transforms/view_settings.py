@@ -1,233 +1,196 @@
-"""The law of one random view, read out of the transform that draws it per image."""
+"""The settings of a view: the one place of their names, defaults, ranges and help."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+import inspect
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import Any, TypeVar
 
-from lightly.transforms.gaussian_blur import GaussianBlur
-from lightly.transforms.rotation import RandomRotate, RandomRotateDegrees
-from lightly.transforms.solarize import RandomSolarization
-from torchvision import transforms as v1
-from torchvision.transforms import v2
+import numpy as np
 
-from hadis_lightly.transforms.normalize import ToNormalizedTensor
+from hadis_lightly.fields import check_fields, field_infos, setting
+from hadis_lightly.transforms.normalizations import CIFAR10_NORMALIZE, Normalize
 
-Range = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class AffineLaw:
-    """Ranges of a random affine map, in degrees and fractions of the side."""
-
-    degrees: Range
-    translate: Range
-    shear: Range
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass
 class ViewSettings:
-    """What is drawn for a view, in the order in which it is applied.
+    """Augmentation of the images; the names are lightly's.
 
-    Ranges are those of the uniform draws, ``None`` where a step is left out.
+    Defaults are the paper's for CIFAR-10. Empty ``mean`` and ``std`` leave the pixels
+    in [0, 1].
+
+    Example:
+        >>> ViewSettings(input_size=64, hf_prob=2.0).check()
+        Traceback (most recent call last):
+        ValueError: hf_prob must be <= 1, got 2.0.
     """
 
-    size: int
-    """Side of the view in pixels."""
-    crop_scale: Range = (0.08, 1.0)
-    """Area of the crop, as a fraction of the image."""
-    crop_ratio: Range = (3 / 4, 4 / 3)
-    """Width over height of the crop; its logarithm is uniform."""
-    affine: AffineLaw | None = None
-    horizontal_flip_prob: float = 0.0
-    vertical_flip_prob: float = 0.0
-    rotation_prob: float = 0.0
-    rotation_degrees: Range = (0.0, 0.0)
-    """Angle of the rotation, counter-clockwise, to the nearest pixel."""
-    jitter_prob: float = 0.0
-    brightness: Range | None = None
-    contrast: Range | None = None
-    saturation: Range | None = None
-    hue: Range | None = None
-    gray_prob: float = 0.0
-    blur_prob: float = 0.0
-    blur_sigmas: Range = (0.1, 2.0)
-    """Standard deviation of the blur in pixels."""
-    solarize_prob: float = 0.0
-    solarize_threshold: int = 128
-    """Lowest value, of 0 to 255, that is inverted."""
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    input_size: int = setting(
+        32,
+        "Side of a view in pixels. Cost grows with its square: choose the smallest at "
+        "which you can tell the classes apart.",
+        low=1,
+        high=4096,
+    )
+    cj_prob: float = setting(0.8, "Probability of colour jitter.", low=0, high=1)
+    cj_bright: float = setting(0.4, "Strength of the brightness jitter.", low=0)
+    cj_contrast: float = setting(0.4, "Strength of the contrast jitter.", low=0)
+    cj_sat: float = setting(0.4, "Strength of the saturation jitter.", low=0)
+    cj_hue: float = setting(0.1, "Strength of the hue jitter.", low=0, high=0.5)
+    min_scale: float = setting(
+        0.08,
+        "Smallest area of the crop, as a fraction of the image. Raise it to 0.2-0.7 "
+        "if crops miss the object.",
+        above=0,
+        high=1,
+    )
+    random_gray_scale: float = setting(
+        0.2, "Probability of conversion to grey. 0 for grey images.", low=0, high=1
+    )
+    hf_prob: float = setting(
+        0.5, "Probability of a horizontal flip. 0 for text and digits.", low=0, high=1
+    )
+    mean: list[float] = setting(
+        CIFAR10_NORMALIZE["mean"],
+        "Mean of the pixels per channel, for pixels in [0, 1]: one value for grey "
+        "images. With pretrained weights, those of their training.",
+        low=-1e6,
+        high=1e6,
+    )
+    std: list[float] = setting(
+        CIFAR10_NORMALIZE["std"],
+        "Standard deviation of the pixels per channel, as for the mean.",
+        low=1e-6,
+        high=1e6,
+    )
+    cj_strength: float = setting(
+        1.0,
+        "Factor on the four strengths of the jitter. Lower it if colour or brightness "
+        "distinguishes the classes.",
+        low=0,
+    )
+    vf_prob: float = setting(
+        0.0,
+        "Probability of a vertical flip. 0.5 for images without an up, such as "
+        "microscopy.",
+        low=0,
+        high=1,
+    )
+    rr_prob: float = setting(0.0, "Probability of a rotation.", low=0, high=1)
+    rr_degrees: list[float] | None = setting(
+        None,
+        "Smallest and largest angle of that rotation in degrees, counter-clockwise; by "
+        "default always 90.",
+    )
+    gaussian_blur: float = setting(0.0, "Probability of Gaussian blur.", low=0, high=1)
+    sigmas: list[float] = setting(
+        [0.1, 2.0], "Smallest and largest standard deviation of the blur in pixels."
+    )
+    solarization_prob: float = setting(
+        0.0, "Probability of solarization.", low=0, high=1
+    )
+    affine_degrees: float = setting(
+        0.0, "Largest rotation of a view in degrees. Not in the paper.", low=0, high=180
+    )
+    affine_translate: float = setting(
+        0.0,
+        "Largest shift of a view, as a fraction of its side. Not in the paper.",
+        low=0,
+        high=1,
+    )
+    affine_shear: float = setting(
+        0.0,
+        "Largest horizontal shear of a view in degrees. Not in the paper.",
+        low=0,
+        high=89,
+    )
+
+    @classmethod
+    def from_arguments(
+        cls, input_size: int = 32, normalize: Normalize | None = None, **settings: Any
+    ) -> ViewSettings:
+        """Settings from lightly's arguments, checked.
+
+        ``normalize`` stands for ``mean`` and ``std``, and ``rr_degrees`` may be one
+        number, for ``+-rr_degrees``.
+        """
+        values: list[Any] = [[], []]
+        if normalize is not None:
+            if not isinstance(normalize, Mapping) or set(normalize) != {"mean", "std"}:
+                raise ValueError(
+                    "normalize must be a dict with 'mean' and 'std', got "
+                    f"{normalize!r}."
+                )
+            # Also from tuples, arrays and tensors.
+            values = [np.asarray(normalize[name]).tolist() for name in ("mean", "std")]
+        degrees = settings.get("rr_degrees")
+        if isinstance(degrees, (int, float)):
+            settings["rr_degrees"] = [-degrees, degrees]
+        made = cls(input_size, mean=values[0], std=values[1], **settings)
+        made.check()
+        return made
 
     @property
-    def jitter(self) -> tuple[Range | None, ...]:
-        """Factors of brightness, contrast, saturation and hue, torchvision's order."""
-        return (self.brightness, self.contrast, self.saturation, self.hue)
+    def normalize(self) -> dict[str, list[float]] | None:
+        """Mean and standard deviation as lightly writes them, None without."""
+        return {"mean": list(self.mean), "std": list(self.std)} if self.mean else None
 
+    def check(self, prefix: str = "") -> None:
+        """Checks types, ranges and combinations.
 
-def view_settings(transform: Any) -> ViewSettings:
-    """Reads the law of a view out of a transform of lightly, torchvision or ours.
+        Args:
+            prefix: Comes before the names in messages, such as ``views.``.
 
-    Args:
-        transform: A ``Compose`` of torchvision, or an object that holds one as
-            ``transform``, such as lightly's ``BYOLView1Transform``.
-
-    Raises:
-        ValueError: If it has a step that batches cannot do, or does it elsewhere in
-            the order; it names the step.
-    """
-    place = -1
-    changes: dict[str, Any] = {}
-    for step in _steps(transform):
-        number = _number(step)
-        if number <= place:
+        Raises:
+            TypeError: If a value is not of its type; names the setting and the value.
+            ValueError: If a value is not allowed.
+        """
+        check_fields(self, prefix)
+        if self.cj_strength * self.cj_hue > 0.5:
             raise ValueError(
-                f"{_name(step)} comes twice, or later than BatchedViews does it"
+                f"{prefix}cj_strength * cj_hue must be <= 0.5, got "
+                f"{self.cj_strength} * {self.cj_hue}."
             )
-        place = number
-        _, read = _READERS[number]
-        changes |= read(step)
-    if "size" not in changes:
-        raise ValueError("transform has no RandomResizedCrop, which a view begins with")
-    return replace(ViewSettings(size=changes.pop("size")), **changes)
+        for name, low in (("sigmas", 0.0), ("rr_degrees", -360.0)):
+            pair = getattr(self, name)
+            if pair is not None and not (len(pair) == 2 and low <= pair[0] <= pair[1]):
+                raise ValueError(
+                    f"{prefix}{name} must be a pair [low, high] with {low:g} <= low <= "
+                    f"high, got {pair!r}."
+                )
+        if len(self.mean) not in (0, 1, 3) or len(self.mean) != len(self.std):
+            raise ValueError(
+                f"{prefix}mean and {prefix}std must have one value per channel, 1 or "
+                f"3, got {self.mean!r} and {self.std!r}."
+            )
 
 
-def _steps(transform: Any) -> Iterator[Any]:
-    """The steps of nested transforms, those with no effect on the pixels left out."""
-    compose = (v1.Compose, v2.Compose)
-    if not isinstance(transform, compose):
-        # Of lightly's views and ours, which hold nothing else.
-        inner = getattr(transform, "transform", None)
-        if isinstance(inner, compose) and set(vars(transform)) == {"transform"}:
-            transform = inner
-    if isinstance(transform, compose):
-        for step in transform.transforms:
-            yield from _steps(step)
-    elif isinstance(transform, v2.ToDtype):
-        if not transform.scale:
-            raise ValueError("ToDtype must have scale=True, for pixels in 0..1")
-    elif not isinstance(transform, (v1.ToTensor, v2.ToTensor, v2.ToImage)):
-        yield transform
+def takes_view_settings(kind: type[T]) -> type[T]:
+    """Shows the settings of a view in the signature and docstring of a class.
 
-
-def _number(step: Any) -> int:
-    """Which of the steps it is, in the order of batches."""
-    for number, (kinds, _) in enumerate(_READERS):
-        if isinstance(step, kinds):
-            return number
-    raise ValueError(f"{_name(step)} is not a step that BatchedViews can do")
-
-
-def _name(step: Any) -> str:
-    return str(getattr(step, "__qualname__", type(step).__name__))
-
-
-def _crop(step: Any) -> dict[str, Any]:
-    sides = step.size if isinstance(step.size, (tuple, list)) else [step.size]
-    if len(set(sides)) > 1:
-        raise ValueError(f"size must be one side of a square, got {tuple(sides)}")
-    _check_bilinear(step)
-    if not step.antialias:
-        raise ValueError("RandomResizedCrop must have antialias=True")
-    return {
-        "size": int(sides[0]),
-        "crop_scale": tuple(step.scale),
-        "crop_ratio": tuple(step.ratio),
-    }
-
-
-def _affine(step: Any) -> dict[str, Any]:
-    _check_bilinear(step)
-    shear = tuple(step.shear or (0.0, 0.0))
-    if step.scale is not None or step.center is not None or any(shear[2:]):
-        raise ValueError(
-            "RandomAffine may rotate, shift and shear along x only, about the centre"
-        )
-    if step.fill not in (0, None):
-        raise ValueError(f"RandomAffine must fill with 0, got {step.fill!r}")
-    law = AffineLaw(tuple(step.degrees), tuple(step.translate or (0.0, 0.0)), shear[:2])
-    return {"affine": law}
-
-
-def _rotation(step: Any) -> dict[str, Any]:
-    if isinstance(step, RandomRotate):
-        angle = float(step.angle)
-        return {"rotation_prob": step.prob, "rotation_degrees": (angle, angle)}
-    apply: Any = step.transform
-    rotation = apply.transforms[0]
-    if _interpolation(rotation) not in ("nearest", 0) or rotation.expand:
-        raise ValueError("RandomRotation must take the nearest pixel and not expand")
-    return {
-        "rotation_prob": float(apply.p),
-        "rotation_degrees": tuple(rotation.degrees),
-    }
-
-
-def _jitter(step: Any) -> dict[str, Any]:
-    prob, jitter = 1.0, step
-    if isinstance(step, (v1.RandomApply, v2.RandomApply)):
-        if len(step.transforms) != 1 or not isinstance(
-            step.transforms[0], (v1.ColorJitter, v2.ColorJitter)
-        ):
-            inner = [_name(step) for step in step.transforms]
-            raise ValueError(f"RandomApply must apply a ColorJitter, got {inner}")
-        prob, jitter = float(step.p), step.transforms[0]
-    names = ("brightness", "contrast", "saturation", "hue")
-    ranges = {name: getattr(jitter, name) for name in names}
-    return {"jitter_prob": prob} | {
-        name: None if value is None else tuple(value) for name, value in ranges.items()
-    }
-
-
-def _solarize(step: Any) -> dict[str, Any]:
-    return {"solarize_prob": step.prob, "solarize_threshold": step.threshold}
-
-
-def _normalize(step: Any) -> dict[str, Any]:
-    if isinstance(step, ToNormalizedTensor):
-        if step.normalize is None:
-            return {}
-        mean, std = step.normalize["mean"], step.normalize["std"]
-    else:
-        mean, std = step.mean, step.std
-    return {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))}
-
-
-def _check_bilinear(step: Any) -> None:
-    if _interpolation(step) not in ("bilinear", 2):
-        raise ValueError(
-            f"{_name(step)} must interpolate bilinearly, got {_interpolation(step)!r}"
-        )
-
-
-def _interpolation(step: Any) -> Any:
-    """The name of the interpolation, or Pillow's number of it."""
-    return getattr(step.interpolation, "value", step.interpolation)
-
-
-# The steps, in the one order that batches go through them.
-_READERS: tuple[tuple[tuple[type, ...], Callable[[Any], dict[str, Any]]], ...] = (
-    ((v1.RandomResizedCrop, v2.RandomResizedCrop), _crop),
-    ((v1.RandomAffine, v2.RandomAffine), _affine),
-    (
-        (v1.RandomHorizontalFlip, v2.RandomHorizontalFlip),
-        lambda step: {"horizontal_flip_prob": float(step.p)},
-    ),
-    (
-        (v1.RandomVerticalFlip, v2.RandomVerticalFlip),
-        lambda step: {"vertical_flip_prob": float(step.p)},
-    ),
-    ((RandomRotate, RandomRotateDegrees), _rotation),
-    ((v1.RandomApply, v2.RandomApply, v1.ColorJitter, v2.ColorJitter), _jitter),
-    (
-        (v1.RandomGrayscale, v2.RandomGrayscale),
-        lambda step: {"gray_prob": float(step.p)},
-    ),
-    (
-        (GaussianBlur,),
-        lambda step: {"blur_prob": step.prob, "blur_sigmas": tuple(step.sigmas)},
-    ),
-    ((RandomSolarization,), _solarize),
-    ((v1.Normalize, v2.Normalize, ToNormalizedTensor), _normalize),
-)
+    For classes that hand ``**settings`` on to :meth:`ViewSettings.from_arguments`: the
+    fields replace it in the signature, and ``{view_settings}`` in the docstring.
+    """
+    init: Any = kind.__init__
+    signature = inspect.signature(init)
+    own = dict(signature.parameters)
+    shown = [own.pop("self"), own.pop("input_size")]
+    del own["settings"]
+    lines = []
+    for name, info in field_infos(ViewSettings):
+        if name == "mean":  # in lightly's place
+            shown.append(own.pop("normalize"))
+        elif name != "std":
+            lines += textwrap.wrap(f"{name}: {info.help}", 80, subsequent_indent="    ")
+            if name != "input_size":
+                default = getattr(ViewSettings(), name)
+                shown.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default))
+    init.__signature__ = signature.replace(parameters=[*shown, *own.values()])
+    described = "\n        ".join(lines)
+    kind.__doc__ = (kind.__doc__ or "").replace("{view_settings}", described)
+    return kind

@@ -18,7 +18,7 @@ from hadis_lightly.settings import (
     ModelSettings,
     Settings,
     TrainerSettings,
-    ViewsSettings,
+    ViewSettings,
 )
 from tests.forked_lines import Lines
 
@@ -48,7 +48,7 @@ def tiny_settings(data: DataSettings, output_dir: Path) -> Settings:
         quiet=True,
         data=data,
         loader=LoaderSettings(batch_size=16, num_workers=0),
-        views=ViewsSettings(input_size=16),
+        views=ViewSettings(input_size=16),
         model=ModelSettings(backbone="small_convnet", hidden_dim=16, output_dim=8),
         clustering=ClusteringSettings(n_init=2, warmup_epochs=1),
         trainer=TrainerSettings(max_epochs=2, accelerator="cpu", logger="none"),

@@ -21,7 +21,7 @@ from hadis_lightly.settings import (
     Settings,
     SettingsError,
     TrainerSettings,
-    ViewsSettings,
+    ViewSettings,
 )
 
 
@@ -30,7 +30,7 @@ def tiny_settings(folder: Path, **model: Any) -> Settings:
         output_dir=str(folder),
         data=DataSettings(source="digits", limit=100),
         loader=LoaderSettings(batch_size=50, num_workers=0),
-        views=ViewsSettings(
+        views=ViewSettings(
             input_size=8, cj_sat=0, cj_hue=0, random_gray_scale=0, mean=[0.3], std=[0.4]
         ),
         model=ModelSettings(

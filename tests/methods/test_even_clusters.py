@@ -17,7 +17,7 @@ from hadis_lightly.settings import (
     ModelSettings,
     Settings,
     TrainerSettings,
-    ViewsSettings,
+    ViewSettings,
 )
 from hadis_lightly.training import HaDis
 from hadis_lightly.training.clustering_module import ClusteringModule
@@ -34,7 +34,7 @@ def settings(pipeline: str, folder: Path) -> Settings:
         output_dir=str(folder),
         data=DataSettings(source="digits", limit=NUM_IMAGES, pipeline=pipeline),
         loader=LoaderSettings(batch_size=50, num_workers=0, even_clusters=True),
-        views=ViewsSettings(input_size=8, **normalize),
+        views=ViewSettings(input_size=8, **normalize),
         model=ModelSettings(
             backbone="small_convnet", hidden_dim=8, output_dim=8, pcl_weight=0.0
         ),

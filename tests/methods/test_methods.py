@@ -37,7 +37,7 @@ from hadis_lightly.settings import (
     ModelSettings,
     Settings,
     SettingsError,
-    ViewsSettings,
+    ViewSettings,
 )
 from hadis_lightly.settings.changes import flat_settings
 from hadis_lightly.settings.sections import METHOD_NAMES, PICISettings
@@ -57,7 +57,7 @@ def tiny(method: str, folder: Path | None = None, **trainer: Any) -> Settings:
         output_dir=None if folder is None else str(folder),
         quiet=True,
         data=DataSettings(source="digits", limit=N),
-        views=ViewsSettings(
+        views=ViewSettings(
             input_size=16,
             cj_sat=0.0,
             cj_hue=0.0,

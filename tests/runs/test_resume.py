@@ -27,7 +27,7 @@ from hadis_lightly.settings import (
     OptimizerSettings,
     Settings,
     TrainerSettings,
-    ViewsSettings,
+    ViewSettings,
 )
 from hadis_lightly.transforms import DIGITS_NORMALIZE
 from tests.forked_runs import Runs, forked_runs
@@ -43,7 +43,7 @@ def settings_of(
         output_dir=str(folder),
         data=DataSettings(source="digits", limit=200, pipeline=pipeline),
         loader=LoaderSettings(batch_size=32, num_workers=int(pipeline != "device")),
-        views=ViewsSettings(
+        views=ViewSettings(
             input_size=12,
             cj_sat=0.0,
             cj_hue=0.0,

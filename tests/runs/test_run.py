@@ -30,7 +30,7 @@ from hadis_lightly.settings import (
     Settings,
     SettingsError,
     TrainerSettings,
-    ViewsSettings,
+    ViewSettings,
 )
 from tests.forked_lines import Lines
 
@@ -43,7 +43,7 @@ def small_settings(folder: Path, **data: object) -> Settings:
         output_dir=str(folder),
         data=DataSettings(**{"source": "digits", "limit": 200, **data}),  # type: ignore[arg-type]
         loader=LoaderSettings(batch_size=64, num_workers=0),
-        views=ViewsSettings(
+        views=ViewSettings(
             input_size=8,
             min_scale=0.6,
             cj_sat=0,

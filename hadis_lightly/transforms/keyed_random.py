@@ -11,16 +11,16 @@ _GAMMA, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB1331
 
 
 def keyed_uniforms(seed: int, epoch: int, keys: Tensor, size: int) -> Tensor:
-    """Uniform numbers of each key, the same whenever and wherever they are asked for.
+    """Uniform numbers that depend on seed, epoch and key alone.
 
-    A batch then has the same draws on any device, in any order, spread over any number
-    of processes, and in a run that was interrupted and resumed.
+    A batch has the same draws on any device, in any order, spread over any number of
+    processes, and in a resumed run. No generator of PyTorch can be indexed like this.
 
     Args:
         seed: Seed of the run, >= 0.
         epoch: Number of the epoch, >= 0.
         keys: Integers ``(n,)``, such as indices of images.
-        size: How many numbers each key gets.
+        size: Numbers per key.
 
     Returns:
         float32 ``(n, size)`` in [0, 1), multiples of 2^-24.
@@ -45,7 +45,7 @@ def _mix(z: Tensor) -> Tensor:
 
 
 def _shifted(z: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right; that of signed integers fills with the sign."""
+    """Logical shift to the right; ``>>`` of signed integers fills with the sign."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 

@@ -1,0 +1,99 @@
+"""The plain transform under which images are embedded and clustered: no draws."""
+
+from __future__ import annotations
+
+from lightly.transforms.torchvision_v2_compatibility import torchvision_transforms as T
+from lightly.transforms.utils import IMAGENET_NORMALIZE
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from hadis_lightly.transforms.batched_color import normalize_channels
+from hadis_lightly.transforms.input_checks import check_batch, check_image
+from hadis_lightly.transforms.normalizations import Normalize
+from hadis_lightly.transforms.to_normalized_tensor import ToNormalizedTensor
+from hadis_lightly.transforms.view_settings import ViewSettings
+
+
+class HaDisTestTransform:
+    """Scales the shorter side, cuts out the central square and normalises.
+
+    An image that already is that square is only normalised.
+
+    Args:
+        input_size: Height and width of the result in pixels.
+        normalize: As in :class:`HaDisTransform`.
+
+    Shape:
+        PIL image of mode ``RGB`` or ``L`` to float32 ``(c, input_size, input_size)``.
+
+    Raises:
+        ValueError: If ``input_size < 1`` or ``normalize`` is malformed.
+
+    Example:
+        >>> HaDisTestTransform(input_size=32)(Image.new("RGB", (64, 48))).shape
+        torch.Size([3, 32, 32])
+    """
+
+    def __init__(
+        self, input_size: int = 32, normalize: Normalize | None = IMAGENET_NORMALIZE
+    ) -> None:
+        ViewSettings.from_arguments(input_size, normalize)
+        self.input_size = input_size
+        self._resize_and_crop = T.Compose(
+            [T.Resize(size=input_size), T.CenterCrop(size=input_size)]
+        )
+        self._to_normalized_tensor = ToNormalizedTensor(normalize)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Returns the normalised central square of ``image``."""
+        check_image(image)
+        if image.size != (self.input_size, self.input_size):
+            image = self._resize_and_crop(image)
+        return self._to_normalized_tensor(image)
+
+
+class BatchedTestTransform:
+    """:class:`HaDisTestTransform` for a whole batch, on any device.
+
+    Args:
+        input_size: Height and width of the result in pixels.
+        normalize: As in :class:`HaDisTransform`.
+
+    Shape:
+        uint8 images ``(n, c, h, w)`` to float32 ``(n, c, input_size, input_size)``.
+
+    Raises:
+        ValueError: If ``input_size < 1`` or ``normalize`` is malformed.
+
+    Example:
+        >>> import torch
+        >>> images = torch.zeros(4, 3, 48, 64, dtype=torch.uint8)
+        >>> BatchedTestTransform(input_size=32)(images).shape
+        torch.Size([4, 3, 32, 32])
+    """
+
+    def __init__(
+        self, input_size: int = 32, normalize: Normalize | None = IMAGENET_NORMALIZE
+    ) -> None:
+        settings = ViewSettings.from_arguments(input_size, normalize)
+        self.input_size, self.mean, self.std = input_size, settings.mean, settings.std
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Returns the normalised central squares of the images.
+
+        Raises:
+            TypeError: If the images are not uint8.
+            ValueError: If their shape does not fit, or their number of channels is not
+                that of ``normalize``.
+        """
+        check_batch(images, self.mean)
+        size = self.input_size
+        if images.shape[2:] != (size, size):
+            # PyTorch 2.14 fails at single pixels of three channels: one at a time.
+            planes = images.flatten(0, 1).unsqueeze(1) if size == 1 else images
+            planes = F.center_crop(F.resize(planes, [size], antialias=True), [size])
+            images = planes.reshape(*images.shape[:2], size, size)
+        x = images.float().div_(255)
+        normalize_channels(x.transpose(0, 1), self.mean, self.std)
+        return x

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from hadis_lightly.cluster import match_clusters
 from hadis_lightly.report.report_data import IntArray, ReportData
 
 #: A larger matrix is left out, the list of mix-ups stays.
@@ -18,13 +18,7 @@ def match_classes(data: ReportData) -> dict[int, int]:
     """The class that each cluster stands for, one to one; {} without classes."""
     if not data.has_targets:
         return {}
-    classes, table = _table(data)
-    rows, clusters = linear_sum_assignment(table, maximize=True)
-    return {
-        int(cluster): int(classes[row])
-        for row, cluster in zip(rows, clusters, strict=True)
-        if table[row, cluster] > 0
-    }
+    return match_clusters(data.targets, data.labels)[0]
 
 
 def confusion(data: ReportData) -> dict[str, Any] | None:

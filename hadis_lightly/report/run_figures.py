@@ -10,12 +10,11 @@ from typing import Any
 
 from hadis_lightly.artifacts.checkpoint import CheckpointError
 from hadis_lightly.artifacts.saved_run import SavedRun, load_run
-from hadis_lightly.report.drawing import draw_confusion
+from hadis_lightly.report.drawing import draw_confusion, shown_scores
 from hadis_lightly.report.paper_figures import (
     draw_moments,
     draw_scores,
     draw_sensitivity,
-    shown_scores,
 )
 from hadis_lightly.settings.changes import flat_settings
 

@@ -75,8 +75,8 @@ def main(folder, input_size=224, batch_size=256, max_epochs=200, num_workers=8):
         drop_last=True,
         num_workers=num_workers,
     )
-    clean = LightlyDataset(folder, transform=HaDisTestTransform(input_size))
-    plain_loader = DataLoader(clean, batch_size=batch_size, num_workers=num_workers)
+    plain = LightlyDataset(folder, transform=HaDisTestTransform(input_size))
+    plain_loader = DataLoader(plain, batch_size=batch_size, num_workers=num_workers)
     model.prototypes = PrototypeKMeans(10, plain_loader, warmup_epochs=max_epochs // 4)
     trainer = pl.Trainer(
         max_epochs=max_epochs,

@@ -4,6 +4,6 @@
 def main(model):
     prototypes = model.prototypes
     print(prototypes.scores_)  # {"nmi": ..., "acc": ..., "ari": ...}
-    print(prototypes.labels_)  # cluster of each image, in the order of the clean loader
+    print(prototypes.labels_)  # cluster of each image, in the order of the plain loader
     print(prototypes.prototypes_.shape)  # (10, 256)
     return prototypes

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hadis_lightly.report.confusion import confusion, match_classes
 from hadis_lightly.report.explanations import explain_score, title_of
+from hadis_lightly.report.matrices import confusion, match_classes, similarity
 from hadis_lightly.report.report_data import FloatArray, IntArray, ReportData
-from hadis_lightly.report.similarity import similarity
 from hadis_lightly.report.thumbnails import Sheet
 
 _NUM_CLASSES_PER_CLUSTER = 6

@@ -1,4 +1,4 @@
-"""The pictures of a run: gallery, confusion matrix, curves, map of the embeddings."""
+"""Figures with Matplotlib: gallery, confusion matrix, curves, map of embeddings."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from matplotlib.lines import Line2D
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from hadis_lightly.report.explanations import title_of
+
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
-_INK, _FAINT = "#333333", "#999999"
-_SCORE_COLORS = {"nmi": "#4477aa", "acc": "#228833", "ari": "#aa3377"}
+INK, FAINT = "#333333", "#999999"
+# Of Paul Tol's palettes for the colour-blind.
+COLORS = (
+    "#4477aa", "#228833", "#aa3377", "#ee6677", "#ccbb44", "#66ccee", "#bbbbbb",
+)  # fmt: skip
+# The scores that figures show, where all records have them.
+_SUPERVISED = ["nmi", "acc", "ari"]
+_LABEL_FREE = ["silhouette", "size_entropy", "prototype_cosine"]
 
 
 def draw_gallery(
@@ -51,7 +59,7 @@ def draw_gallery(
             if column == 0:
                 axes.text(
                     -0.2, 0.5, title, transform=axes.transAxes, ha="right",
-                    va="center", fontsize=8, color=_INK,
+                    va="center", fontsize=8, color=INK,
                 )  # fmt: skip
     figure.savefig(path)
 
@@ -76,16 +84,16 @@ def draw_confusion(
     if max(table.shape) <= 25:
         for (row, column), count in np.ndenumerate(table):
             if count:
-                color = "white" if share[row, column] > 0.5 else _INK
+                color = "white" if share[row, column] > 0.5 else INK
                 axes.text(
                     column, row, str(count), ha="center", va="center", fontsize=7,
                     color=color,
                 )  # fmt: skip
     axes.set_yticks(range(n_classes), class_names, fontsize=8)
     axes.set_xticks([])
-    axes.set_xlabel("cluster, matched to its class", color=_INK)
-    axes.set_ylabel("class", color=_INK)
-    axes.set_title(title, fontsize=9, color=_INK)
+    axes.set_xlabel("cluster, matched to its class", color=INK)
+    axes.set_ylabel("class", color=INK)
+    axes.set_title(title, fontsize=9, color=INK)
     figure.savefig(path)
 
 
@@ -106,26 +114,34 @@ def draw_curves(
     figure = Figure(figsize=(8.5, 3.2), dpi=130, layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in history]
-    names = [name for name in _SCORE_COLORS if name in history[-1]]
-    for name in names or ["silhouette", "size_entropy", "prototype_cosine"]:
+    for name, color in zip(shown_scores(history), COLORS, strict=False):
         values = [record[name] for record in history]
-        left.plot(epochs, values, color=_SCORE_COLORS.get(name), label=name.upper())
-    _label_ends(left)
+        left.plot(epochs, values, color=color, label=title_of(name))
+    label_ends(left)
     left.set_title("scores", fontsize=9)
     for name, (xs, ys) in losses.items():
         right.plot(xs, ys, label=name)
     right.set_title("losses, mean of each epoch", fontsize=9)
     for axes in (left, right):
         if 0 < warmup_epochs < epochs[-1]:
-            axes.axvline(warmup_epochs, color=_FAINT, linewidth=0.8, linestyle=":")
-        _tidy(axes)
+            axes.axvline(warmup_epochs, color=FAINT, linewidth=0.8, linestyle=":")
+        tidy(axes)
         axes.set_xlabel("epoch", fontsize=8)
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(path)
 
 
-def _label_ends(axes: Axes) -> None:
-    """Writes the last value beside each line, none upon another."""
+def shown_scores(records: Sequence[Mapping[str, float]]) -> list[str]:
+    """The scores that all records have: NMI, ACC and ARI, else the label-free ones."""
+    for names in (_SUPERVISED, _LABEL_FREE):
+        common = [name for name in names if all(name in record for record in records)]
+        if common:
+            return common
+    return []
+
+
+def label_ends(axes: Axes) -> None:
+    """Writes the last value beside each line; none covers another."""
     low, high = axes.get_ylim()
     apart, below = (high - low) * 0.045, -float("inf")
     for line in sorted(axes.get_lines(), key=lambda line: _last(line)[1]):
@@ -171,8 +187,8 @@ def draw_map(
     for cluster in np.unique(labels):
         middle = np.median(points[labels == cluster], axis=0)
         axes.annotate(
-            names[cluster], middle, ha="center", va="center", fontsize=8, color=_INK,
-            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": _FAINT, "lw": 0.5},
+            names[cluster], middle, ha="center", va="center", fontsize=8, color=INK,
+            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": FAINT, "lw": 0.5},
         )  # fmt: skip
     figure.savefig(path)
 
@@ -195,7 +211,8 @@ def project_to_plane(embeddings: FloatArray, random_state: int = 0) -> FloatArra
     return np.asarray(tsne.fit_transform(embeddings), dtype=np.float32)
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Removes the frame above and to the right."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(labelsize=8)

@@ -9,28 +9,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hadis_lightly.artifacts.snapshots import Snapshot
-from hadis_lightly.report.drawing import project_to_plane
+from hadis_lightly.report.drawing import (
+    COLORS,
+    FAINT,
+    INK,
+    label_ends,
+    project_to_plane,
+    shown_scores,
+    tidy,
+)
+from hadis_lightly.report.explanations import title_of
 
-_INK, _FAINT = "#333333", "#999999"
-# Of Paul Tol's palettes for the colour-blind.
-_COLORS = (
-    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb",
-)  # fmt: skip
 _MAX_POINTS = 1000  # t-SNE takes seconds for them
-_SUPERVISED = ("nmi", "acc", "ari")
-_TITLES = {
-    "nmi": "NMI", "acc": "ACC", "ari": "ARI", "silhouette": "silhouette",
-    "size_entropy": "evenness of sizes", "prototype_cosine": "closeness to prototype",
-}  # fmt: skip
 
 History = Sequence[Mapping[str, float]]
-
-
-def shown_scores(records: Sequence[Mapping[str, float]]) -> list[str]:
-    """The scores that all records have: NMI, ACC and ARI, else the label-free ones."""
-    common = [name for name in _TITLES if all(name in record for record in records)]
-    supervised = [name for name in common if name in _SUPERVISED]
-    return supervised or common
 
 
 def draw_scores(path: Path, histories: Mapping[str, History]) -> None:
@@ -51,18 +43,13 @@ def draw_scores(path: Path, histories: Mapping[str, History]) -> None:
         for number, (label, history) in enumerate(histories.items()):
             epochs = [record["epoch"] for record in history]
             values = [record[name] for record in history]
-            color = _COLORS[number % len(_COLORS)]
+            color = COLORS[number % len(COLORS)]
             axes.plot(epochs, values, color=color, linewidth=1.4, label=label)
-            axes.annotate(
-                f" {values[-1]:.3f}", (epochs[-1], values[-1]), fontsize=7,
-                va="center", color=color,
-            )  # fmt: skip
-        axes.set_title(_TITLES[name], fontsize=9, color=_INK)
-        axes.set_xlabel("epoch", fontsize=8, color=_INK)
-        axes.tick_params(labelsize=8)
+        label_ends(axes)
+        axes.set_title(title_of(name), fontsize=9, color=INK)
+        axes.set_xlabel("epoch", fontsize=8, color=INK)
         axes.margins(x=0.12)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+        tidy(axes)
         if len(histories) > 1 and name == names[0]:
             axes.legend(frameon=False, fontsize=7)
     figure.savefig(path)
@@ -104,7 +91,7 @@ def draw_moments(
         colors = moment.targets if has_classes else moment.labels
         colors = colors[:_MAX_POINTS]
         axes.scatter(*points.T, c=colors, cmap="tab20", s=4, linewidths=0)
-        axes.set_title(f"epoch {moment.epoch}", fontsize=9, color=_INK)
+        axes.set_title(f"epoch {moment.epoch}", fontsize=9, color=INK)
     figure.savefig(path)
 
 
@@ -139,8 +126,8 @@ def draw_sensitivity(
         ]
         at = places + (number - (len(names) - 1) / 2) * width
         axes.bar(
-            at, means, width * 0.9, color=_COLORS[number], label=_TITLES[name],
-            yerr=spreads if any(spreads) else None, ecolor=_FAINT, capsize=2,
+            at, means, width * 0.9, color=COLORS[number], label=title_of(name),
+            yerr=spreads if any(spreads) else None, ecolor=FAINT, capsize=2,
         )  # fmt: skip
         for x, mean in zip(at, means, strict=True):
             axes.annotate(
@@ -148,11 +135,9 @@ def draw_sensitivity(
                 ha="center", va="bottom", fontsize=6, color="white",
             )  # fmt: skip
     axes.set_xticks(places, list(scores), fontsize=8)
-    axes.set_xlabel(title, fontsize=8, color=_INK)
-    axes.tick_params(labelsize=8)
+    axes.set_xlabel(title, fontsize=8, color=INK)
     axes.margins(y=0.12)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    tidy(axes)
     axes.legend(frameon=False, fontsize=7, ncols=len(names), loc="lower center",
                 bbox_to_anchor=(0.5, 1.0))  # fmt: skip
     figure.savefig(path)

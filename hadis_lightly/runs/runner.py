@@ -41,7 +41,7 @@ from hadis_lightly.data import (
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.methods.registry import build_model, check_run, method_of
 from hadis_lightly.progress import StepProgress
-from hadis_lightly.report.run_pictures import draw_figures
+from hadis_lightly.report.run_figures import draw_figures
 from hadis_lightly.runs.checkpointing import RunCheckpoint
 from hadis_lightly.runs.even_clusters import draw_evenly
 from hadis_lightly.runs.folder import (

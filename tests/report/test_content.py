@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from hadis_lightly.cluster import match_clusters
-from hadis_lightly.report.confusion import confusion, match_classes
 from hadis_lightly.report.content import page_content
 from hadis_lightly.report.explanations import explain_score
+from hadis_lightly.report.matrices import confusion, match_classes, similarity
 from hadis_lightly.report.selection import choose_rows
-from hadis_lightly.report.similarity import similarity
 from hadis_lightly.report.thumbnails import make_sheets
 from tests.report.some_data import some_data
 

@@ -13,14 +13,13 @@ from lightly.utils import dist as lightly_dist
 from torch import Tensor
 
 from hadis_lightly.checks import check_integer
-from hadis_lightly.cluster import clustering_scores, label_free_scores
-from hadis_lightly.cluster.partition import Clusters
+from hadis_lightly.cluster import Partition, clustering_scores, label_free_scores
 from hadis_lightly.progress import StepProgress, counted
 from hadis_lightly.training.collapse_watch import CollapseWatch
 from hadis_lightly.training.embedding import EmbeddedSet, check_loader, embed_dataset
 from hadis_lightly.training.key_index import KeyIndex, Keys
 
-C = TypeVar("C", bound=Clusters)
+C = TypeVar("C", bound=Partition)
 
 
 class ClusteringCallback(pl.Callback, ABC, Generic[C]):

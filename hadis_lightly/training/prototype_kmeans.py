@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from hadis_lightly.checks import check_bool, check_integer
-from hadis_lightly.cluster import Partition, fit_partition
+from hadis_lightly.cluster import PrototypePartition, fit_partition
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
 from hadis_lightly.training.key_index import Keys
@@ -23,7 +23,7 @@ _REMEDIES = {
 }
 
 
-class PrototypeKMeans(ClusteringCallback[Partition]):
+class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
     """Clusters the training set before the first and after every epoch.
 
     The module embeds the whole set in evaluation mode; the embeddings are normalised
@@ -128,7 +128,7 @@ class PrototypeKMeans(ClusteringCallback[Partition]):
             return None
         return self.partition_.predict(teacher)
 
-    def partition(self, embedded: EmbeddedSet) -> Partition:
+    def partition(self, embedded: EmbeddedSet) -> PrototypePartition:
         """Clusters the embeddings, alike in all processes."""
         last = self.partition_
         partition = fit_partition(
@@ -144,6 +144,6 @@ class PrototypeKMeans(ClusteringCallback[Partition]):
         )
         return partition if last is None else partition.renumbered(last.labels)
 
-    def restored(self, state: dict[str, Any]) -> Partition:
+    def restored(self, state: dict[str, Any]) -> PrototypePartition:
         """Clusters out of what their ``state_dict`` gave."""
-        return Partition.from_state_dict(state)
+        return PrototypePartition.from_state_dict(state)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hadis_lightly.cluster.lloyd.refine import refine
 from sklearn.base import clone
 from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -12,7 +13,6 @@ from torch import Tensor
 from hadis_lightly.cluster import KMeans
 from hadis_lightly.cluster.lloyd.empty import farthest_rows, fill_empty
 from hadis_lightly.cluster.lloyd.iterate import lloyd
-from hadis_lightly.cluster.lloyd.refine import refine
 
 METRICS = ("cosine", "euclidean")
 

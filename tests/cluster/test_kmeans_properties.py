@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hadis_lightly.cluster.lloyd.prepare import Frame
+from hadis_lightly.cluster.lloyd.refine import refine
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans as SklearnKMeans
@@ -19,8 +21,6 @@ from torch import Tensor
 from hadis_lightly.cluster import KMeans
 from hadis_lightly.cluster.lloyd.assign import nearest_center, total_distance
 from hadis_lightly.cluster.lloyd.iterate import lloyd
-from hadis_lightly.cluster.lloyd.prepare import Frame
-from hadis_lightly.cluster.lloyd.refine import refine
 from tests.cluster.generated import (
     DTYPES,
     METRICS,

@@ -107,18 +107,14 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.distributed = distributed
 
     def fit(self, X: Tensor | npt.ArrayLike, y: Any = None) -> KMeans:
-        """Finds the clusters of the rows of ``X``.
+        """Finds the clusters of the rows of ``X`` and returns the estimator.
 
         Args:
             X: ``(n, d)``, not modified; computed in float32 unless it is float64.
             y: Ignored, as in scikit-learn.
 
-        Returns:
-            The estimator itself.
-
         Raises:
             ValueError: If a setting or ``X`` cannot be used; it names which.
-            TypeError: If a setting or ``X`` has a wrong type.
 
         Warns:
             ConvergenceWarning: If ``X`` has fewer distinct rows than ``n_clusters``:
@@ -137,7 +133,8 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             check_finite(data, name="X")
             processes.check_same(
                 data.device,
-                **{"the number of rows of X": n, "the number of columns of X": d},
+                rows=n,
+                columns=d,
                 n_clusters=self.n_clusters,
                 n_init=self.n_init,
             )

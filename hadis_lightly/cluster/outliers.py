@@ -40,9 +40,7 @@ def isolation(
         Euclidean distances between vectors of length one, 0 to 2, float32 ``(n,)``.
 
     Raises:
-        ValueError: If there are fewer than two embeddings, one is not finite, or a
-            number is below 1.
-        TypeError: If an argument has a wrong type.
+        ValueError: If there are fewer than two embeddings, or one is not finite.
 
     Example:
         >>> angles = torch.tensor([0.0, 0.01, 0.02, 0.03, 0.04, 2.0])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hadis_lightly.checks import check_bool, check_integer
@@ -49,9 +51,8 @@ def fit_partition(
             will be, to the last bit.
 
     Raises:
-        ValueError: If there are fewer embeddings than clusters, one is not finite or
-            has no direction, or a setting is out of its range.
-        TypeError: If an argument has a wrong type.
+        ValueError: If there are fewer embeddings than clusters, or one has no
+            direction.
 
     Example:
         >>> embeddings = torch.tensor([[9.0, 1], [9, 2], [1, 9], [2, 9]])
@@ -67,14 +68,12 @@ def fit_partition(
     processes = Processes(distributed)
     whitening = None
     if whiten:
-        whitening = Whitening(min_components=max(1, n_clusters - 1)).fit(rows)
-        whitening = _from_first(whitening, processes)
+        whitening = _whitening(rows, n_clusters, processes)
         points = whitening.transform(rows)
-    means = None if start is None else _means(points, start, n_clusters)
     kmeans = KMeans(
         n_clusters,
         metric="euclidean" if whiten else "cosine",
-        init="k-means++" if means is None else means,
+        init=_init(points, start, n_clusters),
         n_init=n_init,
         random_state=random_state,
         distributed=distributed,
@@ -88,29 +87,27 @@ def fit_partition(
     return replace(partition, labels=processes.from_first(partition.nearest(rows)))
 
 
-def _from_first(whitening: Whitening, processes: Processes) -> Whitening:
+def _whitening(rows: Tensor, n_clusters: int, processes: Processes) -> Whitening:
     """The whitening of process 0: eigenvectors may come with another sign or order."""
-    if processes.size == 1:
-        return whitening
-    components = whitening.components_
-    n_components = torch.tensor(components.shape[1], device=components.device)
-    wanted = int(processes.from_first(n_components))
-    if wanted != components.shape[1]:
-        components = components.new_empty(len(components), wanted)
-    state = {"mean": whitening.mean_, "components": components}
-    return Whitening.from_state_dict(
-        {name: processes.from_first(value) for name, value in state.items()}
-    )
+    whitening = Whitening(min_components=max(1, n_clusters - 1)).fit(rows)
+    d, m = whitening.components_.shape
+    # Padded to the same shape in all processes.
+    components = processes.from_first(F.pad(whitening.components_, (0, d - m)))
+    components = components[:, components.any(dim=0)].contiguous()
+    mean = processes.from_first(whitening.mean_)
+    return Whitening.from_state_dict({"mean": mean, "components": components})
 
 
-def _means(
-    points: Tensor, start: Tensor | npt.ArrayLike, n_clusters: int
-) -> Tensor | None:
-    """Means of the points with each label, ``(k, d)``; None if a label has none."""
+def _init(
+    points: Tensor, start: Tensor | npt.ArrayLike | None, n_clusters: int
+) -> Tensor | Literal["k-means++"]:
+    """Means of the points with each label, ``(k, d)``, or k-means++ if one has none."""
+    if start is None:
+        return "k-means++"
     labels = as_labels(start, name="start", n_rows=len(points), n_clusters=n_clusters)
     sums, counts = cluster_sums(points, labels.to(points.device), n_clusters)
     if int(counts.min()) == 0:
-        return None
+        return "k-means++"
     means: Tensor = (sums / counts.unsqueeze(1)).to(points)
     return means
 

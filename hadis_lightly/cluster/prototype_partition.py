@@ -8,6 +8,7 @@ from typing import Any
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from hadis_lightly.checks import check_number
@@ -23,7 +24,6 @@ from hadis_lightly.cluster.lloyd.assign import (
     chunks,
     half_squared_norms,
 )
-from hadis_lightly.cluster.scores import match_clusters
 from hadis_lightly.cluster.whitening import Whitening
 from hadis_lightly.precision import full_precision
 
@@ -58,7 +58,6 @@ class PrototypePartition:
         Raises:
             ValueError: If ``embeddings`` has another number of columns or, on a CPU,
                 an embedding without a direction.
-            TypeError: If it does not hold real numbers.
         """
         return self.nearest(self._normalized(embeddings))
 
@@ -127,10 +126,6 @@ class PrototypePartition:
         Args:
             previous_labels: Labels that the embeddings had before, ``(n,)`` integers in
                 ``[0, k)``; -1 where an embedding had none.
-
-        Raises:
-            ValueError: If their number differs or one is out of range.
-            TypeError: If they are not integers.
         """
         k = self.n_clusters
         previous = as_labels(
@@ -140,18 +135,17 @@ class PrototypePartition:
             n_rows=len(self.labels),
             n_clusters=k,
         )
-        if not bool((previous >= 0).any()):
+        previous = previous.to(self.labels.device)
+        known = previous >= 0
+        if not bool(known.any()):
             return self
-        matching, _ = match_clusters(previous, self.labels)  # new id to old id
-        free = sorted(set(range(k)) - set(matching.values()))
-        for cluster in range(k):
-            if cluster not in matching:
-                matching[cluster] = free.pop(0)
-        ids = torch.tensor([matching[cluster] for cluster in range(k)])
-        order = ids.argsort().to(self.centers.device)
+        pairs = previous[known] * k + self.labels[known]
+        overlap = torch.bincount(pairs, minlength=k * k).view(k, k)  # old x new
+        _, columns = linear_sum_assignment(overlap.cpu().numpy(), maximize=True)
+        order = torch.from_numpy(columns).to(self.labels.device)  # old id -> new id
         return replace(
             self,
-            labels=ids.to(self.labels.device)[self.labels],
+            labels=order.argsort()[self.labels],
             centers=self.centers[order],
             prototypes=self.prototypes[order],
         )

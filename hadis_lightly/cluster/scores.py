@@ -82,10 +82,6 @@ def match_clusters(
         ``0 .. max``. Column ``j`` is the cluster matched to class ``j``, or zeros if
         there is none; columns of unmatched clusters follow.
 
-    Raises:
-        ValueError: As :func:`clustering_scores`.
-        TypeError: As :func:`clustering_scores`.
-
     Example:
         >>> matching, table = match_clusters([0, 0, 1, 1], [2, 2, 0, 2])
         >>> matching
@@ -152,16 +148,12 @@ def label_free_scores(
         random_state: Seed of that draw.
 
     Returns:
-        ``silhouette`` (cosine, on the sample, in [-1, 1]; NaN unless the sample has at
-        least 2 clusters and fewer clusters than samples), ``size_min`` and
-        ``size_max`` (samples in the smallest and largest cluster), ``size_entropy``
+        ``silhouette`` (cosine, in [-1, 1]; NaN unless the sample has at least 2
+        clusters and fewer clusters than samples), ``size_min`` and ``size_max``
+        (samples in the smallest and largest cluster), ``size_entropy``
         (:math:`-\sum_k q_k \log q_k / \log K` of the shares :math:`q`: 1 when all are
         equal, 0 when one holds everything) and ``prototype_cosine`` (mean cosine of a
         sample to its own prototype).
-
-    Raises:
-        ValueError: If shapes do not fit, or labels or values are out of range.
-        TypeError: If an argument has a wrong type.
 
     Example:
         >>> scores = label_free_scores(torch.eye(2), [0, 1], torch.eye(2))

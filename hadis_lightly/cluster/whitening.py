@@ -52,9 +52,7 @@ class Whitening:
         Computed in float64, stored in float32 unless X is float64.
 
         Raises:
-            ValueError: If X is not ``(n, d)`` with n >= 2, a value is not finite, all
-                rows are equal, or ``min_components`` is below 1.
-            TypeError: If X holds no real numbers or ``min_components`` is no integer.
+            ValueError: If there is one row only, all are equal, or one is not finite.
         """
         check_integer("min_components", self.min_components, least=1)
         data = as_rows(X)
@@ -85,13 +83,7 @@ class Whitening:
 
     @full_precision()
     def transform(self, X: Tensor | npt.ArrayLike) -> Tensor:
-        """Returns the whitened rows, ``(n, n_components_)``.
-
-        Raises:
-            NotFittedError: Before ``fit``.
-            ValueError: If X has another number of columns than in the fit.
-            TypeError: If X holds no real numbers.
-        """
+        """The whitened rows, ``(n, n_components_)``."""
         if not hasattr(self, "components_"):
             raise NotFittedError(
                 "Whitening is not fitted yet: call fit before transform."

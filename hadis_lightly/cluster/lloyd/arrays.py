@@ -48,15 +48,7 @@ def as_labels(
     n_rows: int | None = None,
     n_clusters: int | None = None,
 ) -> Tensor:
-    """The caller's labels as int64 ``(n,)``.
-
-    Args:
-        values: Tensor, array or list of integers.
-        name: What the caller calls them.
-        least: Smallest value allowed.
-        n_rows: Number of labels required; None takes any.
-        n_clusters: Labels must be below this; None takes any.
-    """
+    """The caller's labels as int64 ``(n,)``: ``n_rows`` in ``[least, n_clusters)``."""
     labels = as_tensor(values, name=name)
     if labels.ndim != 1:
         raise ValueError(f"{name} must have shape (n,), got {tuple(labels.shape)}.")
@@ -123,7 +115,8 @@ def unit_rows(data: Tensor, *, name: str) -> Tensor:
     """
     lengths = torch.linalg.vector_norm(data, dim=1, keepdim=True)
     if bool(((lengths > SHORTEST) & (lengths < LONGEST)).all()):
-        return data / lengths
+        rows: Tensor = data / lengths
+        return rows
     rows = directions(data)
     has_direction = torch.linalg.vector_norm(rows, dim=1) > 0.5
     bad = (~has_direction).nonzero().flatten()

@@ -55,8 +55,14 @@ def total_distance(rows: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
     return distance.sum(dtype=accurate_dtype(rows.device))
 
 
-def best_two(rows: Tensor, centers: Tensor, *, metric: str) -> tuple[Tensor, Tensor]:
-    """Best centre of each row and by how much its score leads the second best.
+def nearest_center(
+    rows: Tensor, centers: Tensor, *, metric: str
+) -> tuple[Tensor, Tensor]:
+    """Nearest centre of each row and by how much its score leads the second best.
+
+    Rows whose two best scores differ by no more than rounding are decided by distances
+    computed from differences, in float64. A true tie goes to the lower label, and a
+    centre that equals a row gets this row.
 
     Args:
         rows: ``(n, d)``.
@@ -64,7 +70,7 @@ def best_two(rows: Tensor, centers: Tensor, *, metric: str) -> tuple[Tensor, Ten
         metric: ``"cosine"`` or ``"euclidean"``.
 
     Returns:
-        Labels ``(n,)`` and leads ``(n,)``, infinite for a single centre.
+        Labels ``(n,)`` and leads ``(n,)``: rough, and infinite for a single centre.
     """
     labels = torch.empty(len(rows), dtype=torch.long, device=rows.device)
     lead = rows.new_empty(len(rows))
@@ -74,33 +80,18 @@ def best_two(rows: Tensor, centers: Tensor, *, metric: str) -> tuple[Tensor, Ten
         best, labels[part] = scores.max(1)
         scores.scatter_(1, labels[part].unsqueeze(1), -torch.inf)
         lead[part] = best - scores.amax(1)
-    return labels, lead
-
-
-def nearest_center(
-    rows: Tensor, centers: Tensor, *, metric: str
-) -> tuple[Tensor, Tensor]:
-    """:func:`best_two`, exact where the matrix product is too rough to tell.
-
-    Rows whose two best scores differ by no more than rounding are decided by distances
-    computed from differences, in float64. A true tie goes to the lower label, and a
-    centre that equals a row gets this row. The leads stay as rough as they were.
-    """
-    labels, lead = best_two(rows, centers, metric=metric)
     reach = centers.square().sum(1).amax().sqrt()
     size = torch.linalg.vector_norm(rows, dim=1).clamp_min(reach)
-    close = lead <= 32 * torch.finfo(rows.dtype).eps * size * reach
-    unsure = close.nonzero().flatten()
-    if len(unsure) > 0:
-        wide = accurate_dtype(rows.device)
-        exact = centers.to(wide)
-        for part in chunks(len(unsure), max(centers.shape)):
-            distances = torch.cdist(
-                rows[unsure[part]].to(wide),
-                exact,
-                compute_mode="donot_use_mm_for_euclid_dist",
-            )
-            labels[unsure[part]] = distances.argmin(1)
+    rounding = 32 * torch.finfo(rows.dtype).eps * size * reach
+    unsure = (lead <= rounding).nonzero().flatten()
+    wide = accurate_dtype(rows.device)
+    for part in chunks(len(unsure), max(centers.shape)):
+        distances = torch.cdist(
+            rows[unsure[part]].to(wide),
+            centers.to(wide),
+            compute_mode="donot_use_mm_for_euclid_dist",
+        )
+        labels[unsure[part]] = distances.argmin(1)
     return labels, lead
 
 

@@ -87,21 +87,12 @@ def _farthest_rows(
 def settle(
     originals: Tensor, rows: Tensor, centers: Tensor, *, offset: Tensor, metric: str
 ) -> tuple[Tensor, Tensor]:
-    """Final centres and labels; no cluster is empty if the rows allow it.
+    """Final centres with the ``offset`` added, and the labels ``predict`` will find.
 
-    Args:
-        originals: Rows ``(n, d)`` before ``offset`` was subtracted.
-        rows: ``originals - offset``.
-        centers: ``(k, d)``, where k-means has ended.
-        offset: ``(d,)``.
-        metric: ``"cosine"`` or ``"euclidean"``.
-
-    Returns:
-        Centres ``(k, d)`` with the offset added, and labels ``(n,)`` as ``predict``
-        will find them, from centres that were rounded twice.
+    ``rows`` are ``originals - offset``. No cluster is empty if the rows allow it.
     """
     outside = centers + offset
-    inside = outside - offset
+    inside = outside - offset  # rounded twice, as in predict
     labels, _ = nearest_center(rows, inside, metric=metric)
     filled = fill_empty(rows, inside, labels, metric=metric, offset=offset)
     if filled is not None:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from hadis_lightly.cluster.lloyd.assign import (
     accurate_dtype,
-    best_two,
     chunks,
     cluster_sums,
     half_squared_norms,
@@ -35,14 +34,6 @@ class Runs(NamedTuple):
         return int(self.inertia.argmin())
 
 
-class _Totals(NamedTuple):
-    """Sums over the rows assigned to each centre, and the sum of best scores."""
-
-    sums: Tensor  # (r, k, d)
-    counts: Tensor  # (r, k)
-    score: Tensor  # (r,)
-
-
 def lloyd(
     rows: Tensor, centers: Tensor, *, metric: str, max_iter: int, tol: float
 ) -> Runs:
@@ -66,10 +57,10 @@ def lloyd(
     active = torch.arange(len(centers), device=rows.device)
     for iteration in range(1, max_iter + 1):
         current = found[active]
-        totals = _totals(rows, current, metric=metric)
-        updated = _means(rows, current, totals, metric=metric)
+        sums, counts, score = _totals(rows, current, metric=metric)
+        updated = _means(rows, current, sums, counts, metric=metric)
         found[active] = updated
-        inertia[active] = squares - 2 * totals.score
+        inertia[active] = squares - 2 * score
         moving = (updated - current).square().sum((1, 2)) > tol
         for run in active.tolist():
             n_iter[run] = iteration
@@ -77,12 +68,15 @@ def lloyd(
         if len(active) == 0:
             break
     for run in (inertia < ROUGH_INERTIA * squares).nonzero().flatten().tolist():
-        labels, _ = best_two(rows, found[run], metric=metric)
+        labels, _ = nearest_center(rows, found[run], metric=metric)
         inertia[run] = total_distance(rows, found[run], labels)
     return Runs(found, inertia, n_iter)
 
 
-def _totals(rows: Tensor, centers: Tensor, *, metric: str) -> _Totals:
+def _totals(
+    rows: Tensor, centers: Tensor, *, metric: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums ``(r, k, d)`` and counts ``(r, k)`` of clusters, best scores ``(r,)``."""
     r, k, d = centers.shape
     flat = centers.reshape(r * k, d)
     offsets = half_squared_norms(flat, metric=metric).neg().unsqueeze(1)  # (rk, 1)
@@ -97,12 +91,13 @@ def _totals(rows: Tensor, centers: Tensor, *, metric: str) -> _Totals:
         sums.addmm_(one_hot, x)
         counts += one_hot.sum(1)
         score += best.sum(1, dtype=score.dtype)
-    return _Totals(sums.view(r, k, d), counts.view(r, k), score)
+    return sums.view(r, k, d), counts.view(r, k), score
 
 
-def _means(rows: Tensor, centers: Tensor, totals: _Totals, *, metric: str) -> Tensor:
+def _means(
+    rows: Tensor, centers: Tensor, sums: Tensor, counts: Tensor, *, metric: str
+) -> Tensor:
     """New centres ``(r, k, d)``; an empty cluster takes a row."""
-    sums, counts = totals.sums, totals.counts
     previous = centers
     for run in (counts == 0).any(1).nonzero().flatten().tolist():
         # Labels from another product than the totals, which may break ties otherwise.

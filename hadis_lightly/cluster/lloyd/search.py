@@ -42,8 +42,7 @@ def best_centers(
         starts: ``(r, k, d)``.
         metric: ``"cosine"`` or ``"euclidean"``.
         max_iter: Maximum number of iterations of a restart.
-        tol: A restart ends when the squared moves of its centres sum to at most this
-            times the mean variance of a column.
+        tol: As in :class:`KMeans`: relative to the mean variance of a column.
         processes: The processes that share the restarts.
 
     Returns:
@@ -51,7 +50,8 @@ def best_centers(
     """
     n_done = 0
     variance = _mean_variance(sample)
-    run = partial(lloyd, metric=metric, tol=tol * variance)
+    tol *= variance
+    run = partial(lloyd, metric=metric, tol=tol)
     if metric == "cosine" and _is_rough(sample, variance):
         starts = starts[:1]
     elif len(sample) < len(rows):
@@ -63,17 +63,9 @@ def best_centers(
         best = runs.best()
         starts, n_done = runs.centers[best : best + 1], runs.n_iter[best]
     # Rounding can stop the products early; this ends where the labels do.
-    refined = processes.share(
-        starts,
-        partial(
-            _refine_each,
-            rows,
-            with_inertia=len(starts) > 1,
-            metric=metric,
-            max_iter=max(1, max_iter - n_done),
-            tol=tol * variance,
-        ),
-    )
+    most = max(1, max_iter - n_done)
+    to_end = partial(_refine_each, rows, metric=metric, max_iter=most, tol=tol)
+    refined = processes.share(starts, partial(to_end, with_inertia=len(starts) > 1))
     best = refined.best()
     return refined.centers[best], min(n_done + refined.n_iter[best], max_iter)
 
@@ -82,10 +74,10 @@ def _refine_each(
     rows: Tensor,
     starts: Tensor,
     *,
-    with_inertia: bool,
     metric: str,
     max_iter: int,
     tol: float,
+    with_inertia: bool,
 ) -> Runs:
     """Each start run to convergence; the inertia is 0 where it is not asked for."""
     refined = [

@@ -46,8 +46,8 @@ class HeadPartition:
         """
         if len(embeddings) != len(probabilities) or len(embeddings) == 0:
             raise ValueError(
-                f"embeddings and probabilities must be equally many and at least one, "
-                f"got {len(embeddings)} and {len(probabilities)}."
+                f"embeddings and probabilities must have the same number of rows, "
+                f"at least 1, got {len(embeddings)} and {len(probabilities)}."
             )
         labels = probabilities.argmax(dim=1)
         sums, counts = cluster_sums(embeddings, labels, probabilities.shape[1])

@@ -46,13 +46,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hadis_lightly.cluster import (
-    KMeans,
-    kmeans,
-)
-from hadis_lightly.cluster import (
-    prototype_partition as partition,
-)
+from hadis_lightly.cluster import KMeans, kmeans, partition_fitting
 from hadis_lightly.cluster.lloyd import search
 from hadis_lightly.loss import HSDLoss, PCLLoss
 
@@ -180,8 +174,8 @@ def of_ours(rows: Tensor, case: Case, options: argparse.Namespace) -> Tensor:
         fitted = KMeans(case.clusters, max_iter=options.iterations, **settings)
         return fitted.fit(rows).labels_
     bounded = partial(KMeans, max_iter=options.iterations)
-    with patch.object(partition, "KMeans", bounded):
-        return partition.fit_partition(
+    with patch.object(partition_fitting, "KMeans", bounded):
+        return partition_fitting.fit_partition(
             rows, case.clusters, whiten="whitened" in case.method, **settings
         ).labels
 

@@ -2,10 +2,11 @@
 
 from hadis_lightly.cluster.collapse import collapse_signs
 from hadis_lightly.cluster.head_partition import HeadPartition
-from hadis_lightly.cluster.isolation import isolation
 from hadis_lightly.cluster.kmeans import KMeans
+from hadis_lightly.cluster.outliers import isolation
+from hadis_lightly.cluster.partition import Partition
 from hadis_lightly.cluster.partition_fitting import fit_partition
-from hadis_lightly.cluster.prototype_partition import Partition
+from hadis_lightly.cluster.prototype_partition import PrototypePartition
 from hadis_lightly.cluster.scores import (
     clustering_scores,
     label_free_scores,
@@ -17,6 +18,7 @@ __all__ = [
     "HeadPartition",
     "KMeans",
     "Partition",
+    "PrototypePartition",
     "Whitening",
     "clustering_scores",
     "collapse_signs",

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from hadis_lightly.precision import full_precision
 
-#: Below this spread all embeddings are one point, for practical purposes.
+# Below this spread all embeddings are one point, for practical purposes.
 MIN_SPREAD = 0.05
-#: Above this cosine two prototypes are one.
+# Above this cosine two prototypes are one.
 MAX_COSINE = 0.99
-#: A cluster with more than this share of the images, and twice a fair share ...
+# A cluster with more than this share of the images, and twice a fair share, dominates.
 MAX_SHARE = 0.5
 
 
@@ -19,13 +19,12 @@ MAX_SHARE = 0.5
 def collapse_signs(
     embeddings: Tensor, labels: Tensor, prototypes: Tensor
 ) -> dict[str, str]:
-    r"""What is wrong with a clustering, whatever the classes may be.
+    r"""Signs that a clustering has collapsed, whatever the classes may be.
 
-    - ``spread``: the mean squared distance of the embeddings to their mean, which is
-      :math:`1 - |\bar{x}|^2` and lies in [0, 1]. 0 where all are equal.
-    - ``share``: one cluster has swallowed most of the set.
-    - ``prototypes``: two prototypes coincide, so that their clusters are split at
-      random.
+    - ``spread``: the embeddings are nearly one point: their mean squared distance from
+      their mean, :math:`1 - |\bar{x}|^2` in [0, 1], is small.
+    - ``share``: one cluster holds most of the set.
+    - ``prototypes``: two prototypes coincide; which of them an image gets is chance.
     - ``empty``: clusters without an image.
 
     Args:
@@ -34,7 +33,7 @@ def collapse_signs(
         prototypes: L2-normalised, ``(k, d)``.
 
     Returns:
-        What was seen, in words, by the name of the sign; empty if all is well.
+        A sentence for each sign seen, by its name; empty if all is well.
 
     Example:
         >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])

@@ -1,24 +1,24 @@
-"""Clusters that a network's cluster head gives, in the manner of a partition."""
+"""The partition that a network's cluster head gives."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hadis_lightly.cluster.lloyd.assign import cluster_sums
+from hadis_lightly.cluster.lloyd.assign import cluster_sums, to_centers
 
 
 @dataclass(frozen=True)
 class HeadPartition:
     """Clusters of a set of images by the cluster head of a network.
 
-    The outputs of the network are embeddings ``(n, d)`` and the head's probabilities
-    ``(n, k)``. The label is the most probable cluster; prototypes are there to say how
-    far from its cluster's others an image lies, and take no part in labels.
+    The network gives embeddings ``(n, d)`` and the head's probabilities ``(n, k)``. The
+    label is the most probable cluster. Prototypes play no part in labels; they tell how
+    far an image lies from the rest of its cluster.
     """
 
     labels: Tensor
@@ -36,7 +36,7 @@ class HeadPartition:
             probabilities: Rows that sum to 1, ``(n, k)``.
 
         Raises:
-            ValueError: If there are not as many of each, or none.
+            ValueError: If their numbers differ or are 0.
 
         Example:
             >>> embeddings = torch.eye(3)
@@ -46,17 +46,14 @@ class HeadPartition:
         """
         if len(embeddings) != len(probabilities) or len(embeddings) == 0:
             raise ValueError(
-                f"embeddings and probabilities must be as many and not none, got "
-                f"{len(embeddings)} and {len(probabilities)}."
+                f"embeddings and probabilities must have the same number of rows, "
+                f"at least 1, got {len(embeddings)} and {len(probabilities)}."
             )
         labels = probabilities.argmax(dim=1)
         sums, counts = cluster_sums(embeddings, labels, probabilities.shape[1])
-        means = F.normalize(sums, dim=1).to(embeddings)
-        likeliest = embeddings[probabilities.argmax(dim=0)]
         # Also where the embeddings of a cluster cancel out.
-        has_mean = torch.linalg.vector_norm(sums, dim=1) > 1e-6 * counts
-        prototypes = torch.where(has_mean.unsqueeze(1), means, likeliest)
-        return cls(labels, prototypes)
+        likeliest = embeddings[probabilities.argmax(dim=0)]
+        return cls(labels, to_centers(sums, counts, likeliest, metric="cosine"))
 
     @property
     def n_clusters(self) -> int:
@@ -72,7 +69,7 @@ class HeadPartition:
         return probabilities.amax(dim=1)
 
     def distance(self, embeddings: Tensor, probabilities: Tensor) -> Tensor:
-        """Distance of each embedding to the prototype of its cluster, ``(n,)``.
+        """Distance of each embedding from the prototype of its cluster, ``(n,)``.
 
         Euclidean, between vectors of length one: 0 for the same direction, 2 for
         opposite ones.
@@ -87,10 +84,10 @@ class HeadPartition:
         return HeadPartition(self.labels.to(device), self.prototypes.to(device))
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors alone, as they go into a checkpoint."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """The tensors, for a checkpoint."""
+        return {"labels": self.labels, "prototypes": self.prototypes}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> HeadPartition:
-        """Makes a partition out of what :meth:`state_dict` gave."""
+        """The partition that :meth:`state_dict` was called on."""
         return cls(**state)

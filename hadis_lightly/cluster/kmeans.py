@@ -11,23 +11,26 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import Tensor
 
-from hadis_lightly.checks import check_number
-from hadis_lightly.cluster.lloyd.assign import nearest_center, total_distance
-from hadis_lightly.cluster.lloyd.empty import settle
-from hadis_lightly.cluster.lloyd.prepare import (
-    METRICS,
-    Frame,
-    as_generator,
+from hadis_lightly.checks import check_bool, check_integer, check_number
+from hadis_lightly.cluster.lloyd.arrays import (
     as_rows,
     check_columns,
     check_finite,
-    check_integer,
+    column_means,
+    unit_rows,
 )
+from hadis_lightly.cluster.lloyd.assign import nearest_center, total_distance
+from hadis_lightly.cluster.lloyd.empty import settle
 from hadis_lightly.cluster.lloyd.restarts import Processes
-from hadis_lightly.cluster.lloyd.search import Search
-from hadis_lightly.cluster.lloyd.seeding import kmeans_plusplus, random_rows
+from hadis_lightly.cluster.lloyd.search import best_centers
+from hadis_lightly.cluster.lloyd.seeding import (
+    as_generator,
+    kmeans_plusplus,
+    random_rows,
+)
 from hadis_lightly.precision import full_precision
 
+METRICS = ("cosine", "euclidean")
 INITS = ("k-means++", "random")
 
 
@@ -41,35 +44,33 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     no direction and are refused.
 
     Large data are searched on a random subsample: all restarts run to convergence
-    there, and the best different ones are then run to convergence on all rows. That is
-    several times faster, but may miss the best of many close local minima (K = 100)
-    by a thousandth of the inertia; ``subsample=None`` avoids it.
+    there, then the best distinct ones on all rows. That is several times faster, but
+    among many close local minima (K = 100) it may miss the best by a thousandth of the
+    inertia; ``subsample=None`` avoids it.
 
     Args:
         n_clusters: Number of clusters, at least 1.
         metric: ``"cosine"`` or ``"euclidean"``.
         init: ``"k-means++"`` (greedy), ``"random"`` (rows), or an array ``(k, d)`` of
-            centres to start from; there is one restart then, whatever ``n_init``.
+            centres: a single restart then, whatever ``n_init``.
         n_init: Restarts; the one of lowest inertia is kept.
-        max_iter: Most iterations of a restart.
+        max_iter: Maximum number of iterations of a restart.
         tol: A restart has converged when the squared moves of its centres sum to at
-            most ``tol`` times the mean variance of a (prepared) column.
-        random_state: None (torch's global generator), an int, or a
+            most ``tol`` times the mean variance of a (normalised) column.
+        random_state: None (torch's global generator), an int >= 0, or a
             ``torch.Generator``, which advances. An int gives the same clusters at every
             fit on the same device, and the same draws on all devices.
-        subsample: Rows on which the restarts are searched: ``"auto"`` takes
-            ``max(8192, 256 * n_clusters)`` where there are at least twice as many rows
-            as that, an int takes so many, None takes them all.
-        chunk_size: Rows compared with the centres at one time; None chooses, which
-            keeps the scores held at a time within a few megabytes.
+        subsample: Number of rows on which the restarts are searched: ``"auto"`` takes
+            ``max(8192, 256 * n_clusters)`` if there are at least twice as many rows,
+            None takes all.
         distributed: With several processes of torch.distributed, whether they share the
-            restarts; ``X`` must be the same in all of them, and so is what they find.
-            The random state is that of process 0.
+            restarts. ``X`` must be the same in all of them, and the result will be. The
+            random state is that of process 0.
 
     Attributes:
         cluster_centers_: ``(k, d)``, of length one for cosine.
         labels_: ``(n,)`` int64, on the device of the data.
-        inertia_: Sum of squared distances of the rows (of length one, for cosine) to
+        inertia_: Sum of squared distances of the rows (of length one, for cosine) from
             their centres.
         n_iter_: Iterations over all rows made by the restart that was kept.
         n_features_in_: ``d``.
@@ -93,7 +94,6 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         random_state: int | torch.Generator | None = None,
         *,
         subsample: int | Literal["auto"] | None = "auto",
-        chunk_size: int | None = None,
         distributed: bool = False,
     ) -> None:
         self.n_clusters = n_clusters
@@ -104,60 +104,55 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.tol = tol
         self.random_state = random_state
         self.subsample = subsample
-        self.chunk_size = chunk_size
         self.distributed = distributed
 
     def fit(self, X: Tensor | npt.ArrayLike, y: Any = None) -> KMeans:
-        """Find the clusters of the rows of ``X``.
+        """Finds the clusters of the rows of ``X`` and returns the estimator.
 
         Args:
-            X: ``(n, d)``, kept as it is; computed in float32 unless it is float64.
+            X: ``(n, d)``, not modified; computed in float32 unless it is float64.
             y: Ignored, as in scikit-learn.
 
-        Returns:
-            The estimator itself.
-
         Raises:
-            ValueError: if a setting or ``X`` cannot be used; it names which.
-            TypeError: if a setting or ``X`` has a wrong type.
+            ValueError: If a setting or ``X`` cannot be used; it names which.
 
         Warns:
-            ConvergenceWarning: if ``X`` has fewer different rows than ``n_clusters``:
-                the clusters left over stay empty, with centres on top of others.
+            ConvergenceWarning: If ``X`` has fewer distinct rows than ``n_clusters``:
+                the remaining clusters stay empty.
         """
         self._check_settings()
         data = as_rows(X)
-        if self.n_clusters > len(data):
+        n, d = data.shape
+        if self.n_clusters > n:
             raise ValueError(
                 f"n_clusters must not exceed the number of rows of X, got "
-                f"n_clusters={self.n_clusters} and {len(data)} rows"
+                f"n_clusters={self.n_clusters} and {n} rows."
             )
+        processes = Processes(self.distributed)
         with full_precision():
             check_finite(data, name="X")
-            processes = Processes(self.distributed)
-            if processes.size > 1:
-                self._check_same(processes, data)
-            frame = Frame.of(data, metric=self.metric).same(processes.from_first)
-            rows = frame.prepare(data, name="X")
-            centers, n_iter = self._search(rows, frame, processes)
-            centers, labels = settle(
-                data,
-                rows,
-                centers,
-                frame=frame,
-                metric=self.metric,
-                chunk_size=self.chunk_size,
+            processes.check_same(
+                data.device,
+                rows=n,
+                columns=d,
+                n_clusters=self.n_clusters,
+                n_init=self.n_init,
             )
+            is_cosine = self.metric == "cosine"
+            offset = data.new_zeros(d) if is_cosine else column_means(data)
+            self._offset = processes.from_first(offset)
+            rows = self._prepared(data, name="X")
+            centers, n_iter = self._search(rows, processes)
             # Of the caller's rows and centres: centred ones are rounded once more.
-            originals = data if self.metric == "euclidean" else rows
-            inertia = total_distance(originals, centers, labels, scale=frame.scale)
-        self._frame, self.n_features_in_ = frame, data.shape[1]
+            originals = rows if is_cosine else data
+            centers, labels = settle(
+                originals, rows, centers, offset=self._offset, metric=self.metric
+            )
+            inertia = total_distance(originals, centers, labels)
         self.cluster_centers_ = processes.from_first(centers)
         self.labels_ = processes.from_first(labels)
-        inertia = processes.from_first(inertia)
-        # Divided twice: the square of the scale may overflow.
-        self.inertia_ = float(inertia) / frame.scale / frame.scale
-        self.n_iter_ = n_iter
+        self.inertia_ = float(processes.from_first(inertia))
+        self.n_iter_, self.n_features_in_ = n_iter, d
         self._warn_of_empty()
         return self
 
@@ -165,75 +160,57 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         """Label ``(n,)`` of the nearest centre for each row of ``X``, on its device.
 
         Raises:
-            NotFittedError: before ``fit``.
-            ValueError: if ``X`` cannot be used or has another number of columns.
+            NotFittedError: Before ``fit``.
+            ValueError: If ``X`` cannot be used or has another number of columns.
         """
         if not hasattr(self, "cluster_centers_"):
-            raise NotFittedError("KMeans is not fitted yet: call fit before predict")
+            raise NotFittedError("KMeans is not fitted yet: call fit before predict.")
         data = as_rows(X)
         check_columns(data, self.n_features_in_, name="X")
+        # In the wider of the two dtypes, so that centres keep their digits.
+        data = data.to(torch.promote_types(data.dtype, self.cluster_centers_.dtype))
         with full_precision():
             check_finite(data, name="X")
-            # In the wider of the two dtypes, so that centres keep their digits.
-            data = data.to(torch.promote_types(data.dtype, self.cluster_centers_.dtype))
-            frame = self._frame.to(data)
-            labels, _ = nearest_center(
-                frame.prepare(data, name="X"),
-                frame.inside(self.cluster_centers_.to(data)),
-                metric=self.metric,
-                chunk_size=self.chunk_size,
-            )
-        return labels
+            rows = self._prepared(data, name="X")
+            centers = self.cluster_centers_.to(data) - self._offset.to(data)
+            return nearest_center(rows, centers, metric=self.metric)[0]
 
-    def fit_predict(self, X: Tensor | npt.ArrayLike, y: Any = None) -> Tensor:
-        """Fit, and return ``labels_``."""
-        return self.fit(X).labels_
+    def _prepared(self, data: Tensor, *, name: str) -> Tensor:
+        """Rows of length one (cosine) or away from the mean of the fit (euclidean)."""
+        if self.metric == "cosine":
+            return unit_rows(data, name=name)
+        return data - self._offset.to(data)
 
     def _check_settings(self) -> None:
         check_integer("n_clusters", self.n_clusters, least=1)
         check_integer("n_init", self.n_init, least=1)
         check_integer("max_iter", self.max_iter, least=1)
-        if self.chunk_size is not None:
-            check_integer("chunk_size", self.chunk_size, least=1)
-        subsample: Any = self.subsample
-        if subsample is not None and not _is(subsample, "auto"):
-            check_integer("subsample", subsample, least=self.n_clusters)
         check_number("tol", self.tol, 0)
-        if not any(_is(self.metric, metric) for metric in METRICS):
-            raise ValueError(f"metric must be one of {METRICS}, got {self.metric!r}")
-        if not isinstance(self.distributed, bool):
-            raise TypeError(f"distributed must be a bool, got {self.distributed!r}")
+        check_bool("distributed", self.distributed)
+        if self.subsample not in ("auto", None):
+            check_integer("subsample", self.subsample, least=self.n_clusters)
+        if self.metric not in METRICS:
+            raise ValueError(f"metric must be one of {METRICS}, got {self.metric!r}.")
         if isinstance(self.init, str) and self.init not in INITS:
             raise ValueError(
-                f"init must be one of {INITS} or an array of centres, got {self.init!r}"
+                f"init must be one of {INITS} or an array of centres, got "
+                f"{self.init!r}."
             )
 
-    def _check_same(self, processes: Processes, data: Tensor) -> None:
-        n, d = data.shape
-        processes.check_same(
-            data.device,
-            **{"the number of rows of X": n, "the number of columns of X": d},
-            **{"the size of a value of X in bytes": data.element_size()},
-            n_clusters=self.n_clusters,
-            n_init=self.n_init,
-        )
-
-    def _search(
-        self, rows: Tensor, frame: Frame, processes: Processes
-    ) -> tuple[Tensor, int]:
+    def _search(self, rows: Tensor, processes: Processes) -> tuple[Tensor, int]:
         """Best centres ``(k, d)`` of the prepared rows, and their iterations."""
         generator = as_generator(self.random_state)
         generator = processes.same_generator(generator, rows.device)
         sample = self._sample(rows, generator)
-        starts = self._starts(rows, sample, frame, generator)
-        search = Search(
+        return best_centers(
+            rows,
+            sample,
+            self._starts(sample, generator),
             metric=self.metric,
             max_iter=self.max_iter,
             tol=float(self.tol),
-            chunk_size=self.chunk_size,
             processes=processes,
         )
-        return search.best(rows, sample, starts)
 
     def _sample(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
         """The rows on which restarts are searched: all of them, or some."""
@@ -247,13 +224,7 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             return rows
         return rows[random_rows(n, size, generator=generator, device=rows.device)]
 
-    def _starts(
-        self,
-        rows: Tensor,
-        sample: Tensor,
-        frame: Frame,
-        generator: torch.Generator | None,
-    ) -> Tensor:
+    def _starts(self, sample: Tensor, generator: torch.Generator | None) -> Tensor:
         """Start of every restart, ``(r, k, d)``, prepared like the rows."""
         k = self.n_clusters
         if isinstance(self.init, str):
@@ -264,26 +235,21 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 for _ in range(self.n_init)
             ]
             return sample[torch.stack(picks)]
-        init = as_rows(self.init, name="init").to(rows)
-        check_finite(init, name="init")
-        if (shape := (k, rows.shape[1])) != init.shape:
+        init = as_rows(self.init, name="init").to(sample)
+        if (shape := (k, sample.shape[1])) != init.shape:
             raise ValueError(
                 f"init must have shape (n_clusters, d) = {shape}, got "
-                f"{tuple(init.shape)}"
+                f"{tuple(init.shape)}."
             )
-        return frame.prepare(init, name="init").unsqueeze(0)
+        check_finite(init, name="init")
+        return self._prepared(init, name="init").unsqueeze(0)
 
     def _warn_of_empty(self) -> None:
         found = int(torch.bincount(self.labels_).count_nonzero())
         if found < self.n_clusters:
             warnings.warn(
-                f"X has only {found} different rows to tell apart, fewer than "
-                f"n_clusters={self.n_clusters}: the other clusters are empty",
+                f"X has only {found} distinct rows, fewer than "
+                f"n_clusters={self.n_clusters}: the other clusters are empty.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
-
-
-def _is(value: Any, word: str) -> bool:
-    # Arrays compare one by one, which is no answer.
-    return isinstance(value, str) and value == word

@@ -1,4 +1,4 @@
-"""What the clusters of a set have to offer, however they were found."""
+"""What the clusters of a set offer, however they were found."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 
-class Clusters(Protocol):
-    """What is known of the clusters of a set: labels, prototypes, how to predict.
+class Partition(Protocol):
+    """The clusters of a set: labels, prototypes, and the cluster of a new image.
 
-    The outputs of a network are embeddings ``(n, d)`` and, where it has a cluster head,
-    probabilities ``(n, k)``.
+    ``predict``, ``confidence`` and ``distance`` take the outputs of a network:
+    embeddings ``(n, d)`` and, where it has a cluster head, probabilities ``(n, k)``.
     """
 
     @property
@@ -30,18 +30,18 @@ class Clusters(Protocol):
 
     @property
     def predict(self) -> Callable[..., Tensor]:
-        """Of the outputs for some images: cluster of each, ``(n,)``."""
+        """Cluster of each image, ``(n,)``."""
 
     @property
     def confidence(self) -> Callable[..., Tensor]:
-        """How clearly each image lies with its cluster, in [0, 1], ``(n,)``."""
+        """How clearly each image belongs to its cluster, in [0, 1], ``(n,)``."""
 
     @property
     def distance(self) -> Callable[..., Tensor]:
-        """Distance of each image to the prototype of its cluster, ``(n,)``."""
+        """Distance of each image from the prototype of its cluster, ``(n,)``."""
 
-    def to(self, device: torch.device | str) -> Clusters:
+    def to(self, device: torch.device | str) -> Partition:
         """The same with all tensors on the device."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors alone, as they go into a checkpoint."""
+        """The tensors, for a checkpoint."""

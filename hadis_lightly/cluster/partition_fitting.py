@@ -10,20 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hadis_lightly.checks import check_bool, check_integer
 from hadis_lightly.cluster.kmeans import KMeans
-from hadis_lightly.cluster.lloyd.assign import cluster_sums
-from hadis_lightly.cluster.lloyd.prepare import (
-    as_integers,
+from hadis_lightly.cluster.lloyd.arrays import (
+    as_labels,
     as_rows,
     check_finite,
-    check_integer,
-    check_labels,
+    unit_rows,
 )
+from hadis_lightly.cluster.lloyd.assign import cluster_sums, to_centers
 from hadis_lightly.cluster.lloyd.restarts import Processes
-from hadis_lightly.cluster.prototype_partition import (
-    Partition,
-    checked_directions,
-)
+from hadis_lightly.cluster.prototype_partition import PrototypePartition
 from hadis_lightly.cluster.whitening import Whitening
 from hadis_lightly.precision import full_precision
 
@@ -38,7 +35,7 @@ def fit_partition(
     whiten: bool = False,
     start: Tensor | npt.ArrayLike | None = None,
     distributed: bool = False,
-) -> Partition:
+) -> PrototypePartition:
     """Clusters embeddings by k-means, on the cosine or in the whitened space.
 
     Args:
@@ -47,34 +44,31 @@ def fit_partition(
         n_init: Restarts of k-means.
         random_state: Seed of k-means.
         whiten: Whether k-means sees whitened embeddings, see :class:`Whitening`.
-        start: Labels ``(n,)`` in ``[0, k)`` from whose clusters k-means starts, once.
-            If one of them is empty it starts as usual.
+        start: Labels ``(n,)`` in ``[0, k)``: k-means runs once, from the means of these
+            clusters. If one of them is empty it starts as usual.
         distributed: With several processes of torch.distributed, whether they share the
-            restarts; the embeddings must be the same in all of them, and so is the
-            partition that they find, to the last bit.
+            restarts. The embeddings must be the same in all of them, and the partition
+            will be, to the last bit.
 
     Raises:
-        ValueError: If there are fewer embeddings than clusters, one is not finite or
-            has no direction, or a setting is out of its range.
-        TypeError: If an argument has a wrong type.
+        ValueError: If there are fewer embeddings than clusters, or one has no
+            direction.
 
     Example:
-        >>> embeddings = F.normalize(torch.tensor([[9.0, 1], [9, 2], [1, 9], [2, 9]]))
+        >>> embeddings = torch.tensor([[9.0, 1], [9, 2], [1, 9], [2, 9]])
         >>> partition = fit_partition(embeddings, 2, random_state=0)
         >>> (partition.predict(embeddings) == partition.labels).all()
         tensor(True)
     """
     check_integer("n_clusters", n_clusters, least=1)
-    if not isinstance(whiten, bool):
-        raise TypeError(f"whiten must be a bool, got {whiten!r}")
+    check_bool("whiten", whiten)
     data = as_rows(embeddings, name="embeddings")
     check_finite(data, name="embeddings")
-    rows = points = checked_directions(data)
+    rows = points = unit_rows(data, name="embeddings")
     processes = Processes(distributed)
     whitening = None
     if whiten:
-        whitening = Whitening(min_components=max(1, n_clusters - 1)).fit(rows)
-        whitening = _from_first(whitening, processes)
+        whitening = _whitening(rows, n_clusters, processes)
         points = whitening.transform(rows)
     kmeans = KMeans(
         n_clusters,
@@ -88,25 +82,20 @@ def fit_partition(
     if whiten:
         prototypes = _prototypes(rows, points, centers, kmeans.labels_)
         prototypes = processes.from_first(prototypes)
-    partition = Partition(kmeans.labels_, centers, prototypes, whitening)
+    partition = PrototypePartition(kmeans.labels_, centers, prototypes, whitening)
     # What predict says of them, also where two centres are equally near.
     return replace(partition, labels=processes.from_first(partition.nearest(rows)))
 
 
-def _from_first(whitening: Whitening, processes: Processes) -> Whitening:
+def _whitening(rows: Tensor, n_clusters: int, processes: Processes) -> Whitening:
     """The whitening of process 0: eigenvectors may come with another sign or order."""
-    if processes.size == 1:
-        return whitening
-    components = whitening.components_
-    wanted = processes.from_first(
-        torch.tensor(whitening.n_components_, device=components.device)
-    )
-    if int(wanted) != whitening.n_components_:
-        components = components.new_empty(len(components), int(wanted))
-    state = {"mean": whitening.mean_, "components": components}
-    return Whitening.from_state_dict(
-        {name: processes.from_first(value) for name, value in state.items()}
-    )
+    whitening = Whitening(min_components=max(1, n_clusters - 1)).fit(rows)
+    d, m = whitening.components_.shape
+    # Padded to the same shape in all processes.
+    components = processes.from_first(F.pad(whitening.components_, (0, d - m)))
+    components = components[:, components.any(dim=0)].contiguous()
+    mean = processes.from_first(whitening.mean_)
+    return Whitening.from_state_dict({"mean": mean, "components": components})
 
 
 def _init(
@@ -115,9 +104,8 @@ def _init(
     """Means of the points with each label, ``(k, d)``, or k-means++ if one has none."""
     if start is None:
         return "k-means++"
-    labels = as_integers(start, name="start", least=0).to(points.device)
-    check_labels(labels, len(points), n_clusters, name="start")
-    sums, counts = cluster_sums(points, labels, n_clusters)
+    labels = as_labels(start, name="start", n_rows=len(points), n_clusters=n_clusters)
+    sums, counts = cluster_sums(points, labels.to(points.device), n_clusters)
     if int(counts.min()) == 0:
         return "k-means++"
     means: Tensor = (sums / counts.unsqueeze(1)).to(points)
@@ -129,13 +117,13 @@ def _prototypes(
 ) -> Tensor:
     """Mean direction of the rows of each cluster, ``(k, d)``.
 
-    A cluster without rows, or whose rows cancel out, has the row whose point is
+    A cluster without rows, or whose rows cancel out, gets the row whose point is
     nearest to its centre.
     """
     sums, counts = cluster_sums(rows, labels, len(centers))
-    means = F.normalize(sums, dim=1).to(rows)
-    lengths = torch.linalg.vector_norm(sums, dim=1)
-    for cluster in (lengths <= 1e-6 * counts).nonzero().flatten().tolist():
+    none = rows.new_zeros(sums.shape)
+    prototypes = to_centers(sums, counts, none, metric="cosine")
+    for cluster in (~prototypes.any(dim=1)).nonzero().flatten().tolist():
         apart = (points - centers[cluster]).square().sum(1)
-        means[cluster] = rows[int(apart.argmin())]
-    return means
+        prototypes[cluster] = rows[int(apart.argmin())]
+    return prototypes

@@ -1,4 +1,4 @@
-"""A partition of normalised embeddings: labels, prototypes, and whose is a new one."""
+"""The partition that k-means finds: the nearest prototype decides."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from hadis_lightly.checks import check_number
+from hadis_lightly.cluster.lloyd.arrays import (
+    as_labels,
+    as_rows,
+    check_columns,
+    directions,
+    unit_rows,
+)
 from hadis_lightly.cluster.lloyd.assign import (
     accurate_dtype,
     chunks,
     half_squared_norms,
 )
-from hadis_lightly.cluster.lloyd.prepare import (
-    as_integers,
-    as_rows,
-    check_columns,
-    check_labels,
-    directions,
-)
-from hadis_lightly.cluster.scores import match_clusters
 from hadis_lightly.cluster.whitening import Whitening
 from hadis_lightly.precision import full_precision
 
 
 @dataclass(frozen=True)
-class Partition:
+class PrototypePartition:
     """Clusters of a set of embeddings, found by ``fit_partition``."""
 
     labels: Tensor
@@ -39,7 +39,7 @@ class Partition:
     prototypes: Tensor
     """Normalised mean of the embeddings of every cluster, ``(k, d)``."""
     whitening: Whitening | None = None
-    """How embeddings come into the space of k-means; None for the cosine."""
+    """From embeddings to the space of k-means; None for the cosine."""
 
     @property
     def n_clusters(self) -> int:
@@ -48,19 +48,16 @@ class Partition:
 
     @full_precision()
     def predict(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
-        """Cluster of each embedding, ``(n,)``.
-
-        For the embeddings that were partitioned these are their labels.
+        """Cluster of each embedding, ``(n,)``; for those of the fit their labels.
 
         Args:
-            embeddings: ``(n, d)``, of any length. An accelerator is not made to wait
-                for a look at their values; there, labels of embeddings without a
-                direction (zero, NaN) mean nothing.
+            embeddings: ``(n, d)``, of any length. Their values are checked on a CPU
+                only, so that no accelerator has to wait; there, the label of an
+                embedding without a direction (zero, NaN) means nothing.
 
         Raises:
             ValueError: If ``embeddings`` has another number of columns or, on a CPU,
                 an embedding without a direction.
-            TypeError: If it holds no real numbers.
         """
         return self.nearest(self._normalized(embeddings))
 
@@ -68,40 +65,31 @@ class Partition:
     def confidence(
         self, embeddings: Tensor | npt.ArrayLike, temperature: float = 0.1
     ) -> Tensor:
-        """How clearly each embedding lies with its cluster, in [0, 1], ``(n,)``.
+        """How clearly each embedding belongs to its cluster, in [0, 1], ``(n,)``.
 
         The share of its own prototype in a softmax over the cosines to all of them.
 
         Args:
             embeddings: ``(n, d)``, as in :meth:`predict`.
             temperature: Temperature of the softmax, > 0.
-
-        Raises:
-            ValueError: As :meth:`predict`, or if ``temperature`` is not above 0.
-            TypeError: As :meth:`predict`, or if ``temperature`` is no number.
         """
         check_number("temperature", temperature, 0, above=True)
         rows = self._normalized(embeddings)
         cosines = rows @ self.prototypes.to(rows).T
-        # At once, a low temperature would overflow.
+        # Before the division, which could overflow.
         cosines = cosines - cosines.amax(dim=1, keepdim=True)
-        # Not below 1e-30: the quotient stays a number.
-        shares = F.softmax(cosines / max(temperature, 1e-30), dim=1)
+        shares = F.softmax(cosines / temperature, dim=1)
         return shares.gather(1, self.nearest(rows).unsqueeze(1)).squeeze(1)
 
     @full_precision()
     def distance(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
-        """Distance of each embedding to the prototype of its cluster, ``(n,)``.
+        """Distance of each embedding from the prototype of its cluster, ``(n,)``.
 
         Euclidean, between vectors of length one: 0 for the same direction, 1.41 for a
         right angle, 2 for opposite ones.
 
         Args:
             embeddings: ``(n, d)``, as in :meth:`predict`.
-
-        Raises:
-            ValueError: As :meth:`predict`.
-            TypeError: As :meth:`predict`.
         """
         rows = self._normalized(embeddings)
         prototypes = self.prototypes.to(rows)[self.nearest(rows)]
@@ -112,89 +100,75 @@ class Partition:
         data = as_rows(embeddings, name="embeddings")
         check_columns(data, self.prototypes.shape[1], name="embeddings")
         data = data.to(torch.promote_types(data.dtype, self.prototypes.dtype))
-        return checked_directions(data)
+        if data.device.type == "cpu":
+            return unit_rows(data, name="embeddings")
+        return directions(data)
 
     def nearest(self, rows: Tensor) -> Tensor:
         """As :meth:`predict`, for rows of length one ``(n, d)`` that need no check."""
         if self.whitening is not None:
             rows = self.whitening.transform(rows)
-        # Wide, and seen from between the centres: exact without a second look.
+        # In float64 and relative to the centres' mean: exact without a second look.
         wide = accurate_dtype(rows.device)
         centers = self.centers.to(wide)
         middle = centers.mean(dim=0)
         centers = centers - middle
         offsets = half_squared_norms(centers, metric="euclidean").neg()
         labels = torch.empty(len(rows), dtype=torch.long, device=rows.device)
-        for part in chunks(len(rows), max(centers.shape), None):
+        for part in chunks(len(rows), max(centers.shape)):
             scores = torch.addmm(offsets, rows[part].to(wide) - middle, centers.T)
             labels[part] = scores.argmax(dim=1)
         return labels
 
-    def renumbered(self, previous_labels: Tensor | npt.ArrayLike) -> Partition:
+    def renumbered(self, previous_labels: Tensor | npt.ArrayLike) -> PrototypePartition:
         """The same clusters, numbered so that most embeddings keep their label.
 
         Args:
             previous_labels: Labels that the embeddings had before, ``(n,)`` integers in
                 ``[0, k)``; -1 where an embedding had none.
-
-        Raises:
-            ValueError: If there are not as many labels, or one is out of the range.
-            TypeError: If they are not integers.
         """
-        previous = as_integers(previous_labels, name="previous_labels", least=-1)
-        check_labels(
-            previous, len(self.labels), self.n_clusters, name="previous_labels"
+        k = self.n_clusters
+        previous = as_labels(
+            previous_labels,
+            name="previous_labels",
+            least=-1,
+            n_rows=len(self.labels),
+            n_clusters=k,
         )
-        if not bool((previous >= 0).any()):
+        previous = previous.to(self.labels.device)
+        known = previous >= 0
+        if not bool(known.any()):
             return self
-        matching, _ = match_clusters(previous, self.labels)  # new id to old id
-        free = sorted(set(range(self.n_clusters)) - set(matching.values()))
-        for cluster in range(self.n_clusters):
-            if cluster not in matching:
-                matching[cluster] = free.pop(0)
-        order = sorted(matching, key=lambda cluster: matching[cluster])
-        ids = torch.tensor([matching[k] for k in range(self.n_clusters)])
+        pairs = previous[known] * k + self.labels[known]
+        overlap = torch.bincount(pairs, minlength=k * k).view(k, k)  # old x new
+        _, columns = linear_sum_assignment(overlap.cpu().numpy(), maximize=True)
+        order = torch.from_numpy(columns).to(self.labels.device)  # old id -> new id
         return replace(
             self,
-            labels=ids.to(self.labels.device)[self.labels],
+            labels=order.argsort()[self.labels],
             centers=self.centers[order],
             prototypes=self.prototypes[order],
         )
 
-    def to(self, device: torch.device | str) -> Partition:
+    def to(self, device: torch.device | str) -> PrototypePartition:
         """The partition with all tensors on the device."""
-        whitening = self.whitening
-        return replace(
-            self,
+        return PrototypePartition(
             labels=self.labels.to(device),
             centers=self.centers.to(device),
             prototypes=self.prototypes.to(device),
-            whitening=None if whitening is None else whitening.to(device),
+            whitening=self.whitening and self.whitening.to(device),
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors alone, as they go into a checkpoint."""
+        """The tensors, for a checkpoint."""
         state = {f.name: getattr(self, f.name) for f in fields(self)}
         state["whitening"] = self.whitening and self.whitening.state_dict()
         return state
 
     @classmethod
-    def from_state_dict(cls, state: dict[str, Any]) -> Partition:
-        """Makes a partition out of what :meth:`state_dict` gave."""
+    def from_state_dict(cls, state: dict[str, Any]) -> PrototypePartition:
+        """The partition that :meth:`state_dict` was called on."""
         whitening = state["whitening"]
         if whitening is not None:
             whitening = Whitening.from_state_dict(whitening)
         return cls(**{**state, "whitening": whitening})
-
-
-def checked_directions(data: Tensor) -> Tensor:
-    """Embeddings of length one; their values are looked at on a CPU only."""
-    if data.device.type == "cpu":
-        largest = data.abs().amax(dim=1)
-        wrong = ~((largest > 0) & largest.isfinite())
-        if bool(wrong.any()):
-            raise ValueError(
-                f"embeddings has {int(wrong.sum())} rows without a direction (zero, "
-                f"NaN or infinite), the first is row {int(wrong.nonzero()[0])}"
-            )
-    return directions(data)

@@ -16,19 +16,16 @@ from sklearn.metrics import (
 from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor
 
-from hadis_lightly.cluster.lloyd.assign import accurate_dtype
-from hadis_lightly.cluster.lloyd.prepare import (
-    as_integers,
+from hadis_lightly.cluster.lloyd.arrays import (
+    as_labels,
     as_rows,
+    check_columns,
     check_finite,
-    check_integer,
-    check_seed,
     directions,
 )
+from hadis_lightly.cluster.lloyd.assign import accurate_dtype
 
 IntArray = npt.NDArray[np.int64]
-# Counts of a table of classes and clusters: 512 MiB.
-MAX_TABLE = 1 << 26
 
 
 def clustering_scores(
@@ -36,10 +33,10 @@ def clustering_scores(
 ) -> dict[str, float]:
     r"""NMI, ACC and ARI of cluster labels against known classes.
 
-    ACC is the share of samples whose cluster is matched to their class, with the
-    one-to-one matching that makes it largest (Hungarian). With more clusters than
-    classes some clusters stay unmatched, and their samples count as wrong; with fewer,
-    some classes do.
+    ACC is the share of samples whose cluster is matched to their class, by the
+    one-to-one matching that maximises it (Hungarian). With more clusters than classes
+    some clusters stay unmatched, and their samples count as wrong; with fewer, some
+    classes do.
 
     Args:
         targets: Classes, ``(n,)`` integers; samples with -1 are left out.
@@ -50,9 +47,9 @@ def clustering_scores(
         [0, 1], ARI in [-0.5, 1].
 
     Raises:
-        ValueError: if the shapes differ or are not ``(n,)``, no target is known, or a
-            target or label is below the range.
-        TypeError: if the values are not integers.
+        ValueError: If the shapes differ or are not ``(n,)``, no target is known, or a
+            target or label is below its range.
+        TypeError: If the values are not integers.
 
     Example:
         >>> scores = clustering_scores([0, 0, 1, 1], [1, 1, 0, 0])
@@ -74,21 +71,16 @@ def clustering_scores(
 def match_clusters(
     targets: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike
 ) -> tuple[dict[int, int], IntArray]:
-    """The class that each cluster stands for, and the confusion matrix in that order.
+    """The class of each cluster, and the confusion matrix in that order.
 
     Args:
         targets: Classes, ``(n,)`` integers; samples with -1 are left out.
         labels: Clusters, ``(n,)`` integers.
 
     Returns:
-        ``{cluster: class}`` of the matched clusters, and the table of counts with one
-        row per class ``0 .. max`` and one column per cluster: the column of a class's
-        own cluster stands at the place of the class, then come unmatched clusters; a
-        class without a cluster keeps a column of zeros.
-
-    Raises:
-        ValueError: as :func:`clustering_scores`.
-        TypeError: as :func:`clustering_scores`.
+        ``{cluster: class}`` of the matched clusters, and counts with one row per class
+        ``0 .. max``. Column ``j`` is the cluster matched to class ``j``, or zeros if
+        there is none; columns of unmatched clusters follow.
 
     Example:
         >>> matching, table = match_clusters([0, 0, 1, 1], [2, 2, 0, 2])
@@ -99,11 +91,6 @@ def match_clusters(
     """
     classes, clusters = _known(targets, labels)
     n_classes, k = int(classes.max()) + 1, int(clusters.max()) + 1
-    if n_classes * k > MAX_TABLE:
-        raise ValueError(
-            f"targets and labels must number classes and clusters from 0 on, got a "
-            f"target {n_classes - 1} and a label {k - 1}: too large a table"
-        )
     table = np.zeros((n_classes, k), dtype=np.int64)
     np.add.at(table, (classes, clusters), 1)
     rows, columns = linear_sum_assignment(table, maximize=True)
@@ -127,18 +114,18 @@ def _in_class_order(table: IntArray, matching: dict[int, int]) -> IntArray:
 
 def _known(targets: Any, labels: Any) -> tuple[IntArray, IntArray]:
     """Classes and clusters of the samples whose class is known, checked."""
-    classes = as_integers(targets, name="targets", least=-1).cpu().numpy()
-    clusters = as_integers(labels, name="labels", least=0).cpu().numpy()
+    classes = as_labels(targets, name="targets", least=-1).cpu().numpy()
+    clusters = as_labels(labels, name="labels").cpu().numpy()
     if classes.shape != clusters.shape:
         raise ValueError(
             f"targets and labels must have the same shape, got {classes.shape} and "
-            f"{clusters.shape}"
+            f"{clusters.shape}."
         )
     known = classes != -1
     if not known.any():
         raise ValueError(
-            f"targets must name the class of at least one sample, got {len(classes)} "
-            "samples, all -1 or none"
+            f"targets must hold at least one known class, got {len(classes)} samples "
+            "without one."
         )
     return classes[known], clusters[known]
 
@@ -151,41 +138,37 @@ def label_free_scores(
     sample_size: int = 2000,
     random_state: int = 0,
 ) -> dict[str, float]:
-    r"""What can be said of a clustering when no class is known.
+    r"""Scores of a clustering when no class is known.
 
     Args:
-        features: ``(n, d)``; the cosine of one that is zero is taken as 0.
+        features: ``(n, d)``; the cosine of a row of zeros is taken as 0.
         labels: Clusters, ``(n,)`` integers in ``[0, k)``.
         centers: Prototypes, ``(k, d)``.
         sample_size: Samples drawn for the silhouette, whose cost is quadratic.
         random_state: Seed of that draw.
 
     Returns:
-        ``silhouette`` (cosine, on the sample, in [-1, 1]; NaN unless the sample has at
-        least 2 clusters and fewer clusters than samples), ``size_min`` and
-        ``size_max`` (samples in the smallest and largest cluster), ``size_entropy``
+        ``silhouette`` (cosine, in [-1, 1]; NaN unless the sample has at least 2
+        clusters and fewer clusters than samples), ``size_min`` and ``size_max``
+        (samples in the smallest and largest cluster), ``size_entropy``
         (:math:`-\sum_k q_k \log q_k / \log K` of the shares :math:`q`: 1 when all are
         equal, 0 when one holds everything) and ``prototype_cosine`` (mean cosine of a
         sample to its own prototype).
-
-    Raises:
-        ValueError: if shapes do not fit, or labels or values are out of range.
-        TypeError: if an argument has a wrong type.
 
     Example:
         >>> scores = label_free_scores(torch.eye(2), [0, 1], torch.eye(2))
         >>> scores["prototype_cosine"], scores["size_max"]
         (1.0, 1.0)
     """
-    check_integer("sample_size", sample_size, least=2)
-    check_seed("random_state", random_state, least=0)
     rows = as_rows(features, name="features")
+    check_finite(rows, name="features")
     prototypes = as_rows(centers, name="centers").to(rows.device)
-    clusters = as_integers(labels, name="labels", least=0).to(rows.device)
-    _check_fit(rows, clusters, prototypes)
-    k = len(prototypes)
+    check_columns(prototypes, rows.shape[1], name="centers")
+    n, k = len(rows), len(prototypes)
+    clusters = as_labels(labels, name="labels", n_rows=n, n_clusters=k)
+    clusters = clusters.to(rows.device)
     sizes = torch.bincount(clusters, minlength=k)
-    entropy = float(torch.special.entr(sizes.cpu().double() / len(rows)).sum())
+    entropy = float(torch.special.entr(sizes.cpu().double() / n).sum())
     rows = directions(rows)
     cosine = (rows * directions(prototypes)[clusters]).sum(dim=1).clamp(-1, 1)
     return {
@@ -195,26 +178,6 @@ def label_free_scores(
         "size_entropy": entropy / float(np.log(k)) if k > 1 else 1.0,
         "prototype_cosine": float(cosine.mean(dtype=accurate_dtype(cosine.device))),
     }
-
-
-def _check_fit(rows: Tensor, clusters: Tensor, prototypes: Tensor) -> None:
-    check_finite(rows, name="features")
-    check_finite(prototypes, name="centers")
-    if len(clusters) != len(rows):
-        raise ValueError(
-            f"labels must have one entry per row of features, got {len(clusters)} "
-            f"labels and {len(rows)} rows"
-        )
-    if prototypes.shape[1] != rows.shape[1]:
-        raise ValueError(
-            f"centers must have the columns of features, got {tuple(prototypes.shape)} "
-            f"and {tuple(rows.shape)}"
-        )
-    if int(clusters.max()) >= len(prototypes):
-        raise ValueError(
-            f"labels must be below the number of centers, got label "
-            f"{int(clusters.max())} and {len(prototypes)} centers"
-        )
 
 
 def _silhouette(rows: Tensor, clusters: Tensor, size: int, seed: int) -> float:

@@ -7,29 +7,23 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
+from hadis_lightly.checks import check_integer
+from hadis_lightly.cluster.lloyd.arrays import as_rows, check_columns, check_finite
 from hadis_lightly.cluster.lloyd.assign import accurate_dtype
-from hadis_lightly.cluster.lloyd.prepare import (
-    as_rows,
-    check_columns,
-    check_finite,
-    check_integer,
-    largest_magnitude,
-    power_of_two,
-)
 from hadis_lightly.precision import full_precision
 
 
 class Whitening:
     r"""Projects onto the leading principal components, each scaled to variance 1.
 
-    k-means takes every direction at its length. Where few directions carry most of
-    the variance, it splits what varies and merges what differs in the others; among
-    components of equal weight it does not. The components beyond the effective
-    dimension are noise, which whitening would raise, and are left out.
+    Where few directions carry most of the variance, k-means splits clusters along them
+    and merges clusters that differ in the others only; among components of equal weight
+    it does not. Components beyond the effective dimension are noise, which whitening
+    would amplify, and are left out.
 
     Args:
-        min_components: Lower bound of the number of components, as far as the data
-            have them. K clusters need at least K - 1 to be told apart.
+        min_components: Minimum number of components, as far as the data have them. K
+            clusters need at least K - 1 to be told apart.
 
     Attributes:
         mean_: Mean of the rows, ``(d,)``.
@@ -53,26 +47,22 @@ class Whitening:
 
     @full_precision()
     def fit(self, X: Tensor | npt.ArrayLike) -> Whitening:
-        """Finds the components of the rows ``(n, d)``; n must be at least 2.
+        """Finds the components of the rows ``(n, d)``.
 
-        Computed in float64, kept in float32 unless X is float64.
+        Computed in float64, stored in float32 unless X is float64.
 
         Raises:
-            ValueError: If X is not ``(n, d)`` with n >= 2, a value is not finite, all
-                rows are equal, or ``min_components`` is below 1.
-            TypeError: If X holds no real numbers or ``min_components`` is no integer.
+            ValueError: If there is one row only, all are equal, or one is not finite.
         """
         check_integer("min_components", self.min_components, least=1)
         data = as_rows(X)
         if len(data) < 2:
             raise ValueError(f"X must be (n, d) with n >= 2, got {tuple(data.shape)}.")
         check_finite(data, name="X")
-        # Away from a row, rows that are equal are 0, and columns that are constant.
+        # Relative to the first row: equal rows and constant columns are exactly 0.
         first = data[0].to(accurate_dtype(data.device))
         centered = data.to(first.dtype, copy=True)
         centered -= first
-        scale = power_of_two(largest_magnitude(centered), centered.dtype)
-        centered *= scale
         shift = centered.mean(dim=0)
         centered -= shift
         covariance = centered.T @ centered / len(data)
@@ -81,35 +71,23 @@ class Whitening:
         floor = variances[0] * len(variances) * torch.finfo(data.dtype).eps
         rank = int((variances > floor.clamp_min(0)).sum())
         if rank == 0:
-            raise ValueError(
-                f"X has no variance: all rows are equal, got {len(data)} times "
-                f"{_shortened(data[0])}."
-            )
+            raise ValueError(f"X has no variance: all {len(data)} rows are equal.")
         effective = variances.sum().square() / variances.square().sum()
         wanted = max(int(self.min_components), round(float(effective)))
         self.n_components_ = min(wanted, rank)
         leading = slice(0, self.n_components_)
-        components = directions[:, leading] / variances[leading].sqrt() * scale
-        self.mean_ = (first + shift / scale).to(data.dtype)
+        components = directions[:, leading] / variances[leading].sqrt()
+        self.mean_ = (first + shift).to(data.dtype)
         self.components_ = components.to(data.dtype)
-        if not bool(self.components_.isfinite().all()):
-            raise ValueError(
-                f"X varies by {1 / scale:.3g} only, whose inverse overflows "
-                f"{data.dtype}: scale it up."
-            )
         return self
 
     @full_precision()
     def transform(self, X: Tensor | npt.ArrayLike) -> Tensor:
-        """Returns the whitened rows, ``(n, n_components_)``.
-
-        Raises:
-            NotFittedError: Before ``fit``.
-            ValueError: If X has another number of columns than in the fit.
-            TypeError: If X holds no real numbers.
-        """
+        """The whitened rows, ``(n, n_components_)``."""
         if not hasattr(self, "components_"):
-            raise NotFittedError("Whitening is not fitted yet: call fit first")
+            raise NotFittedError(
+                "Whitening is not fitted yet: call fit before transform."
+            )
         data = as_rows(X)
         check_columns(data, len(self.mean_), name="X")
         dtype = torch.promote_types(data.dtype, self.mean_.dtype)
@@ -123,18 +101,13 @@ class Whitening:
         )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Mean and components."""
+        """The tensors, for a checkpoint."""
         return {"mean": self.mean_, "components": self.components_}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Whitening:
-        """Makes a fitted whitening out of what :meth:`state_dict` gave."""
+        """The fitted whitening that :meth:`state_dict` was called on."""
         whitening = cls()
         whitening.mean_, whitening.components_ = state["mean"], state["components"]
         whitening.n_components_ = whitening.components_.shape[1]
         return whitening
-
-
-def _shortened(row: Tensor) -> str:
-    shown = ", ".join(f"{value:.3g}" for value in row[:3].tolist())
-    return f"({shown}, ...)" if len(row) > 3 else f"({shown})"

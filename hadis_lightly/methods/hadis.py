@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from hadis_lightly.cluster import Partition
+from hadis_lightly.cluster import PrototypePartition
 from hadis_lightly.loss import HaDisLoss
 from hadis_lightly.methods.backbone import build_backbone_of
 from hadis_lightly.methods.method import Method, Parts
@@ -27,7 +27,7 @@ class HaDisMethod(Method):
 
     name = "HaDis"
     optimizer = "SGD"
-    partition_type = Partition
+    partition_type = PrototypePartition
 
     def __init__(self, *zero_weights: str) -> None:
         self.settings = dict.fromkeys(zero_weights, 0.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from hadis_lightly.cluster import HeadPartition, Partition
+from hadis_lightly.cluster import HeadPartition, PrototypePartition
 from hadis_lightly.data import ImageSource
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.training.clustering_callback import ClusteringCallback
@@ -64,7 +64,7 @@ class Method(ABC):
     #: The paper's settings where they are not the defaults: full names to values.
     settings: Mapping[str, Any] = {}
     #: Class of its clusters, which ``from_state_dict`` restores.
-    partition_type: type[Partition] | type[HeadPartition]
+    partition_type: type[PrototypePartition] | type[HeadPartition]
     #: Whether a step leaves some of the networks out.
     has_unused_parameters = False
 

@@ -21,7 +21,7 @@ from hadis_lightly.artifacts.checkpoint import (
     read_checkpoint,
 )
 from hadis_lightly.checks import check_integer
-from hadis_lightly.cluster.partition import Clusters
+from hadis_lightly.cluster import Partition
 from hadis_lightly.data import plain_image
 from hadis_lightly.methods.registry import build_model, method_of
 from hadis_lightly.settings.loading import settings_of
@@ -69,7 +69,7 @@ class ClusterPredictor:
         self,
         settings: Settings,
         model: nn.Module,
-        partition: Clusters,
+        partition: Partition,
         plain_transform: str = "pillow",
         device: str = "auto",
         precision: str = "32-true",

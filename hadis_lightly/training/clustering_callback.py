@@ -15,17 +15,17 @@ from torch import Tensor
 from hadis_lightly.checks import check_bool, check_integer
 from hadis_lightly.cluster import (
     Partition,
+    PrototypePartition,
     clustering_scores,
     fit_partition,
     label_free_scores,
 )
-from hadis_lightly.cluster.partition import Clusters
 from hadis_lightly.progress import StepProgress, counted
 from hadis_lightly.training.collapse_watch import CollapseWatch
 from hadis_lightly.training.embedding import EmbeddedSet, check_loader, embed_dataset
 from hadis_lightly.training.key_index import KeyIndex, Keys
 
-C = TypeVar("C", bound=Clusters)
+C = TypeVar("C", bound=Partition)
 
 
 class ClusteringCallback(pl.Callback, ABC, Generic[C]):
@@ -122,7 +122,9 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
     def restore_partition(self, state: dict[str, Any]) -> C:
         """Clusters from their ``state_dict``."""
 
-    def fit_kmeans(self, embeddings: Tensor, start: Tensor | None = None) -> Partition:
+    def fit_kmeans(
+        self, embeddings: Tensor, start: Tensor | None = None
+    ) -> PrototypePartition:
         """Clusters embeddings by k-means, the same in all processes.
 
         Args:

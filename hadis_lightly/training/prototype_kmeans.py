@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from hadis_lightly.checks import check_bool
-from hadis_lightly.cluster import Partition
+from hadis_lightly.cluster import PrototypePartition
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
 from hadis_lightly.training.key_index import Keys
@@ -23,7 +23,7 @@ _REMEDIES = {
 }
 
 
-class PrototypeKMeans(ClusteringCallback[Partition]):
+class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
     """Clusters the training set by k-means before the first and after every epoch.
 
     The module embeds the whole set in evaluation mode; the embeddings are normalised
@@ -108,13 +108,13 @@ class PrototypeKMeans(ClusteringCallback[Partition]):
             return None
         return self.partition_.predict(teacher)
 
-    def fit_partition(self, embedded: EmbeddedSet) -> Partition:
+    def fit_partition(self, embedded: EmbeddedSet) -> PrototypePartition:
         """Clusters the embeddings; ids are those of the last clusters."""
         last = self.partition_
         start = last.labels if last is not None and self.warm_start else None
         partition = self.fit_kmeans(embedded.embeddings, start)
         return partition if last is None else partition.renumbered(last.labels)
 
-    def restore_partition(self, state: dict[str, Any]) -> Partition:
+    def restore_partition(self, state: dict[str, Any]) -> PrototypePartition:
         """Clusters from their ``state_dict``."""
-        return Partition.from_state_dict(state)
+        return PrototypePartition.from_state_dict(state)

@@ -16,7 +16,7 @@ from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cli.figures import FiguresSettings, draw_run_figures
 from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict_images
 from hadis_lightly.cli.report import ReportSettings, report_on_run
-from hadis_lightly.cluster import HeadPartition, Partition
+from hadis_lightly.cluster import HeadPartition, PrototypePartition
 from hadis_lightly.models import build_backbone
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.report.run_report import data_of_run
@@ -90,7 +90,7 @@ def test_the_backbone_can_be_taken_out(folder: Path) -> None:
 def test_a_prediction_is_what_the_head_says(folder: Path, photos: Path) -> None:
     predictor = ClusterPredictor.from_checkpoint(folder, device="cpu")
     has_head = folder.name in _WITH_HEAD
-    kind = HeadPartition if has_head else Partition
+    kind = HeadPartition if has_head else PrototypePartition
     assert type(predictor.partition) is kind
     table = read_assignments(folder)
     images = [Image.open(photos / key) for key in table.keys]

@@ -1,11 +1,16 @@
+"""Scores against scikit-learn, by hand, and on generated labels."""
+
 from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 from sklearn.metrics import (
     adjusted_rand_score,
     normalized_mutual_info_score,
@@ -19,48 +24,47 @@ from hadis_lightly.cluster import (
 )
 
 
-def accuracy_by_hand(targets: np.ndarray, labels: np.ndarray, size: int) -> float:
-    """Best accuracy over all permutations of ``size`` names."""
-    return max(
-        float(np.mean(np.array(names)[labels] == targets))
-        for names in itertools.permutations(range(size))
-    )
+@st.composite
+def labelled(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """Targets, some unknown, and labels; more classes than clusters or the reverse."""
+    n = draw(st.integers(1, 40))
+    classes, clusters = draw(st.integers(0, 4)), draw(st.integers(0, 4))
+    targets = draw(st.lists(st.integers(-1, classes), min_size=n, max_size=n))
+    labels = draw(st.lists(st.integers(0, clusters), min_size=n, max_size=n))
+    return targets, labels
 
 
-@pytest.mark.parametrize("classes, clusters", [(4, 4), (3, 5), (5, 3), (4, 1)])
-def test_scores_against_sklearn_and_all_permutations(
-    classes: int, clusters: int
+@given(labelled())
+@example(([0], [3]))
+@example(([2, 2, 2], [0, 1, 2]))
+@example(([0, 1, 2], [1, 1, 1]))
+def test_scores_of_scikit_learn_and_of_all_matchings(
+    case: tuple[list[int], list[int]],
 ) -> None:
-    rng = np.random.default_rng(0)
-    targets = rng.integers(classes, size=60)
-    labels = rng.integers(clusters, size=60)
+    targets, labels = case
+    assume(max(targets) >= 0)
+    known = [(t, c) for t, c in zip(targets, labels, strict=True) if t >= 0]
+    t, c = (np.array(values) for values in zip(*known, strict=True))
     scores = clustering_scores(targets, labels)
     assert list(scores) == ["nmi", "acc", "ari"]
-    assert scores["nmi"] == pytest.approx(normalized_mutual_info_score(targets, labels))
-    assert scores["ari"] == pytest.approx(adjusted_rand_score(targets, labels))
-    expected = accuracy_by_hand(targets, labels, max(classes, clusters))
-    assert scores["acc"] == pytest.approx(expected)
-    assert all(type(score) is float for score in scores.values())
+    assert scores["nmi"] == pytest.approx(normalized_mutual_info_score(t, c))
+    assert scores["ari"] == pytest.approx(adjusted_rand_score(t, c))
+    best = max(
+        int((np.array(names)[c] == t).sum())
+        for names in itertools.permutations(range(5))
+    )
+    assert scores["acc"] == pytest.approx(best / len(t))
+    matching, table = match_clusters(targets, labels)
+    assert int(np.trace(table)) == best and int(table.sum()) == len(t)
+    assert table.sum(1).tolist() == np.bincount(t).tolist()
+    assert set(matching) <= set(c.tolist()) and set(matching.values()) <= set(t)
+    assert len(set(matching.values())) == len(matching)
 
 
 def test_renamed_clusters_are_perfect() -> None:
-    targets = torch.arange(10).repeat(5)
+    targets = torch.arange(10, dtype=torch.uint8).repeat(5)
     scores = clustering_scores(targets, (targets + 3) % 10)
     assert scores == pytest.approx({"nmi": 1, "acc": 1, "ari": 1})
-
-
-def test_unknown_targets_are_left_out() -> None:
-    known = clustering_scores([0, 0, 1, 1], [1, 1, 0, 1])
-    assert clustering_scores([0, -1, 0, 1, 1, -1], [1, 0, 1, 0, 1, 7]) == known
-
-
-def test_tensors_arrays_and_lists_give_the_same() -> None:
-    targets, labels = [0, 1, 1, 2], [1, 0, 0, 1]
-    expected = clustering_scores(targets, labels)
-    for dtype in (torch.int32, torch.uint8, torch.int64):
-        tensors = torch.tensor(targets, dtype=dtype), torch.tensor(labels, dtype=dtype)
-        assert clustering_scores(*tensors) == expected
-    assert clustering_scores(np.array(targets), np.array(labels)) == expected
 
 
 def test_ari_of_many_samples_does_not_overflow() -> None:
@@ -80,32 +84,18 @@ def test_matching_with_fewer_clusters_than_classes() -> None:
     assert table.tolist() == [[2, 0, 0], [0, 2, 0], [0, 1, 0]]
 
 
-def test_matching_agrees_with_accuracy() -> None:
-    rng = np.random.default_rng(1)
-    targets, labels = rng.integers(-1, 6, size=200), rng.integers(6, size=200)
-    matching, table = match_clusters(targets, labels)
-    accuracy = clustering_scores(targets, labels)["acc"]
-    assert np.trace(table) / (targets >= 0).sum() == pytest.approx(accuracy)
-    assert sorted(matching) == list(range(6))
-
-
 @pytest.mark.parametrize(
-    "targets, labels, error, message",
+    "targets, labels, message",
     [
-        ([0, 1], [0, 1, 1], ValueError, r"same shape, got \(2,\) and \(3,\)"),
-        ([[0, 1]], [0, 1], ValueError, r"targets must have shape \(n,\), got \(1, 2\)"),
-        ([-1, -1], [0, 1], ValueError, "targets must name the class .*got 2 samples"),
-        ([0, -2], [0, 1], ValueError, "targets must be >= -1, got -2"),
-        ([0, 1], [0, -1], ValueError, "labels must be >= 0, got -1"),
-        ([0.5, 1.0], [0, 1], TypeError, "targets must hold integers"),
-        (["cat", "dog"], [0, 1], TypeError, "targets must hold numbers"),
+        ([0, 1], [0, 1, 1], r"same shape, got \(2,\) and \(3,\)"),
+        ([-1, -1], [0, 1], "targets must hold at least one known class, got 2"),
+        ([0, 1], [0.5, 1.0], "labels must hold integers"),
+        (["cat", "dog"], [0, 1], "targets must hold real numbers"),
     ],
 )
-def test_bad_input_is_named(
-    targets: list[int], labels: list[int], error: type[Exception], message: str
-) -> None:
+def test_wrong_labels_are_named(targets: Any, labels: Any, message: str) -> None:
     for function in (clustering_scores, match_clusters):
-        with pytest.raises(error, match=message):
+        with pytest.raises((ValueError, TypeError), match=message):
             function(targets, labels)
 
 
@@ -121,19 +111,19 @@ def test_label_free_scores_by_hand() -> None:
 
 
 def test_label_free_scores_of_an_empty_cluster() -> None:
-    scores = label_free_scores(torch.rand(5, 2), [0] * 5, torch.rand(2, 2))
+    scores = label_free_scores(torch.ones(5, 2), [0] * 5, torch.eye(2))
     assert (scores["size_min"], scores["size_max"]) == (0, 5)
     assert scores["size_entropy"] == 0
     assert math.isnan(scores["silhouette"])
 
 
-def test_silhouette_sample_follows_the_seed() -> None:
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(500, 3, generator=generator)
+def test_the_sample_of_the_silhouette_follows_the_seed() -> None:
+    features = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
     labels = (features[:, 0] > 0).long()
-    centers = torch.eye(3)[:2]
     first, again, other = (
-        label_free_scores(features, labels, centers, sample_size=50, random_state=seed)
+        label_free_scores(
+            features, labels, torch.eye(3)[:2], sample_size=50, random_state=seed
+        )
         for seed in (0, 0, 1)
     )
     assert first == again
@@ -143,14 +133,11 @@ def test_silhouette_sample_follows_the_seed() -> None:
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"labels": [0, 1]}, "labels must have one entry per row.*2 labels and 3"),
-        ({"labels": [0, 1, 2]}, "got label 2 and 2 centers"),
-        ({"centers": torch.eye(3)}, "centers must have the columns of features"),
-        ({"features": torch.eye(3)[:, :2] / 0}, "features contains NaN"),
-        ({"sample_size": 1}, "sample_size must be >= 2, got 1"),
+        ({"labels": [0, 1, 2]}, "got label 2 and 2 clusters"),
+        ({"centers": torch.eye(3)}, "centers must have 2 columns"),
     ],
 )
-def test_label_free_bad_input_is_named(change: dict[str, object], message: str) -> None:
+def test_label_free_wrong_input_is_named(change: dict[str, Any], message: str) -> None:
     good = {"features": torch.ones(3, 2), "labels": [0, 1, 1], "centers": torch.eye(2)}
     with pytest.raises(ValueError, match=message):
-        label_free_scores(**{**good, **change})  # type: ignore[arg-type]
+        label_free_scores(**{**good, **change})

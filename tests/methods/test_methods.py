@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 import hadis_lightly
 from hadis_lightly.artifacts import RunResult
 from hadis_lightly.artifacts.checkpoint import read_checkpoint
-from hadis_lightly.cluster import HeadPartition, Partition, clustering_scores
+from hadis_lightly.cluster import HeadPartition, PrototypePartition, clustering_scores
 from hadis_lightly.methods.hadis import HaDisMethod
 from hadis_lightly.methods.pici import phases_of
 from hadis_lightly.methods.registry import (
@@ -266,7 +266,7 @@ def test_models_and_clusters_of_the_methods(method: str) -> None:
     assert type(model) is kind
     found = method_of(settings)
     is_online = method in ("cc", "pici")
-    assert found.partition_type is (HeadPartition if is_online else Partition)
+    assert found.partition_type is (HeadPartition if is_online else PrototypePartition)
     assert found.optimizer == ("Adam" if is_online else "SGD")
     clusters = found.build_callback(settings, [])
     assert clusters.n_clusters == 10

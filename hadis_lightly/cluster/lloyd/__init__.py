@@ -1,1 +1,1 @@
-"""The stages of one k-means fit: seeding, iterations, restarts, refinement."""
+"""The stages of one k-means fit: arrays, seeding, restarts, iterations, refinement."""

@@ -1,8 +1,7 @@
-r"""Whose row is whose: scores, nearest centres, and sums over clusters.
+r"""Nearest centres, and sums over clusters.
 
-Rows here are those that :mod:`hadis_lightly.cluster.lloyd.prepare` has made: unit rows
-for the cosine metric, centred rows for the euclidean one. Both metrics then ask for the
-largest *score* of a row ``x`` and a centre ``c``,
+Rows are prepared: of length one for the cosine metric, centred for the euclidean one.
+Both metrics then want the centre of the largest *score*,
 
 .. math:: s(x, c) = x \cdot c - \tfrac{1}{2} |c|^2,
 
@@ -28,9 +27,9 @@ def accurate_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def chunks(n: int, width: int, chunk_size: int | None) -> Iterator[slice]:
-    """Slices of ``range(n)`` so that ``rows * width`` scores fit the budget."""
-    step = chunk_size or max(256, CHUNK_ELEMENTS // width)
+def chunks(n: int, width: int) -> Iterator[slice]:
+    """Slices of ``range(n)`` so that ``rows * width`` elements fit the budget."""
+    step = max(256, CHUNK_ELEMENTS // width)
     return (slice(start, start + step) for start in range(0, n, step))
 
 
@@ -40,92 +39,64 @@ def half_squared_norms(centers: Tensor, *, metric: str) -> Tensor:
     return torch.full_like(half, 0.5) if metric == "cosine" else half
 
 
-def own_distance(
-    rows: Tensor, centers: Tensor, labels: Tensor, *, scale: float = 1.0
-) -> Tensor:
-    """Squared distance ``(n,)`` of each row from the centre it belongs to.
-
-    Differences are multiplied by ``scale`` before they are squared.
-    """
-    # Not a list of chunks: small results that stay between large ones that go would
-    # split the heap, and it would grow by as much as all rows take.
+def own_distance(rows: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
+    """Squared distance ``(n,)`` of each row from the centre of its cluster."""
+    # Not a list of chunks: small results kept between large temporary ones would split
+    # the heap, which then grows by as much as all rows take.
     distance = rows.new_empty(len(rows))
-    for part in chunks(len(rows), rows.shape[1], None):
-        apart = rows[part] - centers[labels[part]]
-        distance[part] = (apart if scale == 1 else apart * scale).square().sum(1)
+    for part in chunks(len(rows), rows.shape[1]):
+        distance[part] = (rows[part] - centers[labels[part]]).square().sum(1)
     return distance
 
 
-def total_distance(
-    rows: Tensor, centers: Tensor, labels: Tensor, *, scale: float = 1.0
-) -> Tensor:
+def total_distance(rows: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
     """Sum of :func:`own_distance`, a scalar of the widest dtype."""
-    distance = own_distance(rows, centers, labels, scale=scale)
+    distance = own_distance(rows, centers, labels)
     return distance.sum(dtype=accurate_dtype(rows.device))
 
 
-def best_two(
-    rows: Tensor, centers: Tensor, *, metric: str, chunk_size: int | None = None
+def nearest_center(
+    rows: Tensor, centers: Tensor, *, metric: str
 ) -> tuple[Tensor, Tensor]:
-    """Best centre of each row and by how much its score leads the second best.
+    """Nearest centre of each row and by how much its score leads the second best.
+
+    Rows whose two best scores differ by no more than rounding are decided by distances
+    computed from differences, in float64. A true tie goes to the lower label, and a
+    centre that equals a row gets this row.
 
     Args:
         rows: ``(n, d)``.
         centers: ``(k, d)``.
         metric: ``"cosine"`` or ``"euclidean"``.
-        chunk_size: Rows looked at together; None chooses.
 
     Returns:
-        Labels ``(n,)`` and leads ``(n,)``, infinite for a single centre.
+        Labels ``(n,)`` and leads ``(n,)``: rough, and infinite for a single centre.
     """
     labels = torch.empty(len(rows), dtype=torch.long, device=rows.device)
     lead = rows.new_empty(len(rows))
     offsets = half_squared_norms(centers, metric=metric).neg()
-    for part in chunks(len(rows), len(centers), chunk_size):
+    for part in chunks(len(rows), len(centers)):
         scores = torch.addmm(offsets, rows[part], centers.T)
         best, labels[part] = scores.max(1)
         scores.scatter_(1, labels[part].unsqueeze(1), -torch.inf)
         lead[part] = best - scores.amax(1)
-    return labels, lead
-
-
-def nearest_center(
-    rows: Tensor, centers: Tensor, *, metric: str, chunk_size: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """:func:`best_two`, exact where the matrix product is too rough to tell.
-
-    Rows whose two best scores differ by no more than rounding are settled by distances
-    computed from differences, in float64; a true tie goes to the lower label, and a
-    centre that is a row has this row.
-
-    Returns:
-        Labels ``(n,)`` and leads ``(n,)``, the leads as rough as before.
-    """
-    labels, lead = best_two(rows, centers, metric=metric, chunk_size=chunk_size)
     reach = centers.square().sum(1).amax().sqrt()
     size = torch.linalg.vector_norm(rows, dim=1).clamp_min(reach)
-    close = lead <= 32 * torch.finfo(rows.dtype).eps * size * reach
-    unsure = close.nonzero().flatten()
-    if len(unsure) > 0:
-        wide = accurate_dtype(rows.device)
-        exact = centers.to(wide)
-        for part in chunks(len(unsure), max(centers.shape), chunk_size):
-            distances = torch.cdist(
-                rows[unsure[part]].to(wide),
-                exact,
-                compute_mode="donot_use_mm_for_euclid_dist",
-            )
-            labels[unsure[part]] = distances.argmin(1)
+    rounding = 32 * torch.finfo(rows.dtype).eps * size * reach
+    unsure = (lead <= rounding).nonzero().flatten()
+    wide = accurate_dtype(rows.device)
+    for part in chunks(len(unsure), max(centers.shape)):
+        distances = torch.cdist(
+            rows[unsure[part]].to(wide),
+            centers.to(wide),
+            compute_mode="donot_use_mm_for_euclid_dist",
+        )
+        labels[unsure[part]] = distances.argmin(1)
     return labels, lead
 
 
 def cluster_sums(
-    rows: Tensor,
-    labels: Tensor,
-    n_clusters: int,
-    *,
-    at: Tensor | None = None,
-    chunk_size: int | None = None,
+    rows: Tensor, labels: Tensor, n_clusters: int, *, at: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Sum and number of the rows of each cluster.
 
@@ -133,17 +104,16 @@ def cluster_sums(
         rows: ``(n, d)``.
         labels: ``(n,)``, or ``(m,)`` with ``at``.
         n_clusters: ``k``.
-        at: Indices ``(m,)`` of the rows meant; None means all.
-        chunk_size: Rows looked at together; None chooses.
+        at: Indices ``(m,)`` of the rows to sum; None means all.
 
     Returns:
-        Sums ``(k, d)`` and counts ``(k,)``, added up in the widest dtype of the device,
-        so that many iterations of adding and taking away rows leave little trace.
+        Sums ``(k, d)`` and counts ``(k,)`` in the widest dtype of the device, so that
+        many iterations of adding and subtracting rows leave little trace.
     """
     wide = accurate_dtype(rows.device)
     sums = torch.zeros(n_clusters, rows.shape[1], dtype=wide, device=rows.device)
     counts = torch.zeros(n_clusters, dtype=wide, device=rows.device)
-    for part in chunks(len(labels), max(n_clusters, rows.shape[1]), chunk_size):
+    for part in chunks(len(labels), max(n_clusters, rows.shape[1])):
         x = rows[part] if at is None else rows[at[part]]
         one_hot = x.new_zeros(n_clusters, len(x))
         one_hot.scatter_(0, labels[part].unsqueeze(0), 1)
@@ -153,9 +123,9 @@ def cluster_sums(
 
 
 def to_centers(
-    sums: Tensor, counts: Tensor, previous: Tensor, *, metric: str
+    sums: Tensor, counts: Tensor, fallback: Tensor, *, metric: str
 ) -> Tensor:
-    """Centres of clusters with these sums; a cluster without a direction stays."""
+    """Centres of clusters with these sums; ``fallback`` where there is no mean."""
     if metric == "cosine":
         lengths = torch.linalg.vector_norm(sums, dim=-1, keepdim=True)
         # Rows that cancel out leave a remainder of rounding, which is no direction.
@@ -164,4 +134,4 @@ def to_centers(
     else:
         defined = counts.unsqueeze(-1) > 0
         means = sums / counts.unsqueeze(-1).clamp_min(1)
-    return torch.where(defined, means.to(previous.dtype), previous)
+    return torch.where(defined, means.to(fallback.dtype), fallback)

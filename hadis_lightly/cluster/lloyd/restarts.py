@@ -13,14 +13,13 @@ from hadis_lightly.cluster.lloyd.iterate import Runs
 
 
 class Processes:
-    """The processes that look for the same clusters together, or this one alone.
+    """The processes that search for the same clusters together, or this one alone.
 
-    All of them must call the same methods in the same order. Tensors travel on the
-    device they are on, or on the one that the backend can reach.
+    All of them must call the same methods in the same order.
 
     Args:
-        shared: Whether the processes of torch.distributed work together. Where it is
-            not initialised, or has one process, this changes nothing.
+        shared: Whether the processes of torch.distributed work together. No effect
+            where it is not initialised or has one process.
     """
 
     def __init__(self, shared: bool) -> None:
@@ -29,17 +28,14 @@ class Processes:
             self.rank, self.size = torch_dist.get_rank(), torch_dist.get_world_size()
 
     def check_same(self, device: torch.device, **values: int) -> None:
-        """Raise in all processes unless they have the same values.
-
-        Raises:
-            ValueError: if a value differs; it names which, and all values.
-        """
-        own = torch.tensor(list(values.values()), device=device)
-        table = self._gather(own).tolist()
-        for name, found in zip(values, zip(*table, strict=True), strict=True):
+        """Raises in all processes unless they have the same values."""
+        if self.size == 1:
+            return
+        table = self._gather(torch.tensor(list(values.values()), device=device))
+        for name, found in zip(values, table.T.tolist(), strict=True):
             if len(set(found)) > 1:
                 raise ValueError(
-                    f"{name} must be the same in all processes, got {list(found)}"
+                    f"{name} must be the same in all processes, got {found}."
                 )
 
     def same_generator(
@@ -59,7 +55,7 @@ class Processes:
         return generator
 
     def share(self, starts: Tensor, function: Callable[[Tensor], Runs]) -> Runs:
-        """Runs of all starts ``(r, k, d)``, of which each process makes some.
+        """Runs of all starts ``(r, k, d)``; each process makes some of them.
 
         Args:
             starts: The same in all processes; process ``p`` of ``s`` takes
@@ -83,14 +79,14 @@ class Processes:
             inertia[: len(mine)] = runs.inertia
             n_iter[: len(mine)] = torch.tensor(runs.n_iter)
         centers, inertia, n_iter = (
-            # (processes, slots, ...) -> slot by slot, as they were dealt
+            # (processes, slots, ...) -> in the order in which they were dealt
             self._gather(values).transpose(0, 1).flatten(0, 1)[: len(starts)]
             for values in (centers, inertia, n_iter)
         )
         return Runs(centers, inertia, n_iter.tolist())
 
     def from_first(self, values: Tensor) -> Tensor:
-        """What process 0 has, in all; the shape and dtype must be the same."""
+        """The tensor of process 0; shape and dtype must be the same in all."""
         if self.size == 1:
             return values
         sent = values.to(_carrier(values.device), copy=True).contiguous()
@@ -99,8 +95,6 @@ class Processes:
 
     def _gather(self, values: Tensor) -> Tensor:
         """The tensors of all processes, stacked in the order of the processes."""
-        if self.size == 1:
-            return values.unsqueeze(0)
         sent = values.to(_carrier(values.device)).contiguous()
         parts = [torch.empty_like(sent) for _ in range(self.size)]
         torch_dist.all_gather(parts, sent)
@@ -108,7 +102,7 @@ class Processes:
 
 
 def _carrier(device: torch.device) -> torch.device:
-    """Where tensors must lie to travel: NCCL sends from GPUs only, gloo from CPUs."""
+    """Where tensors must lie to be sent: NCCL sends from GPUs only, gloo from CPUs."""
     backend = torch_dist.get_backend()
     if backend == "nccl" and device.type == "cpu":
         return torch.device("cuda", torch.cuda.current_device())

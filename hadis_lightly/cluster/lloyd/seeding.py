@@ -1,33 +1,33 @@
-"""First centres: k-means++ for all restarts at once."""
+"""Random draws and first centres: k-means++ for all restarts at once."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster.lloyd.assign import accurate_dtype
 
 # Candidate distances held at one time, in elements: restarts are seeded in groups.
 SEEDING_ELEMENTS = 1 << 24
 
 
-def draw(
-    generator: torch.Generator | None, *shape: int, device: torch.device
-) -> Tensor:
-    """Uniform float64 numbers, the same whatever device the data are on."""
-    source = torch.device("cpu") if generator is None else generator.device
-    numbers = torch.rand(
-        *shape, generator=generator, device=source, dtype=torch.float64
-    )
-    return numbers.to(accurate_dtype(device)).to(device)
+def as_generator(random_state: Any) -> torch.Generator | None:
+    """The generator that ``random_state`` stands for; None is torch's global one."""
+    if random_state is None or isinstance(random_state, torch.Generator):
+        return random_state
+    check_integer("random_state", random_state, least=0)
+    # On the CPU whatever the device of the data, for the same draws everywhere.
+    return torch.Generator().manual_seed(int(random_state))
 
 
 def random_rows(
     n: int, size: int, *, generator: torch.Generator | None, device: torch.device
 ) -> Tensor:
-    """``size`` different indices below ``n``."""
+    """``size`` distinct indices below ``n``."""
     source = torch.device("cpu") if generator is None else generator.device
     order = torch.randperm(n, generator=generator, device=source)
     return order[:size].to(device)
@@ -51,7 +51,14 @@ def kmeans_plusplus(
         Rows chosen as centres, ``(n_init, n_clusters, d)``.
     """
     n_trials = 2 + int(math.log(n_clusters))
-    uniform = draw(generator, n_clusters, n_init, n_trials, device=rows.device)
+    source = torch.device("cpu") if generator is None else generator.device
+    uniform = torch.rand(
+        (n_clusters, n_init, n_trials),
+        generator=generator,
+        device=source,
+        dtype=torch.float64,
+    )
+    uniform = uniform.to(accurate_dtype(rows.device)).to(rows.device)
     group = max(1, SEEDING_ELEMENTS // (n_trials * len(rows)))
     chosen = [_seed(rows, part) for part in torch.split(uniform, group, dim=1)]
     return rows[torch.cat(chosen)]

@@ -12,51 +12,37 @@ from hadis_lightly.cluster.lloyd.assign import (
     nearest_center,
     to_centers,
 )
-from hadis_lightly.cluster.lloyd.empty import fill_empty, rounding_distance
+from hadis_lightly.cluster.lloyd.empty import fill_empty
 
 
 def refine(
-    rows: Tensor,
-    centers: Tensor,
-    *,
-    metric: str,
-    max_iter: int,
-    tol: float,
-    chunk_size: int | None = None,
+    rows: Tensor, centers: Tensor, *, metric: str, max_iter: int, tol: float
 ) -> tuple[Tensor, int]:
-    r"""Run one start to convergence; the result is Lloyd's, the work is less.
+    r"""Runs one start to convergence; the result is Lloyd's, the work is less.
 
     Each row keeps the lead of its centre's score over the second best. Centres that
-    move by :math:`\Delta` can lower a lead by no more than
-    :math:`|x| \max_j |\Delta_a - \Delta_j|` and what their squared lengths changed, so
-    only rows whose lead may be gone are compared with the centres again. Starts that
+    move by :math:`\Delta` lower a lead by at most
+    :math:`|x| \max_j |\Delta_a - \Delta_j|` plus the change of their squared lengths,
+    so only rows whose lead may be gone are compared with the centres again. Starts that
     are nearly right (from a subsample, or last epoch's prototypes) leave few of them.
 
-    The arguments are those of :func:`~hadis_lightly.cluster.lloyd.lloyd`, with one
-    start ``(k, d)``.
+    The arguments are those of :func:`~hadis_lightly.cluster.lloyd.iterate.lloyd`, with
+    one start ``(k, d)``.
 
     Returns:
         Centres ``(k, d)`` and the number of iterations.
     """
     k = len(centers)
     lengths = torch.linalg.vector_norm(rows, dim=1)
-    labels, lead = nearest_center(rows, centers, metric=metric, chunk_size=chunk_size)
-    sums, counts = cluster_sums(rows, labels, k, chunk_size=chunk_size)
-    least = rounding_distance(lengths)
+    labels, lead = nearest_center(rows, centers, metric=metric)
+    sums, counts = cluster_sums(rows, labels, k)
     slack = 32 * torch.finfo(rows.dtype).eps
     for iteration in range(1, max_iter + 1):
         if bool((counts == 0).any()):
-            filled = fill_empty(
-                rows,
-                centers,
-                labels,
-                metric=metric,
-                least=least,
-                chunk_size=chunk_size,
-            )
+            filled = fill_empty(rows, centers, labels, metric=metric)
             if filled is not None:
-                centers, labels, lead = filled
-                sums, counts = cluster_sums(rows, labels, k, chunk_size=chunk_size)
+                centers, labels, lead, _ = filled
+                sums, counts = cluster_sums(rows, labels, k)
         updated = to_centers(sums, counts, centers, metric=metric)
         step = updated - centers
         if iteration == max_iter or float(step.square().sum()) <= tol:
@@ -68,11 +54,13 @@ def refine(
         # The scores themselves are rounded to about this much.
         rounding = slack * lengths * centers.square().sum(1).amax().sqrt()
         doubtful = (lead <= rounding).nonzero().flatten()
-        moved = _reassign(
-            rows, centers, doubtful, labels, lead, sums, counts, metric=metric
-        )
-        if not moved:
+        at, before = _reassign(rows, centers, doubtful, labels, lead, metric=metric)
+        if len(at) == 0:
             break
+        for sign, of in ((1, labels[at]), (-1, before)):
+            gained = cluster_sums(rows, of, k, at=at)
+            sums += sign * gained[0]
+            counts += sign * gained[1]
     return updated, iteration
 
 
@@ -82,28 +70,20 @@ def _reassign(
     doubtful: Tensor,
     labels: Tensor,
     lead: Tensor,
-    sums: Tensor,
-    counts: Tensor,
     *,
     metric: str,
-) -> bool:
-    """Look at the ``doubtful`` rows again; labels, leads and totals follow in place.
+) -> tuple[Tensor, Tensor]:
+    """Updates labels and leads of the ``doubtful`` rows in place.
 
     Returns:
-        True if a row has moved to another cluster.
+        Indices of the rows that changed their cluster, and their clusters before.
     """
     before = labels[doubtful]
-    for part in chunks(len(doubtful), rows.shape[1], None):
+    for part in chunks(len(doubtful), rows.shape[1]):
         at = doubtful[part]
         labels[at], lead[at] = nearest_center(rows[at], centers, metric=metric)
-    after = labels[doubtful]
-    moved = before != after
-    at = doubtful[moved]
-    for sign, to in ((1, after[moved]), (-1, before[moved])):
-        gain = cluster_sums(rows, to, len(centers), at=at)
-        sums += sign * gain[0]
-        counts += sign * gain[1]
-    return len(at) > 0
+    moved = before != labels[doubtful]
+    return doubtful[moved], before[moved]
 
 
 def _is_rounding(step: Tensor, centers: Tensor) -> bool:
@@ -119,7 +99,7 @@ def _is_rounding(step: Tensor, centers: Tensor) -> bool:
 def _largest_loss(
     before: Tensor, after: Tensor, lengths: Tensor, labels: Tensor, *, metric: str
 ) -> Tensor:
-    """By how much each row's lead ``(n,)`` can have shrunk, at most."""
+    """Upper bound of what each row's lead ``(n,)`` has lost."""
     step = after - before
     exact = "donot_use_mm_for_euclid_dist"  # the other could come out too small
     apart = torch.cdist(step, step, compute_mode=exact).amax(1)  # (k,)

@@ -7,12 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hadis_lightly.cluster.lloyd.prepare import (
-    as_rows,
-    check_finite,
-    check_integer,
-    directions,
-)
+from hadis_lightly.checks import check_integer
+from hadis_lightly.cluster.lloyd.arrays import as_rows, check_finite, directions
 from hadis_lightly.precision import full_precision
 
 _CHUNK = 65536
@@ -27,11 +23,11 @@ def isolation(
     n_draws: int = 20,
     random_state: int = 0,
 ) -> Tensor:
-    """Mean distance of each embedding to the nearest of some others drawn at random.
+    """Mean distance of each embedding to the nearest of a few drawn at random.
 
-    Neighbours are sought in small samples [0], not in the whole set: a few odd images
-    that are alike would hide each other there, and the cost is that of ``n_samples``
-    times ``n_draws`` distances per embedding.
+    Neighbours are sought in small samples [0], not in the whole set: there, a few odd
+    images that resemble each other would hide each other. The cost is ``n_samples *
+    n_draws`` distances per embedding.
 
     Args:
         embeddings: ``(n, d)`` with at least two rows; normalised inside.
@@ -44,9 +40,7 @@ def isolation(
         Euclidean distances between vectors of length one, 0 to 2, float32 ``(n,)``.
 
     Raises:
-        ValueError: If there are fewer than two embeddings, one is not finite, or a
-            number is below 1.
-        TypeError: If an argument has a wrong type.
+        ValueError: If there are fewer than two embeddings, or one is not finite.
 
     Example:
         >>> angles = torch.tensor([0.0, 0.01, 0.02, 0.03, 0.04, 2.0])
@@ -57,17 +51,14 @@ def isolation(
     - [0]: Sugiyama and Borgwardt, Rapid distance-based outlier detection via sampling,
       NeurIPS 2013
     """
-    for name, value in (
-        ("n_neighbors", n_neighbors),
-        ("n_samples", n_samples),
-        ("n_draws", n_draws),
-    ):
-        check_integer(name, value, least=1)
+    check_integer("n_neighbors", n_neighbors, least=1)
+    check_integer("n_samples", n_samples, least=1)
+    check_integer("n_draws", n_draws, least=1)
     data = as_rows(embeddings, name="embeddings")
     check_finite(data, name="embeddings")
     n = len(data)
     if n < 2:
-        raise ValueError(f"embeddings must have at least 2 rows, got {n}")
+        raise ValueError(f"embeddings must have at least 2 rows, got {n}.")
     rows = directions(data)
     generator = np.random.default_rng(random_state)
     total = torch.zeros(n, dtype=torch.float32, device=rows.device)
@@ -78,7 +69,7 @@ def isolation(
 
 
 def _nearest(rows: Tensor, drawn: Tensor, n_neighbors: int) -> Tensor:
-    """Mean distance of each row to its nearest ones among those drawn, ``(n,)``."""
+    """Mean distance of each row to its nearest among those drawn, ``(n,)``."""
     sample = rows[drawn]
     k = min(n_neighbors, len(drawn) - 1)
     means = []

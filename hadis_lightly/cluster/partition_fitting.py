@@ -90,6 +90,8 @@ def fit_partition(
 def _whitening(rows: Tensor, n_clusters: int, processes: Processes) -> Whitening:
     """The whitening of process 0: eigenvectors may come with another sign or order."""
     whitening = Whitening(min_components=max(1, n_clusters - 1)).fit(rows)
+    if processes.size == 1:
+        return whitening
     d, m = whitening.components_.shape
     # Padded to the same shape in all processes.
     components = processes.from_first(F.pad(whitening.components_, (0, d - m)))

@@ -141,7 +141,11 @@ class PrototypePartition:
             return self
         pairs = previous[known] * k + self.labels[known]
         overlap = torch.bincount(pairs, minlength=k * k).view(k, k)  # old x new
-        _, columns = linear_sum_assignment(overlap.cpu().numpy(), maximize=True)
+        table = overlap.cpu().numpy()
+        rows, columns = linear_sum_assignment(table, maximize=True)
+        # Clusters without a match keep their order.
+        free = ~(table.any(axis=1)[rows] & table.any(axis=0)[columns])
+        columns[free] = sorted(columns[free])
         order = torch.from_numpy(columns).to(self.labels.device)  # old id -> new id
         return replace(
             self,

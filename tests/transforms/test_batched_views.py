@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,13 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightly.transforms import BYOLTransform, SimCLRTransform, SMoGTransform
+from lightly.transforms import BYOLTransform
 from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
 from PIL import Image
 from scipy import stats
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torchvision import transforms as v1
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms import functional as F
 
@@ -27,7 +25,6 @@ from hadis_lightly.transforms import (
     CIFAR10_NORMALIZE,
     DIGITS_NORMALIZE,
     BatchedViews,
-    HaDisCropTransform,
     HaDisTransform,
     view_pipeline,
 )
@@ -104,17 +101,6 @@ def test_without_normalization_pixels_stay_in_unit_range() -> None:
         assert pixels.max() > 0.9
 
 
-def test_normalization_is_the_last_step() -> None:
-    images = make_images()
-    plain = BatchedViews(16, normalize=None, generator=seeded(), **EVERYTHING)(images)
-    views = BatchedViews(
-        16, normalize=CIFAR10_NORMALIZE, generator=seeded(), **EVERYTHING
-    )(images)
-    for x, pixels in zip(views, plain, strict=True):
-        expected = F.normalize(pixels, **CIFAR10_NORMALIZE)
-        torch.testing.assert_close(x, expected, atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("normalize", [DIGITS_NORMALIZE, None])
 def test_grey_images(normalize: dict[str, list[float]] | None) -> None:
     images = make_images(6, channels=1)
@@ -122,19 +108,6 @@ def test_grey_images(normalize: dict[str, list[float]] | None) -> None:
     for view in views(images):
         assert view.shape == (6, 1, 16, 16)
         assert view.isfinite().all()
-
-
-def test_grey_images_are_jittered_as_grey_colours_are() -> None:
-    grey = make_images(20, channels=1)
-    made = BatchedViews(16, normalize=None, generator=seeded(), **EVERYTHING)(grey)
-    colour = BatchedViews(16, normalize=None, generator=seeded(), **EVERYTHING)(
-        grey.expand(-1, 3, -1, -1)
-    )
-    # The weights of torchvision's grey add up to 0.9999.
-    for x, y in zip(made, colour, strict=True):
-        difference = (x.expand_as(y) - y).abs().flatten(1).amax(dim=1)
-        # But for pixels at the threshold of the solarization.
-        assert difference.median() < 1e-3
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -148,12 +121,10 @@ def test_batches_of_one_and_of_no_images(n: int, affine: dict[str, float]) -> No
 def test_image_of_a_batch_is_seen_by_its_own_views_alone() -> None:
     images = make_images(6)
     views = BatchedViews(16, generator=seeded(), **EVERYTHING, **AFFINE)
-    drawn = views.draw(images)
+    drawn = views.uniforms(images)
     others = images.clone()
     others[2] = 255 - others[2]
-    for x, y in zip(
-        views.apply(images, drawn), views.apply(others, drawn), strict=True
-    ):
+    for x, y in zip(views.make(images, drawn), views.make(others, drawn), strict=True):
         is_same = (x - y).abs().amax(dim=(1, 2, 3)) < 1e-5
         assert is_same.tolist() == [True, True, False, True, True, True]
 
@@ -187,16 +158,6 @@ def test_images_are_not_changed() -> None:
     assert torch.equal(images, before)
 
 
-def test_draws_are_not_changed_when_applied() -> None:
-    images = make_images(8)
-    views = BatchedViews(16, generator=seeded(), **EVERYTHING, **AFFINE)
-    drawn = views.draw(images)
-    before = copy.deepcopy(drawn)
-    first = views.apply(images, drawn)
-    assert all(map(torch.equal, drawn, before))
-    assert_equal(views.apply(images, drawn), first)
-
-
 # Where the draws come from.
 
 
@@ -207,12 +168,6 @@ def test_seed_of_the_generator_decides_the_views() -> None:
     third = BatchedViews(16, generator=seeded(2), **EVERYTHING)(images)
     assert_equal(first, second)
     assert not torch.equal(first[0], third[0])
-
-
-def test_every_call_draws_anew() -> None:
-    images = make_images()
-    views = BatchedViews(16, generator=seeded(1))
-    assert not torch.equal(views(images)[0], views(images)[0])
 
 
 def test_seed_of_torch_decides_without_a_generator() -> None:
@@ -237,12 +192,6 @@ def test_global_generators_are_left_alone_when_one_is_given() -> None:
     assert all(map(np.array_equal, after, state_of_numpy))
 
 
-def test_two_views_of_an_image_differ() -> None:
-    images = make_images(1).expand(200, -1, -1, -1)
-    views = torch.cat(BatchedViews(8, generator=seeded())(images)).flatten(1)
-    assert len(views.unique(dim=0)) == 400
-
-
 # Where the result stays the same.
 
 
@@ -253,64 +202,20 @@ def test_number_of_views_worked_on_at_a_time_does_not_matter(
 ) -> None:
     images = make_images(20)
     views = BatchedViews(16, normalize=None, generator=seeded(), **EVERYTHING, **affine)
-    drawn = views.draw(images)
-    expected = views.apply(images, drawn)
-    assert views._pipeline.views_at_a_time(images) > 40
-    per_view = view_pipeline._WORKSPACE["cpu"] // views._pipeline.views_at_a_time(
-        images
-    )
+    drawn = views.uniforms(images)
+    expected = views.make(images, drawn)
+    at_once = view_pipeline.views_at_a_time(images, 16)
+    assert at_once > 40
+    per_view = view_pipeline._WORKSPACE["cpu"] // at_once
     budget = 1 if views_at_a_time == 1 else (views_at_a_time + 0.5) * per_view
     monkeypatch.setattr(view_pipeline, "_WORKSPACE", {"cpu": int(budget)})
-    assert views._pipeline.views_at_a_time(images) == views_at_a_time
-    made = views.apply(images, drawn)
+    assert view_pipeline.views_at_a_time(images, 16) == views_at_a_time
+    made = views.make(images, drawn)
     # But for single pixels: at the threshold of the solarization, and between two
     # others for the rotation, the last bit of a float decides.
     for x, y in zip(made, expected, strict=True):
         is_same = (x - y).abs() <= 1e-6
         assert is_same.float().mean() > 0.999
-
-
-def test_views_do_not_depend_on_the_rest_of_the_batch() -> None:
-    images = make_images(13)
-    views = BatchedViews(16, normalize=None, generator=seeded())
-    drawn = views.draw(images)
-    alone = [
-        views.apply(images[i : i + 1], type(drawn)(*(x[:, i : i + 1] for x in drawn)))
-        for i in range(13)
-    ]
-    expected = [torch.cat(rows) for rows in zip(*alone, strict=True)]
-    assert_close(views.apply(images, drawn), expected, atol=1e-6)
-
-
-def test_channels_last_holds_the_same_values() -> None:
-    images = make_images()
-    expected = BatchedViews(16, generator=seeded(), **EVERYTHING)(images)
-    made = BatchedViews(
-        16, generator=seeded(), memory_format=torch.channels_last, **EVERYTHING
-    )(images)
-    assert_equal(made, expected)
-    for view in made:
-        assert view.is_contiguous(memory_format=torch.channels_last)
-        assert not view.is_contiguous()
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_views_of_another_precision_are_rounded_at_the_end(dtype: torch.dtype) -> None:
-    images = make_images()
-    expected = BatchedViews(16, generator=seeded(), **EVERYTHING)(images)
-    made = BatchedViews(16, generator=seeded(), dtype=dtype, **EVERYTHING)(images)
-    assert_equal(made, [view.to(dtype) for view in expected])
-
-
-def test_autocast_does_not_touch_the_views() -> None:
-    images = make_images()
-    expected = BatchedViews(16, generator=seeded(), **EVERYTHING, **AFFINE)(images)
-    views = BatchedViews(16, generator=seeded(), **EVERYTHING, **AFFINE)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        x = torch.ones(2, 2)
-        assert (x @ x).dtype == torch.bfloat16  # it is on
-        made = views(images)
-    assert_equal(made, expected)
 
 
 def test_random_numbers_alone_decide_the_views() -> None:
@@ -321,8 +226,6 @@ def test_random_numbers_alone_decide_the_views() -> None:
     assert uniforms.shape[:2] == (2, len(images))
     for _ in range(2):
         assert_equal(views.make(images, uniforms), expected)
-    views = BatchedViews(16, generator=seeded(), **EVERYTHING, **AFFINE)
-    assert_equal(views.apply(images, views.draw(images)), expected)
 
 
 @pytest.mark.slow
@@ -330,16 +233,14 @@ def test_random_numbers_alone_decide_the_views() -> None:
     shutil.which("c++") is None and shutil.which("g++") is None,
     reason="needs a C++ compiler",
 )
-@pytest.mark.parametrize("method", ["apply", "make"])
-def test_compiled_views_are_the_same(method: str) -> None:
+def test_compiled_views_are_the_same() -> None:
     images = make_images()
     views = BatchedViews(
         16, normalize=None, generator=seeded(), gaussian_blur=0.5, solarization_prob=0.5
     )
-    given = views.draw(images) if method == "apply" else views.uniforms(images)
-    eager = getattr(views, method)
-    compiled = torch.compile(eager, fullgraph=True)
-    for x, y in zip(compiled(images, given), eager(images, given), strict=True):
+    given = views.uniforms(images)
+    compiled = torch.compile(views.make, fullgraph=True)
+    for x, y in zip(compiled(images, given), views.make(images, given), strict=True):
         is_same = (x - y).abs() <= 1e-5
         # But for single pixels at the threshold of the solarization.
         assert is_same.float().mean() > 0.999
@@ -417,8 +318,9 @@ def reference(image: Tensor, drawn: dict[str, Any], size: int) -> Tensor:
 def test_all_steps_together_are_those_of_torchvision(affine: dict[str, float]) -> None:
     images = make_images(40)
     views = BatchedViews(16, normalize=None, generator=seeded(), **EVERYTHING, **affine)
-    drawn = views.draw(images)
-    made = views.apply(images, drawn)
+    uniforms = views.uniforms(images)
+    drawn = views.parameters(images, uniforms)
+    made = views.make(images, uniforms)
     for number, view in enumerate(made):
         for i, image in enumerate(images):
             row = {k: x[number, i].tolist() for k, x in drawn._asdict().items()}
@@ -441,11 +343,10 @@ def smooth_images(num: int) -> Tensor:
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
         {"cj_strength": 2.0, "gaussian_blur": 0.5, "rr_prob": 0.5, "rr_degrees": 20.0},
         {"solarization_prob": 0.5, "cj_hue": 0.0, **AFFINE},
     ],
-    ids=["defaults", "strong", "affine"],
+    ids=["strong", "affine"],
 )
 def test_views_are_distributed_like_those_of_single_images(
     settings: dict[str, float],
@@ -473,70 +374,42 @@ def test_views_are_distributed_like_those_of_single_images(
         assert stats.ks_2samp(statistic(ours), statistic(theirs)).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_state_of_torch_plays_no_part_and_dtype_only_rounds(dtype: torch.dtype) -> None:
+    images = make_images()
+    expected = BatchedViews(16, generator=seeded(), **EVERYTHING, **AFFINE)(images)
+    views = BatchedViews(
+        16,
+        generator=seeded(),
+        dtype=dtype,
+        memory_format=torch.channels_last,
+        **EVERYTHING,
+        **AFFINE,
+    )
+    precision = torch.get_float32_matmul_precision()
+    torch.set_default_dtype(torch.float64)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            made = views(images)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision(precision)
+    assert_equal(made, [view.to(dtype) for view in expected])
+    assert made[0].is_contiguous(memory_format=torch.channels_last)
+
+
 # Made of other transforms.
 
 
-def test_signature_begins_with_that_of_the_single_transform() -> None:
-    of_singles = list(inspect.signature(HaDisTransform).parameters.values())
-    ours = list(inspect.signature(BatchedViews).parameters.values())
-    assert ours[: len(of_singles)] == of_singles
-    others = {
-        parameter.name: parameter.default for parameter in ours[len(of_singles) :]
-    }
-    assert others == {
-        "generator": None,
-        "dtype": torch.float32,
-        "memory_format": torch.contiguous_format,
-    }
-
-
-def test_every_setting_reaches_the_views() -> None:
-    settings = {
-        "input_size": 8,
-        "normalize": CIFAR10_NORMALIZE,
-        "cj_prob": 0.1,
-        "cj_bright": 0.11,
-        "cj_contrast": 0.12,
-        "cj_sat": 0.13,
-        "cj_hue": 0.14,
-        "min_scale": 0.15,
-        "random_gray_scale": 0.16,
-        "hf_prob": 0.17,
-        "cj_strength": 0.18,
-        "vf_prob": 0.19,
-        "rr_prob": 0.21,
-        "rr_degrees": 22.0,
-        "gaussian_blur": 0.23,
-        "sigmas": (0.24, 0.25),
-        "solarization_prob": 0.26,
-        "affine_degrees": 27.0,
-        "affine_translate": 0.28,
-        "affine_shear": 29.0,
-    }
-    assert set(settings) == set(inspect.signature(HaDisTransform).parameters)
-    expected = BatchedViews.from_transform(HaDisTransform(**settings))
-    assert BatchedViews(**settings).views == expected.views
-    for name in settings:  # and each of them makes a difference
-        others = {key: value for key, value in settings.items() if key != name}
-        assert BatchedViews(**others).views != expected.views
-
-
-@pytest.mark.parametrize("settings", [{}, EVERYTHING | AFFINE])
-def test_made_of_our_transform_it_is_the_same(settings: dict[str, float]) -> None:
-    images = make_images()
-    expected = BatchedViews(16, generator=seeded(), **settings)(images)
-    made = BatchedViews.from_transform(HaDisTransform(16, **settings), seeded())
-    assert_equal(made(images), expected)
-
-
-def test_views_of_byol_have_each_its_own_law() -> None:
+def test_views_of_byol_have_each_their_own_distribution() -> None:
     transform = BYOLTransform(
         BYOLView1Transform(input_size=16), BYOLView2Transform(input_size=16)
     )
     views = BatchedViews.from_transform(transform, generator=seeded())
     assert views.input_size == 16
     images = make_images(1).expand(2000, -1, -1, -1)
-    drawn = views.draw(images)
+    drawn = views.parameters(images, views.uniforms(images))
     assert (drawn.sigma[0] > 0).all()
     assert (drawn.sigma[1] > 0).float().mean() == pytest.approx(0.1, abs=0.03)
     assert not (drawn.solarize_from[0] <= 1).any()
@@ -544,29 +417,6 @@ def test_views_of_byol_have_each_its_own_law() -> None:
     assert is_solarized == pytest.approx(0.2, abs=0.04)
     x0, x1 = views(make_images())
     assert x0.shape == x1.shape == (12, 3, 16, 16)
-
-
-def test_views_of_byol_change_places_with_their_transforms() -> None:
-    images = make_images(40)
-    one = BYOLView1Transform(input_size=16, normalize=None)
-    # Neither colour nor blur, so that it can be told from the other by its look.
-    two = v2.Compose([v2.RandomResizedCrop(16, scale=(1, 1)), v2.RandomGrayscale(1)])
-    colours = []
-    for transforms in ([one, two], [two, one]):
-        transform = BYOLTransform(*transforms)
-        views = BatchedViews.from_transform(transform, seeded())(images)
-        colours.append([float(view.std(dim=1).mean()) for view in views])
-    (a, b), (c, d) = colours
-    assert b < 1e-6 < a and c < 1e-6 < d
-
-
-def test_of_many_views_each_is_its_own() -> None:
-    images = make_images(6)
-    transform = SimCLRTransform(input_size=16)
-    transform.transforms = transform.transforms[:1] * 5
-    views = BatchedViews.from_transform(transform, generator=seeded())(images)
-    assert len(views) == 5
-    assert len(torch.cat(views).flatten(1).unique(dim=0)) == 30
 
 
 # Crops that workers made.
@@ -582,36 +432,17 @@ def test_crops_are_not_cropped_again() -> None:
         )
 
 
-@pytest.mark.parametrize("size", [(20, 20), (9, 12)])
-def test_crops_of_another_size_are_resized(size: tuple[int, int]) -> None:
-    crops = torch.stack([make_images(5, *size), make_images(5, *size, seed=1)], dim=1)
-    nothing = {"cj_prob": 0.0, "random_gray_scale": 0.0, "hf_prob": 0.0}
-    views = BatchedViews(16, normalize=None, generator=seeded(), **nothing)(crops)
-    for number, view in enumerate(views):
-        expected = F.resize(crops[:, number].float() / 255, [16, 16], antialias=True)
-        torch.testing.assert_close(view, expected, atol=1e-5, rtol=0)
-
-
 def test_crops_get_all_other_steps() -> None:
     # As if the crops were whole images of one view each.
     crops = torch.stack([make_images(8, 16, 16), make_images(8, 16, 16, seed=1)], dim=1)
     views = BatchedViews(16, generator=seeded(), **EVERYTHING, **AFFINE)
-    drawn = views.draw(crops)
-    made = views.apply(crops, drawn)
+    uniforms = views.uniforms(crops)
+    whole = torch.ones_like(uniforms[..., :10]) - 2**-24  # the area of the crop
+    uniforms = torch.cat([whole, 0.5 + 0 * whole, uniforms[..., 20:]], dim=-1)
+    made = views.make(crops, uniforms)
     for number in range(2):
-        alone = views.apply(crops[:, number], drawn)[number]
+        alone = views.make(crops[:, number], uniforms)[number]
         torch.testing.assert_close(made[number], alone, atol=1e-5, rtol=0)
-    assert (drawn.sigma > 0).any() and drawn.horizontal_flip.any()
-
-
-def test_crops_of_our_transform_fit() -> None:
-    crop = HaDisCropTransform(input_size=16)
-    images = make_images(4)
-    with seed_of_torch(0):
-        crops = torch.stack([crop(F.to_pil_image(image)) for image in images])
-    assert crops.shape == (4, 2, 3, 16, 16)
-    views = BatchedViews(16, generator=seeded())(crops)
-    assert [view.shape for view in views] == [(4, 3, 16, 16)] * 2
 
 
 # Copies.
@@ -636,49 +467,23 @@ def test_copies_make_the_same_views(copied: Callable[[Any], Any]) -> None:
 # Errors.
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool])
-def test_images_must_be_bytes(dtype: torch.dtype) -> None:
-    images = torch.zeros(2, 3, 8, 8, dtype=dtype)
-    with pytest.raises(TypeError, match=rf"^images must be uint8 .* got {dtype}$"):
-        BatchedViews(8)(images)
-
-
 @pytest.mark.parametrize(
     "shape",
     [
         (),
-        (8,),
-        (8, 8),
         (3, 8, 8),
-        (2, 2, 8, 8),
-        (2, 4, 8, 8),
         (2, 8, 8, 3),
+        (2, 3, 0, 8),
         (2, 3, 3, 8, 8),  # three crops for two views
-        (2, 2, 2, 3, 8, 8),
     ],
 )
-def test_images_must_have_four_dimensions_or_five(shape: tuple[int, ...]) -> None:
+def test_images_must_be_a_batch_of_bytes(shape: tuple[int, ...]) -> None:
     images = torch.zeros(shape, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"^images must have shape ") as caught:
         BatchedViews(8)(images)
-    assert str(caught.value).endswith(f"got {shape}")
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 0, 8), (2, 3, 8, 0), (0, 3, 0, 0)])
-def test_images_must_have_pixels(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"^images must have pixels, got shape"):
-        BatchedViews(8)(torch.zeros(shape, dtype=torch.uint8))
-
-
-@pytest.mark.parametrize("call", ["__call__", "draw", "apply"])
-def test_images_are_checked_wherever_they_come_in(call: str) -> None:
-    views = BatchedViews(8)
-    images = make_images(2)
-    more = (views.draw(images),) if call == "apply" else ()
-    with pytest.raises(TypeError, match="uint8"):
-        getattr(views, call)(images.float(), *more)
-    with pytest.raises(ValueError, match="shape"):
-        getattr(views, call)(images[0], *more)
+    assert str(caught.value).endswith(f"got {shape}.")
+    with pytest.raises(TypeError, match=r"^images must be uint8 .* got torch.float32"):
+        BatchedViews(8)(images.float())
 
 
 @pytest.mark.parametrize(
@@ -707,95 +512,18 @@ def test_views_must_have_one_size_and_normalization(
         BatchedViews.from_transform(transform)
 
 
-def test_multi_crops_are_not_of_one_size() -> None:
-    with pytest.raises(ValueError, match=r"^all views must have one size, got "):
-        BatchedViews.from_transform(SMoGTransform())
-
-
-@pytest.mark.parametrize("transform", [None, 3, BYOLView1Transform(), [1, 2]])
+@pytest.mark.parametrize(
+    "transform", [None, BYOLView1Transform(), v2.Compose([v2.RandomResizedCrop(8)])]
+)
 def test_only_multi_view_transforms_are_taken(transform: Any) -> None:
-    words = rf"^transform must be a multi-view .*, got {type(transform).__name__}$"
+    words = rf"^transform must be a multi-view .*, got {type(transform).__name__}"
     with pytest.raises(ValueError, match=words):
         BatchedViews.from_transform(transform)
 
 
-@pytest.mark.parametrize("compose", [v1.Compose, v2.Compose])
-def test_compose_is_no_multi_view_transform(compose: Any) -> None:
-    # Its steps are not views, though it calls them ``transforms`` too.
-    with pytest.raises(ValueError, match=r"^transform must be a multi-view "):
-        BatchedViews.from_transform(compose([v2.RandomResizedCrop(8)]))
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"input_size": 0},
-        {"input_size": 32.0},
-        {"cj_prob": 1.1},
-        {"cj_prob": float("nan")},
-        {"cj_bright": -0.1},
-        {"cj_sat": "strong"},
-        {"cj_strength": 6.0},
-        {"min_scale": 0.0},
-        {"hf_prob": True},
-        {"sigmas": (2.0, 0.1)},
-        {"solarization_prob": None},
-        {"affine_shear": 90},
-        {"normalize": {"mean": [0.5], "std": [0.0]}},
-        {"normalize": {"mean": [0.5, 0.5], "std": [1.0, 1.0]}},
-    ],
-)
-def test_bad_settings_are_named_as_by_the_single_transform(
-    settings: dict[str, Any],
-) -> None:
-    with pytest.raises(ValueError) as expected:
-        HaDisTransform(**settings)
-    with pytest.raises(ValueError) as caught:
-        BatchedViews(**settings)
-    assert str(caught.value) == str(expected.value)
-
-
 def test_dtype_of_the_views_must_be_floating_point() -> None:
-    words = r"^dtype must be floating point, got torch.uint8$"
+    words = r"^dtype must be floating point, got torch.uint8"
     with pytest.raises(ValueError, match=words):
         BatchedViews(8, dtype=torch.uint8)
     with pytest.raises(ValueError, match=words):
         BatchedViews.from_transform(HaDisTransform(8), dtype=torch.uint8)
-
-
-def test_draws_for_other_images_are_refused() -> None:
-    images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
-    views = BatchedViews(8)
-    for n in (2, 8):
-        drawn = views.draw(images.repeat(2, 1, 1, 1)[:n])
-        with pytest.raises(ValueError, match=rf"2 views of 4 images, got \(2, {n}\)"):
-            views.apply(images, drawn)
-
-
-def test_the_default_dtype_plays_no_part() -> None:
-    images = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
-    views = BatchedViews(8, generator=torch.Generator().manual_seed(0))
-    expected = views(images)
-    views = BatchedViews(8, generator=torch.Generator().manual_seed(0))
-    torch.set_default_dtype(torch.float64)
-    try:
-        made = views(images)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    for ours, theirs in zip(made, expected, strict=True):
-        assert torch.equal(ours, theirs)
-
-
-def test_products_of_lower_precision_play_no_part() -> None:
-    images = torch.randint(256, (4, 3, 24, 24), dtype=torch.uint8)
-    views = BatchedViews(16, gaussian_blur=1.0)
-    drawn = views.draw(images)
-    expected = views.apply(images, drawn)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        made = views.apply(images, drawn)
-    finally:
-        torch.set_float32_matmul_precision(before)
-    for ours, theirs in zip(made, expected, strict=True):
-        assert torch.equal(ours, theirs)

@@ -4,25 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scipy import stats
 
 from hadis_lightly.transforms import BatchedViews
-from hadis_lightly.transforms.keyed_uniforms import keyed_uniforms
-
-
-def test_they_are_uniform_along_every_axis() -> None:
-    numbers = keyed_uniforms(0, 0, torch.arange(2000), 40).double()
-    assert numbers.min() >= 0 and numbers.max() < 1
-    for values in (numbers.flatten(), numbers[:, 0], numbers[:, 39], numbers[7]):
-        assert stats.kstest(values.numpy(), "uniform").pvalue > 1e-3
-    by_epoch = torch.cat(
-        [keyed_uniforms(0, e, torch.tensor([5]), 1) for e in range(2000)]
-    )
-    by_seed = torch.cat(
-        [keyed_uniforms(s, 3, torch.tensor([5]), 1) for s in range(2000)]
-    )
-    for values in (by_epoch.flatten(), by_seed.flatten()):
-        assert stats.kstest(values.double().numpy(), "uniform").pvalue > 1e-3
+from hadis_lightly.transforms.keyed_random import keyed_uniforms
 
 
 def test_neighbours_are_independent() -> None:
@@ -76,7 +60,7 @@ def test_they_are_those_of_splitmix64() -> None:
 def test_views_take_as_many_keys_as_there_are_images() -> None:
     views = BatchedViews(8)
     images = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
-    with pytest.raises(ValueError, match=r"keys must have shape \(3,\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"^keys must be 3 integers, got"):
         views.keyed_uniforms(images, torch.arange(2), seed=0, epoch=0)
 
 

@@ -54,7 +54,7 @@ def test_negative_index_and_out_of_range() -> None:
     dataset = IndexedDataset(["a", "b"])
     assert dataset[-1] == ("b", -1, 1)
     for index in (2, -3):
-        with pytest.raises(IndexError, match=f"{index} is out of range for 2"):
+        with pytest.raises(IndexError, match="out of range"):
             dataset[index]
 
 

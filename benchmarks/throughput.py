@@ -58,7 +58,6 @@ from hadis_lightly.settings import Settings
 from hadis_lightly.system import available_cores, cores_left_by_workers
 from hadis_lightly.training import HaDis
 from hadis_lightly.training.embedding import embed_dataset
-from hadis_lightly.training.hadis import symmetric_terms
 
 EPOCH = 60_000
 BYOL_EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "byol.py"
@@ -280,7 +279,8 @@ class Training:
         torch.backends.cudnn.benchmark = True  # as in every run
         self.module, self.pipeline = assemble(settings, source, device)
         self.module.to(device).train()
-        self.model, self.criterion = self.module.model, self.module.criterion
+        self.module.warmup_epochs = 0  # so that projections get their noise
+        self.model = self.module.model
         dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
         half = dtypes.get(settings.trainer.precision)
         self.precision = torch.autocast(device.type, half, enabled=half is not None)
@@ -318,9 +318,7 @@ class Training:
 
     def forward_and_backward(self) -> None:
         with self.precision:
-            terms = symmetric_terms(
-                self.model, self.criterion, self.x0, self.x1, self.labels, diffuse=True
-            )
+            terms = self.module.symmetric_loss(self.x0, self.x1, self.labels)
         self.optimizer.zero_grad()
         terms.loss.backward()
 

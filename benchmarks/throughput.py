@@ -7,7 +7,8 @@ Three trainings by Lightning's Trainer take turns, all with the same backbone: l
 BYOL as its example has it (docs/examples/byol.py: BYOLTransform on PIL images in a
 DataLoader, float32), HaDis with HaDisTransform in the same DataLoader, and HaDis as a
 recipe runs it (``data.pipeline=auto``, all performance options ``auto``). A turn is a
-fit of its own; its first steps, in which workers start and kernels are compiled, do not count.
+fit of its own; its first steps, in which workers start and kernels are compiled, do not
+count.
 
 Seconds per epoch are those of 60,000 images: their steps, and for HaDis embedding them
 and k-means on 60,000 rows. Stages are measured one after the other, waiting for the

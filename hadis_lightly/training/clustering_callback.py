@@ -58,8 +58,7 @@ class ClusteringCallback(Callback, ABC, Generic[C]):
         history_: One dictionary per clustering: epoch, seconds and scores.
 
     Raises:
-        ValueError: If a number is out of range, or the loader has fewer images than
-            there are clusters.
+        ValueError: If a number is out of range, or images are fewer than clusters.
     """
 
     #: Advice on each sign of a collapse, see :class:`CollapseWatch`.
@@ -241,8 +240,7 @@ class ClusteringCallback(Callback, ABC, Generic[C]):
         """Embeds and clusters the set, scores it and logs the scores.
 
         Raises:
-            ValueError: If there are fewer images than clusters, or an embedding is
-                not finite.
+            ValueError: If images are fewer than clusters, or an embedding not finite.
         """
         start = time.perf_counter()
         self._embed(trainer, pl_module)

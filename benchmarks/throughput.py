@@ -7,7 +7,8 @@ Three trainings by Lightning's Trainer take turns, all with the same backbone: l
 BYOL as its example has it (docs/examples/byol.py: BYOLTransform on PIL images in a
 DataLoader, float32), HaDis with HaDisTransform in the same DataLoader, and HaDis as a
 recipe runs it (``data.pipeline=auto``, all performance options ``auto``). A turn is a
-fit of its own; its first steps, in which workers start and kernels are compiled, do not count.
+fit of its own; its first steps, in which workers start and kernels are compiled, do not
+count.
 
 Seconds per epoch are those of 60,000 images: their steps, and for HaDis embedding them
 and k-means on 60,000 rows. Stages are measured one after the other, waiting for the
@@ -58,7 +59,6 @@ from hadis_lightly.settings import Settings
 from hadis_lightly.system import available_cores, cores_left_by_workers
 from hadis_lightly.training import HaDis
 from hadis_lightly.training.embedding import embed_dataset
-from hadis_lightly.training.hadis import symmetric_terms
 
 EPOCH = 60_000
 BYOL_EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "byol.py"
@@ -280,7 +280,8 @@ class Training:
         torch.backends.cudnn.benchmark = True  # as in every run
         self.module, self.pipeline = assemble(settings, source, device)
         self.module.to(device).train()
-        self.model, self.criterion = self.module.model, self.module.criterion
+        self.module.warmup_epochs = 0  # so that projections get their noise
+        self.model = self.module.model
         dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
         half = dtypes.get(settings.trainer.precision)
         self.precision = torch.autocast(device.type, half, enabled=half is not None)
@@ -318,9 +319,7 @@ class Training:
 
     def forward_and_backward(self) -> None:
         with self.precision:
-            terms = symmetric_terms(
-                self.model, self.criterion, self.x0, self.x1, self.labels, diffuse=True
-            )
+            terms = self.module.symmetric_loss(self.x0, self.x1, self.labels)
         self.optimizer.zero_grad()
         terms.loss.backward()
 

@@ -13,15 +13,7 @@ from hadis_lightly.settings.sections import Settings
 def build_backbone_of(
     settings: Settings, num_channels: int, *, with_weights: bool = True
 ) -> tuple[nn.Module, int]:
-    """The backbone, with the weights of ``model.weights`` if it is set.
-
-    Args:
-        settings: All settings.
-        num_channels: Channels of the images.
-        with_weights: Whether to load the weights: not if a checkpoint brings them.
-
-    Returns:
-        The backbone, and how many features it returns for an image.
+    """The backbone, with ``model.weights`` if asked for, and its number of features.
 
     Raises:
         SettingsError: If there is no backbone of that name, if it does not take such

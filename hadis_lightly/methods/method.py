@@ -79,17 +79,13 @@ class Method(ABC):
     def build_model(
         self, settings: Settings, num_channels: int, *, with_weights: bool = True
     ) -> nn.Module:
-        """Builds the networks.
+        """Builds the networks, with ``embed(x)`` or ``embed_and_assign(x)``.
 
         Args:
             settings: All settings.
             num_channels: Channels of the images.
             with_weights: Whether to load ``model.weights``: not if a checkpoint brings
                 all weights.
-
-        Returns:
-            A module with ``embed(x)``, and ``embed_and_assign(x)`` if it has a cluster
-            head.
 
         Raises:
             SettingsError: If the networks cannot be built.
@@ -99,12 +95,7 @@ class Method(ABC):
     def build_callback(
         self, settings: Settings, plain_loader: Iterable[Any]
     ) -> ClusteringCallback[Any]:
-        """Builds the callback that clusters.
-
-        Args:
-            settings: All settings.
-            plain_loader: The whole set under the plain test transform.
-        """
+        """Builds the callback that clusters the images of ``plain_loader``."""
 
     def warmup_epochs(self, settings: Settings) -> int:
         """First epochs, in which clusters take no part in training yet."""

@@ -1,4 +1,4 @@
-"""PICI."""
+"""PICI: a masked autoencoder with two heads."""
 
 from __future__ import annotations
 
@@ -29,6 +29,22 @@ class Phases(NamedTuple):
 
     pretraining: int
     interaction: int
+
+
+def phases_of(settings: Settings) -> Phases:
+    """Lengths of the phases, by default in the proportions of the paper.
+
+    The last one has an epoch at least, where there are three.
+    """
+    max_epochs = settings.trainer.max_epochs
+    share = max_epochs / _PAPER_EPOCHS
+    pretraining = settings.pici.pretraining_epochs
+    if pretraining is None:
+        pretraining = round(_PAPER_PRETRAINING * share)
+    interaction = settings.pici.interaction_epochs
+    if interaction is None:
+        interaction = max(int(max_epochs >= 3), round(_PAPER_INTERACTION * share))
+    return Phases(pretraining, interaction)
 
 
 class PICIMethod(ClusterHeadMethod):
@@ -73,7 +89,6 @@ class PICIMethod(ClusterHeadMethod):
                 f"views.input_size must be a multiple of pici.patch_size={patch_size}, "
                 f"got {size}."
             )
-        _check_sizes(settings)
         pretraining, interaction = phases_of(settings)
         max_epochs = settings.trainer.max_epochs
         if pretraining + interaction > max_epochs:
@@ -135,37 +150,3 @@ class PICIMethod(ClusterHeadMethod):
             **self.optimizer_options(parts),
             **parts.module_options(),
         )
-
-
-def _check_sizes(settings: Settings) -> None:
-    sizes = settings.pici
-    for prefix in ("", "decoder_"):
-        width = getattr(sizes, f"{prefix}width")
-        num_heads = getattr(sizes, f"{prefix}num_heads")
-        if width % num_heads or width % 4:
-            raise SettingsError(
-                f"pici.{prefix}width must be a multiple of 4 and of "
-                f"pici.{prefix}num_heads={num_heads}, got {width}."
-            )
-    num_patches = (settings.views.input_size // sizes.patch_size) ** 2
-    if not 0 < int(num_patches * (1 - sizes.mask_ratio)) < num_patches:
-        raise SettingsError(
-            f"pici.mask_ratio must leave some of the {num_patches} patches of an image "
-            f"and mask some, got {sizes.mask_ratio}."
-        )
-
-
-def phases_of(settings: Settings) -> Phases:
-    """Lengths of the phases, by default in the proportions of the paper.
-
-    The last one has an epoch at least, where there are three.
-    """
-    max_epochs = settings.trainer.max_epochs
-    share = max_epochs / _PAPER_EPOCHS
-    pretraining = settings.pici.pretraining_epochs
-    if pretraining is None:
-        pretraining = round(_PAPER_PRETRAINING * share)
-    interaction = settings.pici.interaction_epochs
-    if interaction is None:
-        interaction = max(int(max_epochs >= 3), round(_PAPER_INTERACTION * share))
-    return Phases(pretraining, interaction)

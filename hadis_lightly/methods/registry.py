@@ -29,11 +29,7 @@ assert tuple(_METHODS) == METHOD_NAMES
 
 
 def method_of(settings: Settings) -> Method:
-    """The method that the settings name.
-
-    Raises:
-        SettingsError: If there is none of that name.
-    """
+    """The method that the settings name."""
     if settings.method not in _METHODS:
         names = ", ".join(_METHODS)
         raise SettingsError(f"method must be one of {names}, got {settings.method!r}.")
@@ -41,11 +37,7 @@ def method_of(settings: Settings) -> Method:
 
 
 def paper_settings(method: str) -> dict[str, Any]:
-    """The settings of a method where they are not HaDis's: full names to values.
-
-    Raises:
-        SettingsError: If there is no method of that name.
-    """
+    """The settings of a method where they are not HaDis's: full names to values."""
     return dict(method_of(Settings(method=method)).settings)
 
 

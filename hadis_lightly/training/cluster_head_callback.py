@@ -60,6 +60,7 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
     """
 
     remedies = _REMEDIES
+    required = ("embed", "embed_and_assign")
 
     def __init__(
         self,
@@ -100,17 +101,6 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
         if self._pseudo_labels is None:
             return None
         return self._pseudo_labels[self.rows(keys)]
-
-    def setup(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str
-    ) -> None:
-        """Checks that the module has a cluster head."""
-        super().setup(trainer, pl_module, stage)
-        if not callable(getattr(pl_module, "embed_and_assign", None)):
-            raise TypeError(
-                "ClusterHeadAssignment needs a module with embed_and_assign(x), but "
-                f"{type(pl_module).__name__} has none."
-            )
 
     def on_train_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule

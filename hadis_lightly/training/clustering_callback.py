@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
-import pytorch_lightning as pl
 import torch
 from lightly.utils import dist as lightly_dist
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from hadis_lightly.checks import check_bool, check_integer
@@ -28,18 +28,14 @@ from hadis_lightly.training.key_index import KeyIndex, Keys
 C = TypeVar("C", bound=Partition)
 
 
-class ClusteringCallback(pl.Callback, ABC, Generic[C]):
+class ClusteringCallback(Callback, ABC, Generic[C]):
     """Finds the clusters of the training set before the first and after every epoch.
 
-    The module embeds the whole set in evaluation mode. A subclass makes clusters of
-    that: :class:`PrototypeKMeans` by k-means, :class:`ClusterHeadAssignment` by the
-    network's cluster head.
-
+    The module embeds the whole set in evaluation mode, a subclass finds the clusters.
     With several processes each image is embedded by one of them, if the loader gives
-    each its share (:class:`~hadis_lightly.data.EpochSampler`,
-    ``DistributedSampler``), and all have the same labels.
-
-    Signs of a collapse are logged as warnings, once each, from the end of warm-up on.
+    each its share (:class:`~hadis_lightly.data.EpochSampler`, ``DistributedSampler``),
+    and all have the same labels. Signs of a collapse are logged as warnings, once each,
+    from the end of warm-up on.
 
     Args:
         n_clusters: Number of clusters, at least 2.
@@ -62,12 +58,13 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         history_: One dictionary per clustering: epoch, seconds and scores.
 
     Raises:
-        ValueError: If a number is out of range, or the loader has fewer images than
-            there are clusters.
+        ValueError: If a number is out of range, or images are fewer than clusters.
     """
 
     #: Advice on each sign of a collapse, see :class:`CollapseWatch`.
     remedies: Mapping[str, str] = {}
+    #: Methods that the module must have.
+    required: tuple[str, ...] = ("embed",)
 
     def __init__(
         self,
@@ -98,13 +95,12 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         self.whiten = whiten
         self.history_: list[dict[str, float]] = []
         self.partition_: C | None = None
-        #: Embed the set once more when clusters come from a checkpoint: for a complete
-        #: run whose results still need the embeddings.
+        #: Embed the set when the fit starts: for a complete run that is resumed.
         self.embeds_at_start = False
-        #: Show the progress of embedding the set when it takes long.
-        self.shows_progress = False
         #: Cluster when the fit starts: for a run that trains nothing.
         self.clusters_at_start = False
+        #: Show the progress of embedding the set when it takes long.
+        self.shows_progress = False
         self._watch = CollapseWatch(self.remedies)
         self._keys: KeyIndex | None = None
         self._is_restored = False
@@ -112,11 +108,7 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
 
     @abstractmethod
     def fit_partition(self, embedded: EmbeddedSet) -> C:
-        """Finds the clusters of an embedded set, the same in all processes.
-
-        Args:
-            embedded: The rows are those of the first pass.
-        """
+        """Finds the clusters of an embedded set, the same in all processes."""
 
     @abstractmethod
     def restore_partition(self, state: dict[str, Any]) -> C:
@@ -125,11 +117,9 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
     def fit_kmeans(
         self, embeddings: Tensor, start: Tensor | None = None
     ) -> PrototypePartition:
-        """Clusters embeddings by k-means, the same in all processes.
+        """k-means on normalised embeddings ``(n, d)``, the same in all processes.
 
-        Args:
-            embeddings: Normalised, ``(n, d)``.
-            start: Labels ``(n,)`` to start from in place of ``n_init`` restarts.
+        Starts from labels ``(n,)`` if they are given, in place of ``n_init`` restarts.
         """
         seed = self.random_state
         return fit_partition(
@@ -147,11 +137,9 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
 
         Raises:
             ValueError: If the loader never yielded a key.
-            AttributeError: If nothing has been clustered yet.
         """
-        device = self.labels_.device
-        assert self._keys is not None
-        return self._keys.rows(keys, device=device)
+        labels, index = self.labels_, cast(KeyIndex, self._keys)
+        return index.rows(keys, device=labels.device)
 
     def _fitted(self) -> C:
         if self.partition_ is None:
@@ -206,98 +194,80 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         """Whether clusters do not count yet in the current epoch."""
         return self._epoch < self.warmup_epochs
 
-    def setup(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str
-    ) -> None:
-        """Checks that the module can embed."""
-        if not callable(getattr(pl_module, "embed", None)):
-            raise TypeError(
-                f"{type(self).__name__} needs a module with embed(x), but "
-                f"{type(pl_module).__name__} has none."
-            )
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Checks that the module has the methods it needs."""
+        for name in self.required:
+            if not callable(getattr(pl_module, name, None)):
+                raise TypeError(
+                    f"{type(self).__name__} needs a module with {name}(x), but "
+                    f"{type(pl_module).__name__} has none."
+                )
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Embeds or clusters the set, if that is all there is to do."""
         if self.clusters_at_start:
             self.cluster(trainer, pl_module, epoch=0)
         elif self.embeds_at_start and self.partition_ is not None:
-            self._move_partition(pl_module.device)
+            self.partition_ = cast(C, self.partition_.to(pl_module.device))
             self._embed(trainer, pl_module)
 
-    def on_train_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Clusters before the first epoch, unless a checkpoint brought the labels."""
         self._epoch = trainer.current_epoch
         if self.partition_ is not None and self._is_restored:
-            self._move_partition(pl_module.device)
+            self.partition_ = cast(C, self.partition_.to(pl_module.device))
         else:
             self.cluster(trainer, pl_module, epoch=trainer.current_epoch)
         self._is_restored = False
 
-    def _move_partition(self, device: torch.device) -> None:
-        self.partition_ = cast(C, self._fitted().to(device))
-
     def on_train_epoch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+        self, trainer: Trainer, pl_module: LightningModule
     ) -> None:
         """Takes note of the epoch, for the warm-up."""
         self._epoch = trainer.current_epoch
 
-    def on_train_epoch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Clusters after every n-th and after the last epoch."""
-        epoch = trainer.current_epoch + 1
-        if self.is_due(trainer, epoch):
-            self.cluster(trainer, pl_module, epoch=epoch)
+        if self.is_due(trainer, trainer.current_epoch + 1):
+            self.cluster(trainer, pl_module, epoch=trainer.current_epoch + 1)
 
-    def is_due(self, trainer: pl.Trainer, epoch: int) -> bool:
+    def is_due(self, trainer: Trainer, epoch: int) -> bool:
         """Whether to cluster after so many epochs."""
-        is_last = (
-            trainer.should_stop
-            or epoch == trainer.max_epochs
-            or trainer.global_step == trainer.max_steps
-        )
-        return is_last or epoch % self.every_n_epochs == 0
+        ends = epoch == trainer.max_epochs or trainer.global_step == trainer.max_steps
+        return ends or trainer.should_stop or epoch % self.every_n_epochs == 0
 
-    def cluster(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int
-    ) -> None:
+    def cluster(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         """Embeds and clusters the set, scores it and logs the scores.
 
-        Args:
-            trainer: Lightning's Trainer, for its precision and its loggers.
-            pl_module: The module that embeds.
-            epoch: Number of epochs trained so far, for the record.
-
         Raises:
-            ValueError: If there are fewer images than clusters, or an embedding is
-                not finite.
+            ValueError: If images are fewer than clusters, or an embedding not finite.
         """
         start = time.perf_counter()
         self._embed(trainer, pl_module)
         if not torch.isfinite(self.embeddings_).all():
-            reason = "training has diverged; a lower learning rate may help"
-            if epoch == 0:
-                reason = "an image or a weight is not finite"
             raise ValueError(
-                f"embeddings contain NaN or infinite values after {epoch} epochs: "
-                f"{reason}."
+                f"embeddings contain NaN or infinite values after {epoch} epochs: an "
+                "image or a weight is not finite; a lower learning rate may help."
             )
         self.partition_ = self.fit_partition(self._embedded)
         seconds = time.perf_counter() - start
-        self.scores_ = self._score()
+        if (self.targets_ >= 0).any():
+            self.scores_ = clustering_scores(self.targets_, self.labels_)
+        else:
+            self.scores_ = label_free_scores(
+                self.embeddings_, self.labels_, self.prototypes_
+            )
         if not self.is_warming_up:
             self._watch.look(self.embeddings_, self.labels_, self.prototypes_, epoch)
         self.history_.append({"epoch": epoch, "seconds": seconds} | self.scores_)
         metrics = {f"cluster/{name}": value for name, value in self.scores_.items()}
-        for name, value in metrics.items():
-            trainer.callback_metrics[name] = torch.tensor(value)
+        trainer.callback_metrics.update(
+            {k: torch.tensor(v) for k, v in metrics.items()}
+        )
         for logger in trainer.loggers:
             logger.log_metrics(metrics | {"epoch": epoch}, step=trainer.global_step)
 
-    def _embed(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _embed(self, trainer: Trainer, pl_module: LightningModule) -> None:
         shows = self.shows_progress and lightly_dist.rank() == 0
         with StepProgress("embedding images", shows) as progress:
             loader = counted(self.dataloader, progress)
@@ -305,13 +275,7 @@ class ClusteringCallback(pl.Callback, ABC, Generic[C]):
         if self._keys is None:
             self._keys = embedded.keys
         # A loader that shuffles comes back into the order of its first pass.
-        rows = embedded.keys.rows(self._keys.keys)
-        self._embedded = embedded.at(rows)
-
-    def _score(self) -> dict[str, float]:
-        if (self.targets_ >= 0).any():
-            return clustering_scores(self.targets_, self.labels_)
-        return label_free_scores(self.embeddings_, self.labels_, self.prototypes_)
+        self._embedded = embedded.at(embedded.keys.rows(self._keys.keys))
 
     def state_dict(self) -> dict[str, Any]:
         """Clusters and history, as they go into a checkpoint."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
 
 from torch import Tensor, nn
 
-from hadis_lightly.loss import CCLoss, CCLossTerms
+from hadis_lightly.loss import CCLossTerms
 from hadis_lightly.models import CCModel
-from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
-from hadis_lightly.training.cluster_head_module import (
-    ClusterHeadModule,
-    ClusterHeadOptions,
-)
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from hadis_lightly.training.cluster_head_module import ClusterHeadModule
 
 
 class ContrastiveClustering(ClusterHeadModule):
@@ -24,15 +19,7 @@ class ContrastiveClustering(ClusterHeadModule):
     One step: both views through the network and its two heads; the instance loss tells
     images apart, the cluster loss clusters. Adam at a constant learning rate.
 
-    Args:
-        model: Backbone, instance head and cluster head.
-        criterion: The loss.
-        callback: Assigns images to clusters, for scores; the module brings it along.
-        learning_rate: Learning rate of Adam. Paper: 3e-4.
-        **options: See :class:`ClusterHeadModule`.
-
-    Raises:
-        ValueError: If a number is out of range.
+    Args, Raises: See :class:`ClusterHeadModule`; the defaults are the paper's.
 
     - [0]: Contrastive Clustering, 2021, https://arxiv.org/abs/2009.09687
     """
@@ -40,19 +27,9 @@ class ContrastiveClustering(ClusterHeadModule):
     model: CCModel
     loss_names = ("loss", "loss_instance", "loss_cluster")
 
-    def __init__(
-        self,
-        model: CCModel,
-        criterion: CCLoss,
-        callback: ClusterHeadAssignment | None = None,
-        *,
-        learning_rate: float = 3e-4,
-        **options: Unpack[ClusterHeadOptions],
-    ) -> None:
-        super().__init__(
-            model, criterion, callback, learning_rate=learning_rate, **options
-        )
-        self._terms = self.compiled(_terms)
+    @cached_property
+    def _terms(self) -> Callable[..., CCLossTerms]:
+        return self.compiled(_terms)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1), targets, keys)``."""

@@ -39,18 +39,10 @@ class EmbeddedSet(NamedTuple):
         return self.embeddings, self.probabilities
 
     def at(self, rows: Tensor) -> EmbeddedSet:
-        """The same images in another order; the keys stay as they are.
-
-        Args:
-            rows: int64 ``(n,)``, on the CPU.
-        """
+        """The images of some rows ``(n,)``, on the CPU; the keys stay as they are."""
         there = rows.to(self.embeddings.device)
-        probabilities = self.probabilities
-        return self._replace(
-            embeddings=self.embeddings[there],
-            targets=self.targets[rows],
-            probabilities=None if probabilities is None else probabilities[there],
-        )
+        embeddings, *probabilities = (output[there] for output in self.outputs)
+        return EmbeddedSet(embeddings, self.targets[rows], self.keys, *probabilities)
 
 
 def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
@@ -93,8 +85,7 @@ def embed_dataset(
     own. All get all embeddings, each image once.
 
     Args:
-        module: Offers ``embed(x)``, and ``embed_and_assign(x)`` if it has a cluster
-            head, see :func:`network_outputs`.
+        module: See :func:`network_outputs`.
         dataloader: Yields ``(images, targets, keys)``.
         trainer: If given, its precision (autocast) is used.
 
@@ -131,7 +122,7 @@ def embed_dataset(
 
 
 def check_loader(dataloader: object) -> None:
-    """Raises unless batches can be taken from the loader, once and again."""
+    """Raises unless the loader can be iterated."""
     if not isinstance(dataloader, Iterable):
         raise TypeError(f"dataloader must be iterable, got {dataloader!r}.")
 

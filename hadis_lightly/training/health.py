@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-# On a GPU what was found arrives on the host so many steps later.
+# On a GPU a failure is known on the host so many steps later.
 _DELAY_IN_STEPS = 20
-# Steps that mixed precision may skip in a row while it looks for its scale: more than
-# it takes from the highest scale, 2^24, to 2^-24.
+# Steps that mixed precision may skip in a row while it searches its loss scale: more
+# than it takes from the highest, 2^24, to 2^-24.
 _MAX_SKIPPED = 50
 _NONE = -1
 
@@ -24,46 +24,37 @@ class DivergedError(ValueError):
 
 
 class FirstFailure(NamedTuple):
-    """Where training went wrong first."""
+    """The first step that was not finite."""
 
     epoch: int
     batch: int
     losses: tuple[float, ...]
     """The losses of that batch."""
     parameter: int | None
-    """Number of the first parameter whose gradient is not finite, if there is one."""
+    """Index of the first parameter whose gradient is not finite, if any."""
 
 
 class FiniteRecord:
     """Remembers, on the device, the first step that was not finite.
 
     Args:
-        num_losses: How many losses a step has.
-        max_skipped: Bad steps in a row that are no failure. Mixed precision with a
+        max_skipped: Bad steps in a row that are no failure: mixed precision with a
             scaler skips steps whose gradients overflow.
     """
 
-    def __init__(self, num_losses: int, max_skipped: int = 0) -> None:
-        self.num_losses = num_losses
+    def __init__(self, max_skipped: int = 0) -> None:
         self.max_skipped = max_skipped
         self._record: Tensor | None = None  # see _unpack
         self._underway: tuple[Tensor, torch.cuda.Event | None] | None = None
 
     @torch.no_grad()
     def add(self, epoch: int, batch: int, losses: Tensor, norms: Tensor) -> None:
-        """Looks at one step.
-
-        Args:
-            epoch: Number of the epoch.
-            batch: Number of the batch in it.
-            losses: The losses, ``(num_losses,)``.
-            norms: Norms of the gradients of all parameters, ``(m,)``.
-        """
+        """Checks one step: its losses, and the gradient norm of every parameter."""
         # Apple's MPS has no float64; numbers of batches are exact below 2^24.
         wide = torch.float32 if losses.device.type == "mps" else torch.float64
         losses, norms = losses.detach().to(wide), norms.detach()
         if self._record is None and losses.device.type == "cpu":
-            # Nothing is waited for here, and one look is faster than many operations.
+            # Nothing to wait for, and one sum is faster than many operations.
             total = losses.sum() + norms.sum(dtype=wide)
             if math.isfinite(float(total)):
                 return
@@ -82,16 +73,14 @@ class FiniteRecord:
         if self._record is None:
             self._record = torch.zeros_like(now)
         record = self._record
-        # The first of a row of bad steps is kept, a good one forgets them.
-        in_a_row = record[0] + 1
+        # The first of a row of bad steps is kept, a good one clears the row.
         kept = torch.where(record[0] > 0, record, now)
-        kept[0] = in_a_row
+        kept[0] = record[0] + 1
         is_settled = record[0] > self.max_skipped
-        kept = torch.where(is_bad | is_settled, kept, torch.zeros_like(kept))
-        self._record = kept
+        self._record = torch.where(is_bad | is_settled, kept, torch.zeros_like(kept))
 
     def look(self, step: int) -> FirstFailure | None:
-        """The failure, if it is known by now; on a GPU some steps after it happened."""
+        """The failure, if it is known by now: on a GPU some steps later."""
         if self._record is None:
             return None
         if self._record.device.type == "cpu":
@@ -114,7 +103,7 @@ class FiniteRecord:
         return found
 
     def look_now(self) -> FirstFailure | None:
-        """The failure, if there was one; waits for the device."""
+        """The failure, if any; waits for the device."""
         return None if self._record is None else self._unpack(self._record.cpu())
 
     def _unpack(self, record: Tensor) -> FirstFailure | None:
@@ -135,14 +124,12 @@ def gradient_norms(parameters: Iterable[nn.Parameter]) -> Tensor:
     return torch.stack([zero if p.grad is None else next(norms) for p in parameters])
 
 
-class HealthMonitor(pl.Callback):
-    """Stops a run whose loss or gradient is no longer finite, and says where it began.
+class HealthMonitor(Callback):
+    """Stops training when a loss or gradient is not finite, and names where it began.
 
-    No step waits for the device: on a GPU the run ends up to forty steps later, and
-    names the batch where it began all the same.
-
-    Works with any module that keeps the losses of its last step in ``last_losses``, a
-    tensor with one entry for each of ``loss_names``.
+    No step waits for the device: on a GPU training ends up to forty steps later, and
+    the message names the batch all the same. The module must keep the losses of its
+    last step in ``last_losses``, a tensor with one entry for each of ``loss_names``.
     """
 
     def __init__(self) -> None:
@@ -152,34 +139,23 @@ class HealthMonitor(pl.Callback):
         self._loss_names: Sequence[str] = ()
         self._batch = 0
 
-    def on_train_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the names of losses and parameters."""
         has_scaler = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._loss_names = tuple(pl_module.loss_names)  # type: ignore[arg-type]
-        self._record = FiniteRecord(
-            len(self._loss_names), max_skipped=_MAX_SKIPPED if has_scaler else 0
-        )
+        self._record = FiniteRecord(_MAX_SKIPPED if has_scaler else 0)
         self._names = [n for n, p in pl_module.named_parameters() if p.requires_grad]
 
     def on_train_batch_start(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Takes note of the batch."""
         self._batch = batch_idx
 
     def on_before_optimizer_step(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        optimizer: Optimizer,
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        """Looks at the losses and the gradients of the step."""
+        """Checks the losses and the gradients of the step."""
         assert self._record is not None
         trained = (p for p in pl_module.parameters() if p.requires_grad)
         losses: Tensor = pl_module.last_losses  # type: ignore[assignment]
@@ -188,14 +164,12 @@ class HealthMonitor(pl.Callback):
         )
         self._stop_at(self._record.look(trainer.global_step))
 
-    def on_train_epoch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
-        """Looks before the embeddings are clustered."""
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Checks all steps before the embeddings are clustered."""
         self.check_now()
 
     def check_now(self) -> None:
-        """Looks at all steps so far.
+        """Checks all steps so far, waiting for the device.
 
         Raises:
             DivergedError: If one of them was not finite.

@@ -12,8 +12,8 @@ import torch
 class StepSeeds(pl.Callback):
     """Seeds PyTorch's generators before each step from seed, epoch, batch and process.
 
-    The noise that diffuses projections, or dropout in a backbone, is then the same in a
-    run that was interrupted and resumed.
+    The noise added to projections, or dropout in a backbone, is then the same in a run
+    that was interrupted and resumed.
 
     Args:
         seed: Seed of the run.

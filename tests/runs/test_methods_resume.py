@@ -70,7 +70,6 @@ def settings_of(method: str, folder: Path, **changes: Any) -> Settings:
         method,
         folder,
         max_epochs=EPOCHS,
-        log_every_n_steps=2,
         checkpoint_every_n_minutes=0,
         resume="auto",
     )

@@ -59,7 +59,6 @@ def settings_of(
             max_steps=max_steps,
             accelerator="cpu",
             progress_bar=False,
-            log_every_n_steps=2,
             checkpoint_every_n_minutes=0,
             resume="auto",
             **trainer,

@@ -40,7 +40,7 @@ def record_of(
     steps: list[tuple[list[float], list[float]]], device: torch.device, **options: int
 ) -> FiniteRecord:
     """A record of steps, each with its losses and the norms of its gradients."""
-    record = FiniteRecord(2, **options)
+    record = FiniteRecord(**options)
     for batch, (losses, norms) in enumerate(steps):
         tensors = (torch.tensor(values, device=device) for values in (losses, norms))
         record.add(7, batch, *tensors)
@@ -51,7 +51,7 @@ GOOD = ([1.0, 2.0], [3.0, 0.0])
 
 
 def test_good_steps(device: torch.device) -> None:
-    assert FiniteRecord(2).look_now() is None
+    assert FiniteRecord().look_now() is None
     assert record_of([GOOD] * 5, device).look_now() is None
 
 
@@ -84,7 +84,7 @@ def test_steps_that_mixed_precision_skips_are_no_failure(device: torch.device) -
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
 def test_a_gpu_is_not_waited_for() -> None:
-    record = FiniteRecord(1)
+    record = FiniteRecord()
     zero, one = torch.zeros(1, device="cuda"), torch.ones(1, device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     found = []

@@ -17,16 +17,16 @@ from hadis_lightly.training.embedding import embed_dataset
 pytestmark = pytest.mark.skipif(
     not torch_dist.is_available(), reason="needs torch.distributed"
 )
-N, WORLD_SIZE = 11, 3
+N, WORLD_SIZE = 11, 2
 IMAGES = torch.randn(N, 4, generator=torch.Generator().manual_seed(0))
 NAMES = [f"{number:02}.png" for number in range(N)]
 # Which images each process gets.
 CASES = {
-    "a share each": [list(range(rank, N, 3)) for rank in range(3)],
-    "all of them each": [list(range(N))] * 3,
-    "filled up with images of others": [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 0]],
-    "nothing for one": [list(range(0, N, 2)), [], list(range(1, N, 2))],
-    "nothing for any": [[], [], []],
+    "a share each": [list(range(rank, N, 2)) for rank in range(2)],
+    "all of them each": [list(range(N))] * 2,
+    "filled up with images of others": [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 0]],
+    "nothing for one": [[], list(range(N))],
+    "nothing for any": [[], []],
 }
 
 
@@ -86,7 +86,7 @@ def test_every_image_counts_once(
 ) -> None:
     found = [result[f"{case} {with_names}"] for result in results]
     if case == "nothing for any":
-        assert found == ["dataloader is empty: there is nothing to embed."] * 3
+        assert found == ["dataloader is empty: there is nothing to embed."] * 2
         return
     expected = embed_dataset(Module(), loader(list(range(N)), with_names))
     for embeddings, targets, keys in found:
@@ -95,5 +95,4 @@ def test_every_image_counts_once(
         torch.testing.assert_close(embeddings, expected.embeddings[order])
         assert torch.equal(embeddings, found[0][0])
         assert torch.equal(targets, expected.targets[order])
-        if case != "nothing for one":
-            assert keys == expected.keys.as_list()
+        assert keys == expected.keys.as_list()

@@ -1,13 +1,11 @@
-"""How the cost of an epoch grows: with the batch, the image, the clusters, the set.
+"""How the cost of an epoch grows: with batch, image size, clusters, number of images.
 
-    python benchmarks/scaling.py
-    python benchmarks/scaling.py --csv scaling.csv
+    python benchmarks/speed/scaling.py --csv scaling.csv
 
-One quantity varies at a time, the others stay at the first value of their rows. A step
-is measured as a training makes it; an epoch is that of ``--images`` images: its steps,
-embedding all of them, and k-means (10 restarts, 256 columns) on as many rows. The set
-itself is not made for that: batches come from a small one, whose images are embedded
-and counted up. Without options the settings are small on a CPU.
+One quantity varies at a time, the others keep the first of their values. A step is
+timed as a training makes it. An epoch of ``--images`` is its steps, embedding all
+images, and k-means (10 restarts, 256 columns) on as many rows; batches and embedding
+are timed on a small set and scaled up.
 """
 
 from __future__ import annotations
@@ -16,22 +14,14 @@ import argparse
 import statistics
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 
-import numpy as np
 import torch
-from csv_rows import write_rows
-from throughput import (
-    Training,
-    clustered_rows,
-    milliseconds,
-    parser_of,
-    settings_of,
-)
+from measuring import describe_machine, in_turns, write_rows
+from mixture import mixture
+from training_steps import Training, build_training_parser, noise_source, settings_of
 
 from hadis_lightly.cluster import fit_partition
-from hadis_lightly.data import ArraySource
-from hadis_lightly.data.image_source import position_keys
 
 
 @dataclass(frozen=True)
@@ -54,60 +44,35 @@ class Cost:
     epoch_s: float
 
 
-def parse() -> argparse.Namespace:
-    parser, is_gpu = parser_of(__doc__)
-    batches = [256, 64, 128, 512, 1024] if is_gpu else [64, 16, 32, 128]
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=batches)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 96])
-    parser.add_argument("--clusters", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument(
-        "--images", type=int, nargs="+", default=[60_000, 15_000, 30_000, 120_000]
-    )
-    parser.add_argument("--steps", type=int, default=20 if is_gpu else 3)
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--csv", type=Path)
-    return parser.parse_args()
-
-
 def cases(options: argparse.Namespace) -> list[Case]:
     """The first values, and each other value beside the first of the rest."""
-    first = Case(
-        options.batch_sizes[0],
-        options.sizes[0],
-        options.clusters[0],
-        options.images[0],
-    )
     values = {
         "batch": options.batch_sizes,
         "size": options.sizes,
         "clusters": options.clusters,
         "images": options.images,
     }
-    rows = [first]
+    first = {name: column[0] for name, column in values.items()}
+    rows = [Case(**first)]
     for name, column in values.items():
-        rows += [Case(**(asdict(first) | {name: value})) for value in column[1:]]
+        rows += [Case(**(first | {name: value})) for value in column[1:]]
     return rows
 
 
 def measure(options: argparse.Namespace, case: Case) -> Cost:
-    chosen = vars(options) | {
-        "batch_size": case.batch,
-        "input_size": case.size,
-        "clusters": case.clusters,
-    }
     device = torch.device(options.device)
-    settings = settings_of(argparse.Namespace(**chosen), "device")
+    options.batch_size, options.input_size = case.batch, case.size
+    options.n_clusters = case.clusters
+    settings = settings_of(options, "device")
     torch.compiler.reset()  # each case is a program of its own
     settings.clustering.batch_size = 128 if device.type == "cpu" else 2048
     n = max(2 * case.batch, 2 * settings.clustering.batch_size)
-    pixels = np.random.default_rng(0).integers(
-        256, size=(n, case.size, case.size, 3), dtype=np.uint8
-    )
-    source = ArraySource("npz", None, np.zeros(n, int), position_keys(n), "", 3, pixels)
-    training = Training(settings, source, device)
-    step = milliseconds(lambda: several(training, options.steps), 1) / options.steps
-    embedding = milliseconds(training.embed, 1) / 1000 * case.images / n
-    rows = clustered_rows(case.images, case.clusters, device)
+    training = Training(settings, noise_source(n, case.size), device)
+    works = {"steps": partial(training.steps, options.steps), "embed": training.embed}
+    seconds = in_turns(works, 1, device, 2)
+    step = seconds["steps"][0] / options.steps
+    embedding = seconds["embed"][0] * case.images / n
+    rows = mixture(case.images, 256, case.clusters, 1.0).to(device)
     times: list[float] = []
     while len(times) < 3 and sum(times) < 10:
         start = time.perf_counter()
@@ -115,22 +80,22 @@ def measure(options: argparse.Namespace, case: Case) -> Cost:
         times.append(time.perf_counter() - start)
     kmeans = statistics.median(times)
     steps = case.images // case.batch
-    return Cost(step, embedding, kmeans, steps * step / 1000 + embedding + kmeans)
-
-
-def several(training: Training, steps: int) -> None:
-    """Steps one after another, waiting for the device after the last one only."""
-    for _ in range(steps):
-        training.step()
+    return Cost(1000 * step, embedding, kmeans, steps * step + embedding + kmeans)
 
 
 def main() -> None:
-    options = parse()
+    parser, on_gpu = build_training_parser(__doc__)
+    batches = [256, 64, 128, 512, 1024] if on_gpu else [64, 16, 32, 128]
+    images = [60_000, 15_000, 30_000, 120_000]
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=batches)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 96])
+    parser.add_argument("--clusters", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--images", type=int, nargs="+", default=images)
+    parser.add_argument("--steps", type=int, default=20 if on_gpu else 3)
+    options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(
-        f"{options.backbone}, {options.device}, {torch.get_num_threads()} threads, "
-        f"PyTorch {torch.__version__}\n"
-    )
+    machine = describe_machine(options)
+    print(f"{options.backbone}, {machine}, PyTorch {torch.__version__}\n")
     print(
         "| batch | px | K | images | step, ms | embedding, s | k-means, s | epoch, s |"
     )
@@ -139,14 +104,13 @@ def main() -> None:
     for case in cases(options):
         cost = measure(options, case)
         records.append(asdict(case) | asdict(cost))
+        write_rows(options.csv, records)
         print(
             f"| {case.batch} | {case.size} | {case.clusters} | {case.images:,} "
             f"| {cost.step_ms:.1f} | {cost.embedding_s:.2f} | {cost.kmeans_s:.2f} "
             f"| {cost.epoch_s:.1f} |",
             flush=True,
         )
-    if options.csv:
-        write_rows(options.csv, records)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""K-means side by side: ours, faiss, scikit-learn and flash-kmeans.
+"""K-means side by side: ours, faiss and scikit-learn.
 
     python benchmarks/speed/kmeans.py
     python benchmarks/speed/kmeans.py --samples 20000 --clusters 100 --repeats 3
@@ -13,9 +13,7 @@ restart; by default enough to converge (scikit-learn needed at most 43 and 62). 
 inertia is computed alike for all methods. Leave the machine idle, or read the ratios
 only. Packages that are not installed are skipped.
 
-On a GPU ours and flash-kmeans get data that are already there; faiss-cpu and
-scikit-learn run on the host. flash-kmeans runs on GPUs only: all restarts as one batch,
-TF32 products, random starts, and the largest move of a centre as its convergence test.
+On a GPU ours gets data that are already there; the others run on the host.
 """
 
 from __future__ import annotations
@@ -74,40 +72,18 @@ def fit_faiss(rows: Tensor, options: argparse.Namespace) -> Tensor:
     return torch.from_numpy(fitted.index.search(array, 1)[1][:, 0])
 
 
-def fit_flash(rows: Tensor, options: argparse.Namespace) -> Tensor:
-    from flash_kmeans import batch_kmeans_Cosine
-
-    torch.manual_seed(options.seed)
-    ours = KMeans(options.clusters)
-    # Ours has converged when the squared moves of all centres sum to this.
-    move = ours.tol * rows.var(dim=0, correction=0).mean()
-    labels, _, _ = batch_kmeans_Cosine(
-        rows.expand(options.restarts, -1, -1),
-        options.clusters,
-        max_iters=ours.max_iter,
-        tol=float(move.sqrt()),
-    )
-    # It does not report which restart is the best.
-    sums = rows.new_zeros(options.restarts, options.clusters, rows.shape[1])
-    for of_restart, own in zip(sums, labels, strict=True):
-        of_restart.index_add_(0, own, rows)
-    best: Tensor = labels[torch.linalg.vector_norm(sums, dim=2).sum(dim=1).argmax()]
-    return best
-
-
 #: Functions, and the package that each needs.
 METHODS: dict[str, tuple[Callable[..., Tensor], str]] = {
     "hadis_lightly": (fit_ours, "hadis_lightly"),
     "scikit-learn": (fit_sklearn, "sklearn"),
     "faiss": (fit_faiss, "faiss"),
-    "flash-kmeans": (fit_flash, "flash_kmeans"),
 }
 
 
 def chosen_methods(options: argparse.Namespace) -> dict[str, Callable[..., Tensor]]:
     found = {}
     for name, (fit, package) in METHODS.items():
-        if name in options.skip or (name == "flash-kmeans" and options.device == "cpu"):
+        if name in options.skip:
             continue
         if importlib.util.find_spec(package) is None:
             print(f"{name} is not installed: skipped")
@@ -126,18 +102,16 @@ def measure(
     rows_there = rows.to(options.device)
     # The first products start threads and load libraries.
     KMeans(options.clusters).fit(rows_there[: 20 * options.clusters])
-    inertia: dict[str, float] = {}
+    labels: dict[str, Tensor] = {}
 
     def run(name: str, fit: Callable[..., Tensor]) -> None:
-        on_device = fit in (fit_ours, fit_flash)
-        labels[name] = fit(rows_there if on_device else rows, options)
+        labels[name] = fit(rows_there if fit is fit_ours else rows, options)
 
-    labels: dict[str, Tensor] = {}
     works = {name: partial(run, name, fit) for name, fit in methods.items()}
     on_gpu = options.device != "cpu"  # kernels are built or chosen by size
     seconds = in_turns(works, options.repeats, options.device, int(on_gpu))
-    for name, found in labels.items():
-        inertia[name] = cosine_inertia(rows, found, options.clusters)
+    k = options.clusters
+    inertia = {name: cosine_inertia(rows, found, k) for name, found in labels.items()}
     return [
         {"data": data, "method": name, "repeat": i, "seconds": taken}
         | {"inertia": inertia[name]}
@@ -148,17 +122,16 @@ def measure(
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
     best = min(row["inertia"] for row in rows)
-    medians: dict[str, float] = {}
+    seconds: dict[str, list[float]] = {}
     for row in rows:
-        name = row["method"]
-        if name in medians:
-            continue
-        own = [other["seconds"] for other in rows if other["method"] == name]
-        medians[name] = statistics.median(own)
-        ratio = medians[name] / medians["hadis_lightly"]
+        seconds.setdefault(row["method"], []).append(row["seconds"])
+    inertia = {row["method"]: row["inertia"] for row in rows}
+    own = statistics.median(seconds["hadis_lightly"])
+    for name, times in seconds.items():
+        median = statistics.median(times)
         print(
-            f"{row['data']:<12} {name:<14} {medians[name]:8.2f} {ratio:6.1f}x "
-            f"{row['inertia'] / best - 1:15.1e}",
+            f"{rows[0]['data']:<12} {name:<14} {median:8.2f} {median / own:6.1f}x "
+            f"{inertia[name] / best - 1:15.1e}",
             flush=True,
         )
 
@@ -182,9 +155,7 @@ def main() -> None:
         f"median of {options.repeats}"
     )
     methods = chosen_methods(options)
-    print(
-        f"{'data':<12} {'method':<14} {'seconds':>8} {'ratio':>7} {'inertia/best-1':>15}"
-    )
+    print("data         method          seconds   ratio  inertia/best-1")
     runs: list[dict[str, Any]] = []
     for data in options.data:
         rows = measure(data, methods, options)

@@ -130,8 +130,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     compiled = ", compiled" if options.compile else ""
     print(
-        f"forward and backward, d {options.dim}, {describe_machine(options)}{compiled}, "
-        f"median of {options.repeats}"
+        f"forward and backward, d {options.dim}, {describe_machine(options)}"
+        f"{compiled}, median of {options.repeats}"
     )
     peak = "" if options.device == "cpu" else f" {'peak MiB':>9}"
     print(f"{'n':>6} {'loss':<24} {'ms':>9} {'/ cosine':>9} {'/ NTXent':>9}{peak}")

@@ -259,19 +259,6 @@ def print_stages(stages: dict[str, float], kmeans_rows: int) -> None:
     print(f"k-means of {kmeans_rows:,} rows: {stages['k-means'] / 1000:.2f} s")
 
 
-def table_of(
-    rates: dict[str, list[float]], stages: dict[str, float]
-) -> list[dict[str, Any]]:
-    return [
-        {"what": "images/s", "name": method, "round": i, "value": f"{value:.2f}"}
-        for method, turns in rates.items()
-        for i, value in enumerate(turns)
-    ] + [
-        {"what": "ms", "name": name, "round": 0, "value": f"{value:.4f}"}
-        for name, value in stages.items()
-    ]
-
-
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
@@ -287,14 +274,21 @@ def main() -> None:
     )
     rates: dict[str, list[float]] = {method: [] for method in options.methods}
     memory: dict[str, float] = {}
-    for _ in range(options.rounds):
+    rows: list[dict[str, Any]] = []
+    for i in range(options.rounds):
         for method, turns in rates.items():
-            turns.append(rate(options, method, source))
+            value = rate(options, method, source)
+            turns.append(value)
+            row = {"what": "images/s", "name": method, "round": i}
+            rows.append(row | {"value": f"{value:.2f}"})
             memory[method] = peak_memory(options)
-        # After every round: an interruption is cheap.
-        write_rows(options.csv, table_of(rates, {}))
+        write_rows(options.csv, rows)  # an interruption is cheap
     stages = measure_stages(options, source)
-    write_rows(options.csv, table_of(rates, stages))
+    rows += [
+        {"what": "ms", "name": name, "round": 0, "value": f"{value:.4f}"}
+        for name, value in stages.items()
+    ]
+    write_rows(options.csv, rows)
     print_rates(rates, memory, (stages["embedding"] + stages["k-means"]) / 1000)
     print_stages(stages, options.kmeans_rows)
     if "ours" in rates:

@@ -1,49 +1,56 @@
 """The proof on one GPU, by one command: tests, benchmarks, a training, and a page.
 
-    python benchmarks/proof.py --data cifar10.npz --minutes 28 --folder proof
-    python benchmarks/proof.py --data cifar10.npz --folder proof --tiny --minutes 15
+    python benchmarks/gpu/proof.py --data cifar10.npz --minutes 28 --folder proof
+    python benchmarks/gpu/proof.py --data cifar10.npz --folder proof --tiny --minutes 15
 
-All of it ends within the minutes. Tests and benchmarks come first and have ``--share``
-of the time. A pilot of ten epochs follows: the slowest of its last ones says how long
-an epoch takes. The training then has as many epochs as fit into the rest, so that its
-schedule ends inside the time; NMI, ACC and ARI are written down after every epoch.
+All of it ends within the minutes. Tests and benchmarks come first, for at most
+``--share`` of the time. A pilot of ten epochs follows; the slowest epoch of its second
+half is the pace. The training has as many epochs as fit into the rest, so its schedule
+ends inside the time. NMI, ACC and ARI are recorded after every epoch.
 
-``results/`` below the folder is what to keep: ``proof.md`` with what the commands
-printed, tables as CSV, curves, ``results.json``, logs, and the teacher's backbone in
-half precision. Called again with the same folder it goes on: what is done is not
-repeated, a training that was interrupted is resumed. ``--tiny`` shows all of it on a
-CPU.
-
-Settings behind the options are those of the training: model.teacher_momentum=0.996.
-The exit status is 0 if nothing failed.
+Keep ``results/`` of the folder: ``proof.md`` with what the commands printed, CSV
+tables, curves, ``results.json``, ``scores.csv``, logs, the teacher's backbone in half
+precision. The same command continues where it was: finished stages stay, an interrupted
+training resumes. ``--tiny`` shows all of it on a CPU. Other arguments are settings of
+the training: model.teacher_momentum=0.996. The exit status is 0 if nothing failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import runpy
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import time
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from proof_environment import check, environment
-from proof_page import write_page
-from proof_stages import Outcome, Record, Stage, benchmark_stages, run_stage
-from proof_training import (
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from page import write_page
+from stages import ROOT, Outcome, Record, Stage, benchmark_stages, run_stage
+from training import (
+    checkpoint_of,
     epochs_that_fit,
-    has_checkpoint,
     pace_of,
     training_stage,
     write_teacher,
 )
 
+from hadis_lightly.artifacts.results import source_commit
+from hadis_lightly.data import load_source
+from hadis_lightly.methods.registry import check_run
+from hadis_lightly.system import available_cores
+
 #: Most seconds at the end for the accuracy of the features, and for the page.
 MAX_RESERVE = 60.0
-#: A training of a few minutes on two cores, on as much of the images.
+#: A training of a few minutes on two cores.
 TINY = (
     "data.limit=1000 loader.batch_size=100 views.input_size=16 "
     "model.backbone=small_pooled_convnet model.hidden_dim=256 model.output_dim=64"
@@ -55,31 +62,97 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("settings", nargs="*", help="settings of the training")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="npz file with images and labels"
-    )
-    parser.add_argument("--minutes", type=float, default=28.0)
-    parser.add_argument("--share", type=float, default=0.4, help="for the benchmarks")
-    parser.add_argument(
+    add = parser.add_argument
+    add("settings", nargs="*", help="settings of the training")
+    add("--data", type=Path, required=True, help="npz file with images and labels")
+    add("--minutes", type=float, default=28.0)
+    add("--share", type=float, default=0.4, help="of the time, for the benchmarks")
+    add(
         "--margin",
         type=float,
-        help="by which share the training may be slower than the pilot (0.1)",
+        help="the training may be slower than the pilot by (0.1)",
     )
-    parser.add_argument("--folder", type=Path, default=Path("runs/proof"))
-    parser.add_argument("--pilot-epochs", type=int)
-    parser.add_argument("--commit", help="if this is no clone that says it itself")
-    parser.add_argument("--tiny", action="store_true", help="small, for a CPU")
-    options = parser.parse_args()
-    options.data = Path(os.path.abspath(options.data))
-    options.folder = Path(os.path.abspath(options.folder))
+    add("--folder", type=Path, default=Path("runs/proof"))
+    add("--pilot-epochs", type=int)
+    add("--commit", help="where git does not tell")
+    add("--tiny", action="store_true", help="small, for a CPU")
+    options = parser.parse_intermixed_args()
+    options.data, options.folder = options.data.absolute(), options.folder.absolute()
     if options.pilot_epochs is None:
         options.pilot_epochs = 4 if options.tiny else 10
-    if options.margin is None:  # other work slows down a CPU
+    if options.margin is None:  # other processes slow a CPU down
         options.margin = 0.25 if options.tiny else 0.1
-    tiny = TINY.split() if options.tiny else []
-    options.settings = [*tiny, *options.settings]
+    options.settings = (TINY.split() if options.tiny else []) + options.settings
     return options
+
+
+def check(options: argparse.Namespace) -> None:
+    """Ends with one line about what can be known to be wrong before it starts."""
+    if not options.tiny and not torch.cuda.is_available():
+        raise SystemExit("there is no GPU here; --tiny shows the proof on a CPU")
+    if options.minutes <= 0 or not 0 <= options.share < 1 or options.margin < 0:
+        raise SystemExit("--minutes must be above 0, --share in [0, 1), --margin >= 0")
+    if options.pilot_epochs < 3:
+        raise SystemExit("--pilot-epochs must be 3 or more")
+    recipe = runpy.run_path(str(ROOT / "recipes" / "cifar10_short.py"))["SETTINGS"]
+    try:
+        changes = OmegaConf.from_dotlist(options.settings)
+        settings: Any = OmegaConf.merge(OmegaConf.structured(recipe), changes)
+        check_run(OmegaConf.to_object(settings))
+        source = load_source("npz", str(options.data))
+    except (ValueError, OmegaConfBaseException) as error:
+        raise SystemExit(str(error).splitlines()[0]) from None
+    if (source.targets < 0).any():
+        raise SystemExit(f"{options.data}: some images have no label")
+
+
+def environment(options: argparse.Namespace) -> dict[str, Any]:
+    """Where and with what this runs."""
+    found: dict[str, Any] = {
+        "commit": options.commit or source_commit() or "unknown",
+        "command": shlex.join(["python", "benchmarks/gpu/proof.py", *sys.argv[1:]]),
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "minutes": options.minutes,
+        "tiny": options.tiny,
+        "python": sys.version.split()[0],
+        "torch": str(torch.__version__),
+        "cores": available_cores(),
+        "device": f"CPU, {torch.get_num_threads()} threads",
+    }
+    if torch.cuda.is_available():
+        found["device"] = torch.cuda.get_device_name()
+        memory = torch.cuda.get_device_properties(0).total_memory
+        found |= {"memory_gib": round(memory / 2**30, 1), "cuda": torch.version.cuda}
+        if shutil.which("nvidia-smi"):
+            query = [
+                "nvidia-smi",
+                "--query-gpu=driver_version",
+                "--format=csv,noheader",
+            ]
+            found["driver"] = subprocess.run(
+                query, capture_output=True, text=True
+            ).stdout.strip()
+    return found
+
+
+def remember(options: argparse.Namespace) -> None:
+    """Writes where and how the proof began; another one needs another folder."""
+    path = options.folder / "results" / "environment.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    given = {"data": str(options.data), "settings": options.settings}
+    content = environment(options) | given
+    if path.exists():
+        content = json.loads(path.read_text(encoding="utf-8"))
+    changes = [name for name, value in given.items() if content[name] != value]
+    is_trained = checkpoint_of(options.folder / "pilot").exists()
+    if "data" in changes or (changes and is_trained):
+        raise SystemExit(
+            f"{options.folder} has a proof with other {changes[0]}: "
+            f"{content[changes[0]]}. Choose another --folder."
+        )
+    if changes:  # the pilot failed with the settings before
+        shutil.rmtree(options.folder / "pilot", ignore_errors=True)
+    path.write_text(json.dumps(content | given, indent=2) + "\n", encoding="utf-8")
 
 
 class Proof:
@@ -90,21 +163,18 @@ class Proof:
         self.start = time.monotonic()
         self.folder: Path = options.folder
         self.results = self.folder / "results"
-        self.results.mkdir(parents=True, exist_ok=True)
         self.reserve = min(MAX_RESERVE, 6 * options.minutes)
         self.record = Record(self.folder)
 
     def seconds_left(self) -> float:
-        """Until the end of the minutes."""
         return 60 * float(self.options.minutes) - (time.monotonic() - self.start)
 
     def run(self, stage: Stage) -> Outcome:
         """Runs a stage, unless it is done."""
         if self.record.is_done(stage.name):
-            say(f"{stage.name}: is done")
+            say(f"{stage.name}: already done")
             return self.record.outcomes[stage.name]
         say(f"{stage.name}: {stage.command}")
-        # What is killed in the meantime was interrupted.
         start = time.monotonic()
         outcome = Outcome(stage.name, stage.title, stage.command, "interrupted")
         try:
@@ -119,75 +189,64 @@ class Proof:
 
     def benchmarks(self) -> None:
         """Runs tests and benchmarks while there is time for them."""
-        after = (1 - self.options.share) * 60 * self.options.minutes
-        for stage in benchmark_stages(
-            self.options.data, self.results, self.options.tiny
-        ):
-            left = self.seconds_left() - after
-            if self.record.is_done(stage.name) or left > stage.grace:
-                self.run(stage.within(left - stage.grace))
+        options = self.options
+        after = (1 - options.share) * 60 * options.minutes
+        for stage in benchmark_stages(options.data, self.results, options.tiny):
+            left = self.seconds_left() - after - stage.grace
+            if self.record.is_done(stage.name) or left > 0:
+                self.run(stage.within(left))
             else:
-                self.record.add(
-                    Outcome(stage.name, stage.title, stage.command, "left out")
-                )
-                say(f"{stage.name}: left out, its time is over")
+                name, command = stage.name, stage.command
+                self.record.add(Outcome(name, stage.title, command, "skipped"))
+                say(f"{name}: skipped, no time is left for it")
 
     def training(self) -> None:
         """The pilot, and the training that fills the rest."""
-        epochs = self.options.pilot_epochs
-        pilot = self.run(
-            self._training_stage("pilot", f"A pilot of {epochs} epochs", epochs)
-        )
+        pilot = self.run(self._stage("pilot", self.options.pilot_epochs))
         if pilot.status != "done":
             return
         self._accuracy("pilot")
-        if self.record.is_done("training"):
-            say("training: is done")
-        else:
-            self.run(self._longest_training(pilot))
+        if not self.record.is_done("training"):
+            self.run(self._stage("training", self._epochs_of_training(pilot)))
             self.record.forget("training_accuracy")
         self._accuracy("training")
 
-    def _training_stage(self, name: str, title: str, epochs: int) -> Stage:
+    def _stage(self, name: str, epochs: int) -> Stage:
         return training_stage(
             name,
-            title,
             ["data=npz", f"data.path={self.options.data}", *self.options.settings],
             epochs=epochs,
             folder=self.folder,
             limit=max(1.0, self.seconds_left() - self.reserve / 2),
         )
 
-    def _longest_training(self, pilot: Outcome) -> Stage:
+    def _epochs_of_training(self, pilot: Outcome) -> int:
         pace = pace_of(self.folder / "pilot", pilot.seconds)
-        left, margin = self.seconds_left() - self.reserve, self.options.margin
-        epochs = epochs_that_fit(pace, left, margin)
-        if has_checkpoint(self.folder / "training"):  # of a call before this one
+        left = self.seconds_left() - self.reserve
+        epochs = epochs_that_fit(pace, left, self.options.margin)
+        if checkpoint_of(self.folder / "training").exists():  # it resumes
             epochs = int(pilot.details["epochs"])
         say(
-            f"pilot: {pace.epoch_seconds:.2f} s an epoch, {pace.other_seconds:.0f} s "
-            f"beside them; a training of {epochs} epochs"
+            f"pilot: {pace.epoch_seconds:.2f} s per epoch and {pace.other_seconds:.0f} "
+            f"s around them; a training of {epochs} epochs"
         )
         if epochs < 2:
             raise SystemExit("too little time is left for a training")
         pilot.details = vars(pace) | {"epochs": epochs}
         self.record.add(pilot)
-        title = f"A training of {epochs} epochs"
-        return self._training_stage("training", title, epochs)
+        return epochs
 
     def _accuracy(self, name: str) -> None:
         """Scores the features of a run, finished or not."""
-        if not has_checkpoint(self.folder / name):
-            return
-        table = self.results / f"{name}_accuracy.csv"
-        script = ["benchmarks/linear_accuracy.py", str(self.folder / name)]
-        title = f"Accuracy of the features of the {name}"
-        limit = max(20.0, self.seconds_left() - 10)
-        words = [*script, "--csv", str(table)]
-        self.run(Stage(f"{name}_accuracy", title, words, limit))
+        if checkpoint_of(self.folder / name).exists():
+            words = ["benchmarks/quality/linear_accuracy.py", str(self.folder / name)]
+            words += ["--csv", str(self.results / f"{name}_accuracy.csv")]
+            title = f"Accuracy of the features of the {name}"
+            limit = max(20.0, self.seconds_left() - 10)
+            self.run(Stage(f"{name}_accuracy", title, words, limit))
 
     def keep(self) -> None:
-        """Gathers what is to be kept, and writes the page."""
+        """Copies what is to be kept into ``results``, and writes the page."""
         for name in ("pilot", "training"):
             run, kept = self.folder / name, self.results / name
             for path in (*(run / each for each in KEPT), *run.glob("*.png")):
@@ -199,11 +258,11 @@ class Proof:
             shutil.copytree(logs, self.results / "logs", dirs_exist_ok=True)
         training = self.folder / "training"
         try:
-            if has_checkpoint(training):
+            if checkpoint_of(training).exists():
                 write_teacher(training, self.results / "teacher_backbone.pt")
         finally:
             write_page(self.folder, self.record.outcomes)
-        say(f"{self.results / 'proof.md'} has everything")
+        say(f"everything is in {self.results / 'proof.md'}")
 
 
 def say(text: str) -> None:
@@ -211,37 +270,17 @@ def say(text: str) -> None:
 
 
 def end(signum: int, frame: Any) -> None:
-    """Ends as after Ctrl-C: the stage that runs is ended too, and the page written."""
+    """Ends as after Ctrl-C: the running stage is ended, the page written."""
     raise SystemExit(128 + signum)
-
-
-def remember(proof: Proof) -> None:
-    """Keeps where and how the proof was begun; another one needs another folder."""
-    options = proof.options
-    path = proof.results / "environment.json"
-    begun = {"data": str(options.data), "settings": options.settings}
-    if not path.exists():
-        content = environment(options) | begun
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    before = json.loads(path.read_text(encoding="utf-8"))
-    changes = [name for name, value in begun.items() if before[name] != value]
-    if "data" in changes or (changes and has_checkpoint(proof.folder / "pilot")):
-        raise SystemExit(
-            f"{proof.folder} has a proof with other {changes[0]}: "
-            f"{before[changes[0]]}. Take another --folder."
-        )
-    if changes:  # nothing has been trained yet: a pilot failed with the settings
-        shutil.rmtree(proof.folder / "pilot", ignore_errors=True)
-        path.write_text(json.dumps(before | begun, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     options = parse()
-    check(options, options.settings)
+    check(options)
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, end)
+    remember(options)
     proof = Proof(options)
-    remember(proof)
     say(f"{options.minutes:g} minutes from now, in {proof.folder}")
     try:
         proof.benchmarks()
@@ -249,7 +288,7 @@ def main() -> None:
     finally:
         proof.keep()
     ended = proof.record.outcomes.values()
-    failed = [o.name for o in ended if o.status not in ("done", "left out")]
+    failed = [o.name for o in ended if o.status not in ("done", "skipped")]
     if failed:
         raise SystemExit(f"not done: {', '.join(failed)}")
 

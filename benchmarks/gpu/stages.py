@@ -1,4 +1,4 @@
-"""The stages of the proof: commands with a limit, and what became of them."""
+"""The stages of the proof: commands with a time limit, and their outcomes on disk."""
 
 from __future__ import annotations
 
@@ -13,9 +13,24 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-#: Seconds that a training has to save what it has, once it is asked to end.
-TRAINING_GRACE = 60.0
+ROOT = Path(__file__).parents[2]
+_LARGE = {
+    "throughput": "--rounds 2",
+    "profile_step": "--steps 40 --variants trainer.compile=off '' "
+    "loader.batch_size=1024",
+    "views": "--seconds 0.5 --transforms BYOL",
+    "kmeans": "--repeats 2",
+    "losses": "--repeats 10",
+}
+_TINY = {
+    "throughput": "--backbone resnet18 --batch-size 16 --images 64 --steps 2 "
+    "--rounds 2 --workers 0 --kmeans-rows 2000",
+    "profile_step": "--backbone resnet18 --batch-size 16 --images 64 --steps 2",
+    "views": "--seconds 0.3 --batch-size 64",
+    "kmeans": "--samples 2000 --dim 64 --skip faiss --repeats 2",
+    "losses": "--sizes 64 256 --clusters 10 --repeats 5",
+}
+_LIMITS = {"throughput": 300, "profile_step": 300}
 
 
 @dataclass(frozen=True)
@@ -25,11 +40,11 @@ class Stage:
     name: str
     title: str
     words: Sequence[str]
-    """Script below the repository and its arguments, without Python itself."""
+    """Script in the repository and its arguments, without Python itself."""
     limit: float
     """Seconds it may take."""
     grace: float = 5.0
-    """Seconds it has for its end, once it is asked to."""
+    """Seconds to end in, after SIGTERM."""
 
     @property
     def command(self) -> str:
@@ -37,25 +52,25 @@ class Stage:
         return shlex.join(["python", *self.words])
 
     def within(self, seconds: float) -> Stage:
-        """The same with a lower limit, if there is so little time."""
+        """The same with a limit of at most so many seconds."""
         return replace(self, limit=min(self.limit, max(1.0, seconds)))
 
 
 @dataclass
 class Outcome:
-    """What became of a stage."""
+    """How a stage ended."""
 
     name: str
     title: str
     command: str
     status: str
-    """done, failed, too long, interrupted or left out."""
+    """done, failed, too long, interrupted or skipped."""
     seconds: float = 0.0
     details: dict[str, float] = field(default_factory=dict)
 
 
 class Record:
-    """Outcomes of all stages, kept in ``stages.json``: what is done stays done.
+    """Outcomes of all stages, kept in ``stages.json``: finished stages stay finished.
 
     Args:
         folder: Folder of the proof.
@@ -72,7 +87,7 @@ class Record:
         return name in self.outcomes and self.outcomes[name].status == "done"
 
     def add(self, outcome: Outcome) -> None:
-        """Takes an outcome; seconds of earlier tries count, they did part of it."""
+        """Adds an outcome; seconds of unfinished attempts before it count."""
         before = self.outcomes.get(outcome.name)
         if before is not None and before is not outcome and before.status != "done":
             outcome.seconds = round(outcome.seconds + before.seconds, 1)
@@ -80,7 +95,7 @@ class Record:
         self._write()
 
     def forget(self, name: str) -> None:
-        """Has a stage done once more."""
+        """Lets a stage run again."""
         self.outcomes.pop(name, None)
         self._write()
 
@@ -90,9 +105,7 @@ class Record:
 
 
 def run_stage(stage: Stage, folder: Path) -> Outcome:
-    """Runs a command; what it prints goes into ``logs``, errors into a file apart.
-
-    Past its limit it is asked to end, and ended if it does not.
+    """Runs a command with its output in ``logs``; past its limit it is terminated.
 
     Args:
         stage: What to run.
@@ -100,10 +113,9 @@ def run_stage(stage: Stage, folder: Path) -> Outcome:
     """
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-        ),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONUNBUFFERED": "1",
         # Kernels that one stage has compiled are there for the next.
         "TORCHINDUCTOR_CACHE_DIR": str((folder / "compiled").resolve()),
@@ -130,7 +142,7 @@ def run_stage(stage: Stage, folder: Path) -> Outcome:
 
 
 def _end(process: subprocess.Popen[bytes], grace: float) -> None:
-    """Ends a command, and all that it has started, also if it has ended itself."""
+    """Ends a command and all its processes, which may outlive it."""
     if process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -140,48 +152,22 @@ def _end(process: subprocess.Popen[bytes], grace: float) -> None:
     process.wait()
 
 
-def benchmark_stages(data: Path, csv: Path, is_tiny: bool) -> list[Stage]:
-    """Tests and benchmarks, in the order of their worth.
+def benchmark_stages(data: Path, folder: Path, is_tiny: bool) -> list[Stage]:
+    """Tests and benchmarks, the most useful first.
 
     Args:
         data: npz file of the images.
-        csv: Folder for their tables.
-        is_tiny: Whether a CPU is to be through with them in a few minutes.
+        folder: Where their tables go.
+        is_tiny: Whether a CPU should finish them in a few minutes.
     """
-    tiny = {
-        "throughput": "--backbone resnet18 --batch-size 16 --images 64 --steps 2 "
-        "--rounds 2 --workers 0 --kmeans-rows 2000",
-        "profile": "--backbone resnet18 --batch-size 16 --images 64 --steps 2",
-        "views": "--seconds 0.3 --batch-size 64",
-        "kmeans": "--samples 2000 --dim 64 --skip faiss --repeats 2",
-        "losses": "--sizes 64 256 --clusters 10 --repeats 5",
-    }
-    large = {
-        "throughput": "--rounds 2",
-        "profile": "--steps 40 --variants trainer.compile=off '' "
-        "loader.batch_size=1024",
-        "views": "--seconds 0.5 --rounds 3 --laws BYOL",
-        "kmeans": "--repeats 2",
-        "losses": "--repeats 10",
-    }
-    options = {
-        name: shlex.split(words) for name, words in (tiny if is_tiny else large).items()
-    }
-    with_data = ["--data", str(data)]
-
-    def stage(name: str, title: str, script: str, limit: float) -> Stage:
-        table = ["--csv", str(csv / f"{name}.csv")]
-        images = with_data if name in ("throughput", "profile", "views") else []
-        words = [f"benchmarks/{script}", *options[name], *images, *table]
-        return Stage(name, title, words, limit)
-
-    # Warnings of packages that are newer than ours are no failure here.
+    # Warnings of packages newer than ours are no failure here.
     tests = ["-m", "pytest", "-q", "-rs", "-W", "default", "-m", "gpu", "tests"]
-    return [
-        Stage("tests", "Tests that need a GPU", tests, 240),
-        stage("throughput", "A training beside lightly's BYOL", "throughput.py", 300),
-        stage("profile", "What a step spends its time on", "profile_step.py", 300),
-        stage("views", "Views", "views.py", 120),
-        stage("kmeans", "k-means", "kmeans.py", 120),
-        stage("losses", "Losses", "losses.py", 120),
-    ]
+    stages = [Stage("tests", "Tests that need a GPU", tests, 240)]
+    for name, options in (_TINY if is_tiny else _LARGE).items():
+        words = [f"benchmarks/speed/{name}.py", *shlex.split(options)]
+        if name in ("throughput", "profile_step", "views"):
+            words += ["--data", str(data)]
+        words += ["--csv", str(folder / f"{name}.csv")]
+        title = f"Benchmark {name}"
+        stages.append(Stage(name, title, words, _LIMITS.get(name, 120)))
+    return stages

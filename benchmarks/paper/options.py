@@ -1,160 +1,98 @@
-"""The arguments of ``paper_tables.py``: ``key=value``, lists with commas."""
+"""The arguments of ``paper_tables.py``: options, and settings of every training."""
 
 from __future__ import annotations
 
-import difflib
+import argparse
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from paper_figures import SETS
 from pixel_methods import PIXEL_METHODS
+from published import SETS
 
-from hadis_lightly.cli.error_lines import suggestion
-from hadis_lightly.settings.sections import METHOD_NAMES, Settings
+from hadis_lightly.settings.sections import METHOD_NAMES
 
-METHODS = (*PIXEL_METHODS, "byol", "propos", "hadis", "cc", "pici")
-assert {*METHODS} == {*PIXEL_METHODS, *METHOD_NAMES}
+METHODS = (*PIXEL_METHODS, *METHOD_NAMES)
 #: Data sets that the paper does not have.
 EXTRA_SETS = ("digits", "small_cifar10")
 DATASETS = (*SETS, *EXTRA_SETS)
 TABLES = ("II", "III", "IV")
-_OPTIONS = (
-    "methods", "datasets", "seeds", "tables", "folder", "root", "run", "keep_going",
-    "csv",
-)  # fmt: skip
-# Settings that the cells differ in, and the option that says how.
+# Settings that the cells differ in, and the option that chooses them.
 _CHOSEN_BY = {
-    "method": "methods=",
-    "seed": "seeds=",
-    "output_dir": "folder=",
-    "data": "datasets=",
+    "method": "--methods",
+    "seed": "--seeds",
+    "output_dir": "--folder",
+    "data": "--datasets",
     "trainer.resume": "nothing: interrupted cells are always resumed",
-    "clustering.pixel_baseline": "methods=kmeans",
+    "clustering.pixel_baseline": "--methods kmeans",
 }
 
 
-class OptionError(ValueError):
-    """What is wrong with the arguments, in one line."""
-
-
-@dataclass
-class Options:
-    """What the arguments ask for."""
-
-    methods: list[str]
-    datasets: list[str]
-    seeds: list[int]
-    tables: list[str] = field(default_factory=lambda: list(TABLES))
-    folder: Path = Path("runs/tables")
-    root: Path | None = None
-    """Where all data sets lie, each under its usual name."""
-    run: bool = True
-    keep_going: bool = True
-    csv: Path | None = None
-    paths: dict[str, str] = field(default_factory=dict)
-    """Data sets to where they lie."""
-    settings: list[str] = field(default_factory=list)
-    """Settings of every cell, ``key=value``."""
-
-
-def read_options(argv: Sequence[str]) -> Options:
-    """Reads the arguments.
-
-    Raises:
-        OptionError: If an argument is unknown, comes twice, or has no sensible value.
-    """
-    words = _words(argv)
-    given = {name: words.pop(name) for name in _OPTIONS if name in words}
-    paths = {
-        _known(name.removeprefix("path."), "path.NAME", DATASETS): words.pop(name)
-        for name in list(words)
-        if name.startswith("path.")
-    }
-    for name in words:
-        _check_setting(name)
-    run = _truth("run", given.get("run", "true"))
-    folder = Path(given.get("folder", "runs/tables"))
-    if run:
-        for name in ("methods", "datasets"):
-            if name not in given:
-                raise OptionError(
-                    f"{name}= has to say what to run; run=false prints what is there"
-                )
-    seeds = [0, 1, 2] if run else _seeds_in(folder)
-    return Options(
-        methods=_names(given, "methods", METHODS),
-        datasets=_names(given, "datasets", DATASETS)
-        if "datasets" in given
-        else [*SETS, *(name for name in EXTRA_SETS if (folder / name).is_dir())],
-        seeds=[_seed(text) for text in _list(given, "seeds")]
-        if "seeds" in given
-        else seeds,
-        tables=_names(given, "tables", TABLES),
-        folder=folder,
-        root=Path(given["root"]) if "root" in given else None,
-        run=run,
-        keep_going=_truth("keep_going", given.get("keep_going", "true")),
-        csv=Path(given["csv"]) if "csv" in given else None,
-        paths=paths,
-        settings=[f"{name}={value}" for name, value in words.items()],
+def read_options(argv: Sequence[str], description: str) -> argparse.Namespace:
+    """Reads the arguments, or ends the process and says what is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="paper_tables.py",
+        usage="%(prog)s --methods A,B --datasets C,D [options] [name=value ...]",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add = parser.add_argument
+    add("settings", nargs="*", metavar="name=value", help="settings of every training")
+    add("--methods", type=_names(METHODS), help=", ".join(METHODS))
+    add("--datasets", type=_names(DATASETS), help=", ".join(DATASETS))
+    add("--seeds", type=_seeds, help="0,1,2 by default")
+    add("--tables", type=_names(TABLES), default=[*TABLES], help="all by default")
+    add("--folder", type=Path, default=Path("runs/tables"))
+    add("--root", type=Path, help="folder of all data sets, each under its usual name")
+    add("--path", type=_path, action="append", default=[], metavar="NAME=DIR",
+        help="where a data set lies, or an npz file to take in its place")  # fmt: skip
+    add("--print", dest="run", action="store_false", help="run nothing, print cells")
+    add("--fail-fast", action="store_true", help="stop at the first cell that fails")
+    add("--csv", type=Path, help="file for every finished cell")
+    options = parser.parse_intermixed_args(argv)
+    for word in options.settings:
+        name, equals, _ = word.partition("=")
+        chosen_by = _CHOSEN_BY.get(name)
+        if not equals:
+            parser.error(f"cannot read {word!r}: settings are name=value")
+        if chosen_by:
+            parser.error(f"{name} cannot be set for all cells; use {chosen_by}")
+    if options.run and (options.methods is None or options.datasets is None):
+        parser.error("--methods and --datasets are required, except with --print")
+    options.paths = dict(options.path)
+    options.methods = options.methods or [*METHODS]
+    if options.datasets is None:
+        there = (name for name in EXTRA_SETS if (options.folder / name).is_dir())
+        options.datasets = [*SETS, *there]
+    if options.seeds is None:
+        options.seeds = [0, 1, 2] if options.run else _seeds_in(options.folder)
+    return options
 
 
-def _words(argv: Sequence[str]) -> dict[str, str]:
-    words: dict[str, str] = {}
-    for word in argv:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise OptionError(f"cannot read {word!r}: arguments are key=value")
-        if name in words:
-            raise OptionError(f"{name} is given twice")
-        if not value and (name in _OPTIONS or name.startswith("path.")):
-            raise OptionError(f"{name}= has no value")
-        words[name] = value
-    return words
+def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        asked = text.split(",")
+        for name in asked:
+            if name not in known:
+                message = f"{name!r} is not one of {', '.join(known)}"
+                raise argparse.ArgumentTypeError(message)
+        return [name for name in known if name in asked]  # in the order of the tables
+
+    return parse
 
 
-def _check_setting(name: str) -> None:
-    """Checks what is no option: it may be a setting, or a slip of the pen."""
-    if name in _CHOSEN_BY:
-        raise OptionError(f"{name} is not for single cells; it is up to "
-                          f"{_CHOSEN_BY[name]}")  # fmt: skip
-    if "." not in name and name not in vars(Settings()):
-        near = difflib.get_close_matches(name, _OPTIONS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else suggestion(name, Settings())
-        raise OptionError(f"there is no option {name!r}{hint}")
+def _seeds(text: str) -> list[int]:
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"seeds are integers >= 0, got {text!r}")
+    return [*dict.fromkeys(map(int, text.split(",")))]
 
 
-def _list(given: dict[str, str], name: str) -> list[str]:
-    return list(dict.fromkeys(text.strip() for text in given[name].split(",")))
-
-
-def _names(given: dict[str, str], name: str, known: Collection[str]) -> list[str]:
-    """The names that are asked for in the order of the tables; by default all."""
-    if name not in given:
-        return list(known)
-    asked = [_known(text, name, known) for text in _list(given, name)]
-    return [text for text in known if text in asked]
-
-
-def _known(text: str, name: str, known: Collection[str]) -> str:
-    if text not in known:
-        raise OptionError(f"{name} must be of {', '.join(known)}, got {text!r}")
-    return text
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise OptionError(f"seeds must be integers >= 0, got {text!r}")
-    return int(text)
-
-
-def _truth(name: str, text: str) -> bool:
-    if text not in ("true", "false"):
-        raise OptionError(f"{name} must be true or false, got {text!r}")
-    return text == "true"
+def _path(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if name not in DATASETS or not equals:
+        message = f"{text!r} is not NAME=DIR with one of {', '.join(DATASETS)}"
+        raise argparse.ArgumentTypeError(message)
+    return name, path
 
 
 def _seeds_in(folder: Path) -> list[int]:

@@ -1,15 +1,14 @@
 """Clustering of pixels by scikit-learn: the rows of the tables that train nothing.
 
-Images of more than 32 x 32 are squeezed to that, so that an image is 3,072 numbers at
-most. Nothing grows with the square of the number of images: what would need all
-distances has a graph of nearest neighbours in their place.
+Images larger than 32 x 32 are reduced to that. Nothing grows with the square of the
+number of images: a graph of nearest neighbours takes the place of all distances.
 
-- ``kmeans``: k-means++, the best of 10 starts.
+- ``kmeans``: k-means++, the best of 10 restarts.
 - ``spectral``: spectral clustering of the graph of 10 nearest neighbours.
-- ``agglomerative``: Ward's method, which merges neighbours in the same graph alone; of
-  the first 512 principal components where there are more pixels.
-- ``nmf``: non-negative matrix factorization into as many parts as clusters; an image
-  belongs to the part that it has most of, all parts scaled to length one.
+- ``agglomerative``: Ward's method on the same graph; of the first 512 principal
+  components where there are more pixels.
+- ``nmf``: non-negative matrix factorization with one part per cluster; an image belongs
+  to its largest part, parts scaled to length one.
 """
 
 from __future__ import annotations
@@ -41,16 +40,9 @@ from hadis_lightly.runs.summary import device_name
 from hadis_lightly.settings.sections import Settings
 
 Pixels = NDArray[np.float32]
-Labels = NDArray[np.int64]
+Labels = NDArray[np.integer[Any]]
 MAX_SIDE = 32
-#: What results hang on beside the settings of the data, by method.
-OPTIONS: dict[str, dict[str, int]] = {
-    "kmeans": {"max_side": MAX_SIDE, "n_init": 10},
-    "spectral": {"max_side": MAX_SIDE, "n_neighbors": 10, "n_init": 10},
-    "agglomerative": {"max_side": MAX_SIDE, "n_neighbors": 10, "n_components": 512},
-    "nmf": {"max_side": MAX_SIDE, "max_iter": 500},
-}
-#: The settings of a run that they hang on.
+#: The settings of a run that change the result.
 SETTINGS_THAT_MATTER = (
     "data.source", "data.limit", "data.num_channels", "data.on_error", "n_clusters",
     "seed",
@@ -58,47 +50,33 @@ SETTINGS_THAT_MATTER = (
 
 
 def cluster_by_kmeans(pixels: Pixels, n_clusters: int, seed: int) -> Labels:
-    n_init = OPTIONS["kmeans"]["n_init"]
-    fitted = KMeans(n_clusters, n_init=n_init, random_state=seed).fit(pixels)
-    return fitted.labels_.astype(np.int64)
+    return KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(pixels)
 
 
 def cluster_by_spectrum(pixels: Pixels, n_clusters: int, seed: int) -> Labels:
-    options = OPTIONS["spectral"]
-    fitted = SpectralClustering(
+    return SpectralClustering(
         n_clusters,
         affinity="nearest_neighbors",
-        n_neighbors=min(options["n_neighbors"], len(pixels) - 1),
-        n_init=options["n_init"],
+        n_neighbors=min(10, len(pixels) - 1),
         random_state=seed,
-    ).fit(pixels)
-    return fitted.labels_.astype(np.int64)
+    ).fit_predict(pixels)
 
 
 def cluster_by_merging(pixels: Pixels, n_clusters: int, seed: int) -> Labels:
-    options = OPTIONS["agglomerative"]
-    if pixels.shape[1] > options["n_components"] < len(pixels):
+    if pixels.shape[1] > 512 < len(pixels):
         # Ward's method keeps two float64 rows for every image.
-        reduction = PCA(options["n_components"], svd_solver="covariance_eigh")
-        pixels = reduction.fit_transform(pixels)
-    n_neighbors = min(options["n_neighbors"], len(pixels) - 1)
-    graph = kneighbors_graph(pixels, n_neighbors, include_self=False)
-    fitted = AgglomerativeClustering(
+        pixels = PCA(512, svd_solver="covariance_eigh").fit_transform(pixels)
+    graph = kneighbors_graph(pixels, min(10, len(pixels) - 1), include_self=False)
+    return AgglomerativeClustering(
         n_clusters, linkage="ward", connectivity=graph.maximum(graph.T)
-    ).fit(pixels)
-    return fitted.labels_.astype(np.int64)
+    ).fit_predict(pixels)
 
 
 def cluster_by_parts(pixels: Pixels, n_clusters: int, seed: int) -> Labels:
-    nmf = NMF(
-        n_clusters,
-        init="nndsvda",
-        max_iter=OPTIONS["nmf"]["max_iter"],
-        random_state=seed,
-    )
-    shares = nmf.fit_transform(pixels)
+    nmf = NMF(n_clusters, init="nndsvda", max_iter=500, random_state=seed)
+    fractions = nmf.fit_transform(pixels)
     lengths = np.linalg.norm(nmf.components_, axis=1)
-    return (shares * lengths).argmax(axis=1).astype(np.int64)
+    return (fractions * lengths).argmax(axis=1)
 
 
 PIXEL_METHODS: dict[str, Callable[[Pixels, int, int], Labels]] = {
@@ -112,37 +90,26 @@ PIXEL_METHODS: dict[str, Callable[[Pixels, int, int], Labels]] = {
 def pixels_of(source: ImageSource) -> Pixels:
     """The images as rows of numbers in [0, 1], float32 ``(n, pixels)``."""
     is_small = isinstance(source, ArraySource) and max(source[0][0].size) <= MAX_SIDE
-    first = _row(source[0][0], is_small)
-    rows = np.empty((len(source), len(first)), dtype=np.float32)
+    side = (MAX_SIDE, MAX_SIDE)
+    rows = []
     for i in range(len(source)):
-        rows[i] = _row(source[i][0], is_small)
-    return rows
-
-
-def _row(image: Image.Image, is_small: bool) -> Pixels:
-    if not is_small:
-        image = image.resize((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
-    return np.asarray(image, dtype=np.float32).ravel() / 255
+        image = source[i][0]
+        if not is_small:
+            image = image.resize(side, Image.Resampling.BOX)
+        rows.append(np.asarray(image).ravel())
+    return np.stack(rows).astype(np.float32) / 255
 
 
 def run_on_pixels(method: str, settings: Settings) -> None:
-    """Clusters the images of a run, and writes ``results.json`` into its folder.
-
-    Args:
-        method: One of :data:`PIXEL_METHODS`.
-        settings: Those of the data, of the number of clusters and the seed count.
-
-    Raises:
-        ValueError: If the data cannot be read, or have no classes.
-    """
+    """Clusters the images of a run, and writes ``results.json`` into its folder."""
     alone = copy.deepcopy(settings)
     alone.loader.batch_size = 2  # no batch has to be full
     source = build_source(alone)
     if source.training_only is not None:
         labelled = np.flatnonzero(~source.training_only)
-        source = source.subset(labelled, "without those for training alone")
+        source = source.subset(labelled, "without those for training only")
     if not (source.targets >= 0).any():
-        raise ValueError("no class is known, so that there is nothing to score")
+        raise ValueError("the classes are unknown: there is nothing to score")
     pixels = pixels_of(source)
     begin = time.perf_counter()
     with warnings.catch_warnings():
@@ -151,14 +118,13 @@ def run_on_pixels(method: str, settings: Settings) -> None:
         labels = PIXEL_METHODS[method](pixels, settings.n_clusters, settings.seed)
     content: dict[str, Any] = {
         "method": method,
-        "scores": clustering_scores(source.targets, labels),
+        "scores": clustering_scores(source.targets, labels.astype(np.int64)),
         "seconds": time.perf_counter() - begin,
         "images": len(source),
         "description": source.description,
         "device": device_name(torch.device("cpu")),
         "commit": source_commit(),
-        "versions": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
-        "options": OPTIONS[method],
+        "versions": {"scikit-learn": sklearn.__version__},
         "settings": asdict(settings),
     }
     with atomic_write(Path(str(settings.output_dir)) / "results.json") as file:

@@ -11,8 +11,8 @@ kmeans: a mixture of as many overlapping Gaussians as clusters (see mixture.py, 
 rows per cluster, then continues with all rows. "faiss" is its default, which only sees
 such a subsample; "faiss, all rows" sees all. "partition" is what a training does with
 its embeddings, without a limit of iterations. CPU seconds are those of all cores:
-compare these on a shared machine. GiB are resident, data and libraries included; on a CPU at most ``--limit-gib``
-(RLIMIT_DATA). On a GPU ours runs there, and GiB are the device's. The first of
+compare these on a shared machine. GiB are resident, data and libraries included; on a
+CPU at most ``--limit-gib`` (RLIMIT_DATA), on a GPU the device's for ours. The first of
 ``--samples`` and of ``--clusters`` runs with all ``--methods``; each other value
 replaces it for the first method only.
 

@@ -1,4 +1,4 @@
-"""The training of the proof: a pilot, how long the training may be, the training."""
+"""The training of the proof: a pilot, the epochs that fit, the teacher it leaves."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from proof_stages import TRAINING_GRACE, Stage
+from stages import Stage
 
 from hadis_lightly.artifacts import backbone_state_dict
-from hadis_lightly.artifacts.checkpoint import LAST, find_checkpoint
-from hadis_lightly.artifacts.score_table import SCORES
 from hadis_lightly.runs.performance import can_compile
 
-#: Shares of all epochs with a rising learning rate, and without pseudo-labels.
+#: Fractions of all epochs with a rising learning rate, and without pseudo-labels.
 WARMUP, CLUSTERING_WARMUP = 0.05, 0.1
+#: Seconds that a training has to save, once it is asked to end.
+GRACE = 60.0
 MAX_BYTES = 25_000_000
 
 
@@ -27,30 +27,23 @@ class Pace:
     epoch_seconds: float
     """Of the slowest epoch of its second half, clustering included."""
     other_seconds: float
-    """All else that it took: start, compilation, first clustering, pictures."""
+    """Everything else: start, compilation, first clustering, pictures."""
 
 
 def training_stage(
-    name: str,
-    title: str,
-    words: list[str],
-    *,
-    epochs: int,
-    folder: Path,
-    limit: float,
+    name: str, words: list[str], *, epochs: int, folder: Path, limit: float
 ) -> Stage:
     """A training by the recipe for short ones.
 
     Args:
         name: ``pilot`` or ``training``, also the name of its folder.
-        title: For the page.
-        words: Settings that are not the recipe's.
+        words: Settings other than the recipe's.
         epochs: Length of the training.
         folder: Folder of the proof.
         limit: Seconds it may take.
     """
     warmup = max(1, round(WARMUP * epochs))
-    # NOTE: Later than the warm-up also in a pilot, which compiles the same programs so.
+    # NOTE: After the warm-up in a pilot too, which so compiles the same programs.
     clustering_warmup = max(warmup + 1, round(CLUSTERING_WARMUP * epochs))
     settings = {
         "trainer.max_epochs": str(epochs),
@@ -61,18 +54,19 @@ def training_stage(
         "output_dir": str((folder / name).resolve()),
     }
     if torch.cuda.is_available() and can_compile(torch.device("cuda")):
-        settings["trainer.compile"] = "default"  # auto would not for so short a pilot
+        settings["trainer.compile"] = "default"  # auto would not for a short pilot
     for word in words:
         key, _, value = word.partition("=")
         settings[key] = value
     given = [f"{key}={value}" for key, value in settings.items()]
-    words = ["recipes/cifar10_short.py", *given]
-    return Stage(name, title, words, limit - TRAINING_GRACE / 4, TRAINING_GRACE)
+    title = f"{name.capitalize()} of {epochs} epochs"
+    command = ["recipes/cifar10_short.py", *given]
+    return Stage(name, title, command, limit - GRACE / 4, GRACE)
 
 
 def read_scores(run: Path) -> list[dict[str, float]]:
     """Every clustering of a run: epoch, seconds, scores."""
-    with (run / SCORES).open(encoding="utf-8") as file:
+    with (run / "scores.csv").open(encoding="utf-8") as file:
         rows = csv.DictReader(file)
         return [{name: float(value) for name, value in row.items()} for row in rows]
 
@@ -82,7 +76,7 @@ def pace_of(run: Path, seconds: float) -> Pace:
 
     Args:
         run: Its folder.
-        seconds: What the whole command took.
+        seconds: Of the whole command.
 
     Raises:
         ValueError: If it has not clustered twice after the start.
@@ -91,7 +85,7 @@ def pace_of(run: Path, seconds: float) -> Pace:
     taken = np.diff([row["seconds"] for row in rows])
     epochs = np.diff([row["epoch"] for row in rows])
     if len(taken) < 2:
-        raise ValueError(f"{run} has clustered after one epoch only, or after none.")
+        raise ValueError(f"{run} has clustered after at most one epoch.")
     # The first ones compile.
     later = slice((len(taken) + 1) // 2, None)
     epoch_seconds = float((taken[later] / epochs[later]).max())
@@ -104,7 +98,7 @@ def epochs_that_fit(pace: Pace, seconds: float, margin: float = 0.1) -> int:
     Args:
         pace: How fast a pilot was.
         seconds: For all of the training.
-        margin: By which share it may be slower than the pilot.
+        margin: Fraction by which it may be slower than the pilot.
 
     Example:
         >>> epochs_that_fit(Pace(epoch_seconds=10.0, other_seconds=60.0), 1160.0)
@@ -117,7 +111,7 @@ def epochs_that_fit(pace: Pace, seconds: float, margin: float = 0.1) -> int:
 def write_teacher(run: Path, path: Path) -> None:
     """Writes the teacher's backbone in half precision, if that is at most 25 MB.
 
-    ``model.weights=FILE`` takes it up again, also for other images.
+    ``model.weights=FILE`` reads it.
 
     Args:
         run: Folder of a run.
@@ -125,13 +119,12 @@ def write_teacher(run: Path, path: Path) -> None:
     """
     weights = {
         name: value.half() if value.is_floating_point() else value
-        for name, value in backbone_state_dict(find_checkpoint(run)).items()
+        for name, value in backbone_state_dict(checkpoint_of(run)).items()
     }
-    num_bytes = sum(value.nbytes for value in weights.values())
-    if num_bytes <= MAX_BYTES:
+    if sum(value.nbytes for value in weights.values()) <= MAX_BYTES:
         torch.save(weights, path)
 
 
-def has_checkpoint(run: Path) -> bool:
-    """Whether a run has trained, to its end or not."""
-    return (run / "checkpoints" / LAST).exists()
+def checkpoint_of(run: Path) -> Path:
+    """The last checkpoint of a run, which may not exist."""
+    return run / "checkpoints" / "last.ckpt"

@@ -23,7 +23,6 @@ import runpy
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from datetime import datetime, timezone
@@ -67,11 +66,7 @@ def parse() -> argparse.Namespace:
     add("--data", type=Path, required=True, help="npz file with images and labels")
     add("--minutes", type=float, default=28.0)
     add("--share", type=float, default=0.4, help="of the time, for the benchmarks")
-    add(
-        "--margin",
-        type=float,
-        help="the training may be slower than the pilot by (0.1)",
-    )
+    add("--margin", type=float, help="for a training slower than the pilot (0.1)")
     add("--folder", type=Path, default=Path("runs/proof"))
     add("--pilot-epochs", type=int)
     add("--commit", help="where git does not tell")
@@ -123,15 +118,6 @@ def environment(options: argparse.Namespace) -> dict[str, Any]:
         found["device"] = torch.cuda.get_device_name()
         memory = torch.cuda.get_device_properties(0).total_memory
         found |= {"memory_gib": round(memory / 2**30, 1), "cuda": torch.version.cuda}
-        if shutil.which("nvidia-smi"):
-            query = [
-                "nvidia-smi",
-                "--query-gpu=driver_version",
-                "--format=csv,noheader",
-            ]
-            found["driver"] = subprocess.run(
-                query, capture_output=True, text=True
-            ).stdout.strip()
     return found
 
 

@@ -1,8 +1,7 @@
 """Tables II, III and IV of the paper, with ours beside.
 
     python benchmarks/paper/paper_tables.py --methods kmeans,hadis --datasets cifar10
-    python benchmarks/paper/paper_tables.py --methods cc --datasets digits \\
-        trainer.max_epochs=5
+    python benchmarks/paper/paper_tables.py --methods cc --datasets digits
     python benchmarks/paper/paper_tables.py --print --csv tables.csv
 
 A cell is a method on a data set with a seed, or a variant of it for the ablations. It

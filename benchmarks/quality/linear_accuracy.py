@@ -1,25 +1,26 @@
-"""How good the features of a run are: linear and nearest-neighbour accuracy.
+"""Linear and nearest-neighbour accuracy of the features of a run.
 
-    python benchmarks/linear_accuracy.py runs/cifar10/2026-11-22_08-01-29
-    python benchmarks/linear_accuracy.py runs/mine --data cifar10.npz --csv accuracy.csv
+    python benchmarks/quality/linear_accuracy.py runs/cifar10/2026-11-22_08-01-29
+    python benchmarks/quality/linear_accuracy.py runs/mine --data c10.npz --csv a.csv
 
-The backbone that embeds stays as it is. A logistic regression, and lightly's weighted
-200 nearest neighbours, learn from its features of the images to train on, with their
-labels, and are scored on the rest: CIFAR-10's own 10,000 test images where it is known
-which they are (``is_train`` in an npz file), else a sixth, drawn by seed 0. HaDis
-itself has seen all of these images and no label.
+The backbone stays as it is. A logistic regression, and lightly's weighted 200 nearest
+neighbours, learn from its features of the training images, with labels, and are scored
+on the rest: CIFAR-10's 10,000 test images where they are known (``is_train`` in an npz
+file), else a random sixth (seed 0). HaDis itself has seen all of these images, without
+labels.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from csv_rows import write_rows
 from lightly.utils.benchmarking import knn_predict
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -40,7 +41,7 @@ CIFAR10_TRAINING_IMAGES = 50_000
 
 
 class Accuracy(NamedTuple):
-    """Shares of the test images that are put into their class."""
+    """Fractions of the test images that get their class."""
 
     linear: float
     nearest_neighbours: float
@@ -49,15 +50,10 @@ class Accuracy(NamedTuple):
 def feature_accuracy(
     run: Path, data: Path | None = None, device: str = "auto"
 ) -> Accuracy:
-    """Both accuracies of the features of a run.
-
-    Args:
-        run: Folder of the run, or a checkpoint.
-        data: Where the images lie now, if not where they were.
-        device: ``auto``, ``cpu``, ``cuda``, ...
+    """Both accuracies of the features of a run; ``data`` if the images have moved.
 
     Raises:
-        ValueError: If the run cannot be read, or the classes are not known.
+        ValueError: If the run cannot be read, or the classes are unknown.
     """
     checkpoint = find_checkpoint(run)
     settings = settings_of(read_checkpoint(checkpoint)[KEY]["settings"])
@@ -73,7 +69,7 @@ def feature_accuracy(
         on_error=settings.data.on_error,
     )
     if (source.targets < 0).any():
-        raise ValueError("some images have no class: there is nothing to score with.")
+        raise ValueError("some images have no class: there is nothing to score")
     features = backbone_features(settings, source, checkpoint, check_device(device))
     is_test = torch.from_numpy(test_rows(settings, source))
     targets = torch.from_numpy(source.targets)
@@ -144,31 +140,30 @@ def nearest_neighbour_accuracy(
     return correct / int(is_test.sum())
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs")
-    parser.add_argument("--data", type=Path, help="where the images lie now")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--csv", type=Path)
-    return parser.parse_args()
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows with the columns of the first as CSV; creates the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def main() -> None:
-    options = parse()
-    rows = []
-    for run in options.runs:
-        try:
-            accuracy = feature_accuracy(run, options.data, options.device)
-        except ValueError as error:
-            raise SystemExit(f"{run}: {error}") from None
-        rows.append({"run": str(run)} | accuracy._asdict())
-        print(
-            f"{run}: linear {accuracy.linear:.1%}, "
-            f"nearest neighbours {accuracy.nearest_neighbours:.1%}",
-            flush=True,
-        )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("--data", type=Path, help="where the images are now")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--csv", type=Path)
+    options = parser.parse_args()
+    try:
+        accuracy = feature_accuracy(options.run, options.data, options.device)
+    except ValueError as error:
+        raise SystemExit(f"{options.run}: {error}") from None
+    linear, nearest = accuracy
+    print(f"{options.run}: linear {linear:.1%}, nearest neighbours {nearest:.1%}")
     if options.csv:
-        write_rows(options.csv, rows)
+        write_rows(options.csv, [{"run": str(options.run)} | accuracy._asdict()])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Settings for all methods on a part of CIFAR-10, small enough for a CPU.
 
-Used by ``benchmarks/methods.py --recipe small_cifar10``. It shows that everything
-learns, and nothing about which method is best: 10,000 images, 24 x 24 views, a network
-of four convolutions, and some minutes in place of hours.
+For ``compare.py --recipe small_cifar10``. They show that every method learns, not which
+is best: 10,000 images, 24 x 24 views, four convolutions, minutes instead of hours.
 """
 
 from __future__ import annotations

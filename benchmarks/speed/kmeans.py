@@ -43,8 +43,16 @@ DATA = {"clear": (1, 2.0), "overlapping": (2, 4.0)}
 
 
 def fit_ours(rows: Tensor, options: argparse.Namespace) -> Tensor:
-    k, restarts = options.clusters, options.restarts
-    return KMeans(k, n_init=restarts, random_state=options.seed).fit(rows).labels_
+    return (
+        KMeans(
+            options.clusters,
+            n_init=options.restarts,
+            max_iter=options.max_iter,
+            random_state=options.seed,
+        )
+        .fit(rows)
+        .labels_
+    )
 
 
 def fit_sklearn(rows: Tensor, options: argparse.Namespace) -> Tensor:
@@ -143,6 +151,7 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, default=10)
     parser.add_argument("--restarts", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--max-iter", type=int, default=300, help="of ours")
     parser.add_argument("--faiss-iterations", type=int, default=60)
     parser.add_argument("--data", choices=list(DATA), nargs="+", default=list(DATA))
     parser.add_argument("--seed", type=int, default=0)

@@ -11,9 +11,7 @@ its first steps, in which workers start and kernels are compiled, do not count.
 
 Seconds per epoch are those of 60,000 images: steps, and for HaDis embedding and k-means
 as well. Stages are timed one by one, waiting for the device after each, so their sum is
-longer than a step. GiB are the device's, or on a CPU the process's so far. "of ceiling"
-is relative to large matrix products or convolutions on this device, whichever are
-faster, in the precision of the training.
+longer than a step. GiB are the device's, or on a CPU the process's so far.
 """
 
 from __future__ import annotations
@@ -30,13 +28,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from lightly.transforms import BYOLTransform
 from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
 from measuring import describe_machine, in_turns, synchronize, write_rows
 from mixture import mixture
 from torch.utils.data import DataLoader
-from torch.utils.flop_counter import FlopCounterMode
 from training_steps import (
     EPOCH,
     Training,
@@ -49,7 +45,6 @@ from training_steps import (
 
 from hadis_lightly.cluster import fit_partition
 from hadis_lightly.data import ArraySource, IndexedDataset
-from hadis_lightly.methods.registry import build_model
 from hadis_lightly.models import build_backbone, feature_dim
 from hadis_lightly.runs.performance import describe_performance
 from hadis_lightly.system import available_cores, cores_left_by_workers
@@ -190,41 +185,6 @@ def measure_stages(
     return found | {"k-means": 1000 * seconds["k-means"][0]}
 
 
-def flops_of_image(options: argparse.Namespace) -> float:
-    """Operations of the networks for one image in a step, counted on a batch of two."""
-    model: Any = build_model(settings_of(options, "auto"), 3)
-    x = torch.zeros(2, 3, options.input_size, options.input_size)
-    with FlopCounterMode(display=False) as counter:
-        for _ in range(2):
-            _, p = model.forward_student(x)
-            model.forward_teacher(x)
-            p.sum().backward()
-    return counter.get_total_flops() / 2
-
-
-def ceiling(options: argparse.Namespace) -> float:
-    """Operations per second of large products or convolutions, whichever are faster."""
-    device = torch.device(options.device)
-    is_half = settings_of(options, "auto").trainer.precision.startswith(("bf16", "16"))
-    dtype = torch.bfloat16 if is_half else torch.float32
-    side, n, c = (8192, 256, 256) if device.type == "cuda" else (1536, 8, 128)
-    a = torch.randn(side, side, device=device, dtype=dtype)
-    x, w = (
-        torch.randn(shape, device=device, dtype=dtype).to(
-            memory_format=torch.channels_last
-        )
-        for shape in ((n, c, 32, 32), (c, c, 3, 3))
-    )
-    works = {
-        2 * side**3: lambda: a @ a,
-        2 * n * 32 * 32 * c * c * 9: lambda: F.conv2d(x, w, padding=1),
-    }
-    return max(
-        flops / statistics.median(in_turns({"": work}, 10, device, 2)[""])
-        for flops, work in works.items()
-    )
-
-
 def peak_memory(options: argparse.Namespace) -> float:
     """GiB at most of the device since the last turn, or of this process until now."""
     if options.device == "cpu":
@@ -291,13 +251,6 @@ def main() -> None:
     write_rows(options.csv, rows)
     print_rates(rates, memory, (stages["embedding"] + stages["k-means"]) / 1000)
     print_stages(stages, options.kmeans_rows)
-    if "ours" in rates:
-        flops, top = flops_of_image(options), ceiling(options)
-        share = flops * statistics.median(rates["ours"]) / top
-        print(
-            f"{flops / 1e9:.2f} GFLOP per image, {share:.1%} of ceiling "
-            f"({top / 1e12:.2f} TFLOP/s)"
-        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The benchmarks run and print their tables; their figures are nobody's business."""
+"""The speed benchmarks run and print their tables; the figures are not checked."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from tests.benchmarks.conftest import BENCHMARKS
+
 TINY = {
     "kmeans": "--samples 300 --dim 8 --clusters 3 --restarts 2 --repeats 2",
-    "large": "--samples 17000 300 --dim 8 --clusters 4 2 --iterations 3 "
-    "--pcl-clusters 20 --pcl-sizes 8 --hsd-sizes 8 --repeats 2",
     "losses": "--sizes 8 16 --dim 8 --clusters 3 20 --repeats 2",
     "profile_step": "--backbone small_convnet --batch-size 4 --input-size 16 "
     "--images 16 --steps 1",
     "step": "--backbone small_convnet --batch-size 4 --input-size 16 --steps 2",
     "throughput": "--backbone resnet18 --batch-size 4 --images 16 --steps 1 --rounds 1 "
     "--workers 0 --kmeans-rows 100",
-    "scaling": "--backbone small_convnet --batch-sizes 4 8 --sizes 16 --clusters 3 "
-    "--images 100 200 --steps 1",
     "views": "--size 16 --batch-size 4 --seconds 0.01 --rounds 2",
 }
 # A number as tables have it: 1,234 or 0.5 or 1.2e-05.
@@ -34,7 +31,7 @@ NUMBER = re.compile(r"-?[\d,]+(?:\.\d+)?(?:e[+-]\d+)?")
 
 def run(name: str, *options: str) -> list[str]:
     """The lines that a benchmark prints with tiny settings, on one core of a CPU."""
-    script = [sys.executable, str(BENCHMARKS / f"{name}.py")]
+    script = [sys.executable, str(BENCHMARKS / "speed" / f"{name}.py")]
     tiny = [*TINY[name].split(), "--threads", "1", "--device", "cpu"]
     done = subprocess.run([*script, *tiny, *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -55,6 +52,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_kmeans(tmp_path: Path) -> None:
     file = tmp_path / "new" / "kmeans.csv"
 
@@ -77,107 +75,24 @@ def test_throughput(tmp_path: Path) -> None:
 
     lines = run("throughput", "--csv", str(file))
 
-    assert any(line.startswith("pipeline device (") for line in lines)
-    rates = [
-        numbers(lines, f"{name}")
-        for name in (
-            "lightly's BYOL, its DataLoader",
-            "HaDis, the same DataLoader",
-            "HaDis, engine and switches auto",
-        )
-    ]
+    names = ("lightly's BYOL, its DataLoader", "HaDis, the same DataLoader")
+    rates = [numbers(lines, name) for name in (*names, "HaDis, all options auto")]
     assert rates[0][-3] == 1
     assert all(rate[0] > 0 for rate in rates)
     stages = ("data", "views", "student", "teacher", "losses", "backward", "optimiser")
     shares = [numbers(lines, name)[1] for name in stages]
     assert sum(shares) == pytest.approx(100, abs=0.5)
-    (of_ceiling,) = [line for line in lines if "of ceiling" in line]
-    assert 0 < float(of_ceiling.split(", ")[1].split("%")[0]) < 100
     assert len(read(file)) == 3 + 9
 
 
 @pytest.mark.slow
-def test_scaling(tmp_path: Path) -> None:
-    file = tmp_path / "scaling.csv"
-
-    run("scaling", "--csv", str(file))
-
-    rows = read(file)
-    assert [(row["batch"], row["images"]) for row in rows] == [
-        ("4", "100"),
-        ("8", "100"),
-        ("4", "200"),
-    ]
-    for row in rows:
-        steps = int(row["images"]) // int(row["batch"])
-        parts = float(row["embedding_s"]) + float(row["kmeans_s"])
-        expected = steps * float(row["step_ms"]) / 1000 + parts
-        assert float(row["epoch_s"]) == pytest.approx(expected)
-
-
-@pytest.mark.slow
-def test_large(tmp_path: Path) -> None:
-    file = tmp_path / "new" / "large.csv"
-
-    lines = run("large", "--methods", "hadis_lightly", "--csv", str(file))
-
-    assert len(lines) == 1 + 3 + 2  # cases of k-means, losses
-    rows = read(file)
-    assert not any(row["value"] == "nan" for row in rows)
-    fits = {("17000", "4"), ("300", "4"), ("17000", "2")}
-    for what in ("seconds", "GiB", "inertia", "refine, s"):
-        found = [row for row in rows if row["what"] == what]
-        assert {(row["n"], row["clusters"]) for row in found} >= fits
-        assert all(float(row["value"]) >= 0 for row in found)
-    searched = [row["n"] for row in rows if row["what"] == "search, iterations"]
-    assert searched == ["17000", "17000"]  # on 8192 of them
-    times = [row for row in rows if (row["section"], row["what"]) == ("hsd", "seconds")]
-    assert len(times) == 2
-
-
-def test_large_says_what_does_not_fit() -> None:
-    options = "--sections kmeans --samples 9000000 --clusters 2 --limit-gib 0.2"
-
-    lines = run("large", *options.split(), "--methods", "hadis_lightly")
-
-    assert len(lines) == 2
-    assert "memory" in lines[1]
-    assert "seconds" not in lines[1]
-
-
-def test_epoch_cost() -> None:
-    options = "--backbone resnet18 --size 32 --images 60000 --clusters 10 --gather"
-    script = [sys.executable, str(BENCHMARKS / "epoch_cost.py"), *options.split()]
-
-    done = subprocess.run(script, capture_output=True, text=True)
-
-    assert done.returncode == 0, done.stderr
-    lines = [line.replace("|", " ").strip() for line in done.stdout.splitlines()]
-    # The design counts 8.9 and 1.11 without heads.
-    assert numbers(lines, "small_resnet18")[1:3] == pytest.approx([8.96, 1.12])
-    assert numbers(lines, "epoch")[0] > 0
-    assert numbers(lines, "images as uint8, if resident") == [0.172]  # GiB
-
-
-def test_epoch_cost_check() -> None:
-    script = [sys.executable, str(BENCHMARKS / "epoch_cost_check.py")]
-
-    done = subprocess.run(script, capture_output=True, text=True)
-
-    assert done.returncode == 0, done.stderr
-    # Stages of k-means and both losses, two runs of steps and embeddings.
-    assert done.stdout.count("calibrates") == 4 + 2 + 2 * 2
-
-
 def test_losses(tmp_path: Path) -> None:
     file = tmp_path / "losses.csv"
 
     lines = run("losses", "--csv", str(file))
 
     for n in (8, 16):
-        _, to_cosine, to_ntxent = numbers(lines, f"{n} NegativeCosineSimilarity")
-        assert to_cosine == 1
-        assert to_ntxent > 0
+        assert numbers(lines, f"{n} NegativeCosineSimilarity")[1] == 1
         assert numbers(lines, f"{n} NTXentLoss")[2] == 1
         for name in ("DSALoss", "HSDLoss", "PCLLoss, K 20", "HaDisLoss, K 3"):
             assert len(numbers(lines, f"{n} {name}")) == 3
@@ -193,6 +108,7 @@ def test_step() -> None:
     assert min(numbers(lines, "HaDis")) > 0
 
 
+@pytest.mark.slow
 def test_profile_step(tmp_path: Path) -> None:
     file = tmp_path / "new" / "profile.csv"
 
@@ -200,20 +116,15 @@ def test_profile_step(tmp_path: Path) -> None:
     lines = run("profile_step", *variants, "--csv", str(file))
 
     rows = read(file)
-    assert {(row["settings"], row["batch"]) for row in rows} == {
-        ("", "4"),
-        ("loader.batch_size=8", "8"),
-    }
+    found = {(row["settings"], row["batch"]) for row in rows}
+    assert found == {("", "4"), ("loader.batch_size=8", "8")}
     kinds = ("convolution", "batch norm", "matrix product", "everything else")
     for start in (0, lines.index("loader.batch_size=8, batch 8")):
         part = lines[start : start + 20]
         shares = [numbers(part, kind)[1] for kind in kinds]
         assert 0 < sum(shares) <= 100.5
         assert shares[0] > 0
-    for row in rows:
-        assert float(row["ms"]) > 0 < float(row["calls"])
-        if "convolution" in row["kernel"]:
-            assert row["kind"] == "convolution"
+    assert all(float(row["ms"]) > 0 < float(row["calls"]) for row in rows)
     assert lines[-2].split()[1] == "1.00"  # against itself
 
 
@@ -221,35 +132,22 @@ def test_profile_step(tmp_path: Path) -> None:
     ("kernel", "kind"),
     [
         ("sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc", "convolution"),
-        ("void cutlass__5x_cudnn::Kernel<cutlass_tensorop_s16816wgrad>", "convolution"),
         ("void cudnn::bn_bw_1C11_kernel_new<float>", "batch norm"),
         ("nvjet_tst_128x256_64x4_2x1_v_bz_TNT", "matrix product"),
-        ("aten::mm", "matrix product"),
-        ("aten::native_batch_norm_backward", "batch norm"),
-        ("triton_red_fused__native_batch_norm_legit_functional_relu_3", "batch norm"),
-        ("triton_poi_fused_add_mul_7", "fused by the compiler"),
         ("triton_poi_fused_convolution_backward_relu_1", "fused by the compiler"),
         ("triton_tem_fused_convolution_2", "convolution"),
         ("void cudnn::nchwToNhwcKernel<bf16>", "copy"),
-        (
-            "multi_tensor_apply_kernel<FusedSgdMathFunctor>",
-            "optimiser, teacher",
-        ),
-        ("Memcpy DtoD (Device -> Device)", "copy"),
+        ("multi_tensor_apply_kernel<FusedSgdMathFunctor>", "optimiser, teacher"),
         ("at::native::vectorized_elementwise_kernel<4, add>", "everything else"),
     ],
 )
-def test_kernels_are_sorted_by_their_names(
-    kernel: str, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def test_kernels_are_sorted_by_name(kernel: str, kind: str) -> None:
     from profile_step import Kernel
 
     assert Kernel(kernel, 1.0, 1.0).kind == kind
 
 
-def test_what_spans_kernels_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def test_annotations_that_span_kernels_are_not_counted() -> None:
     from profile_step import is_counted
 
     cpu, cuda = torch.autograd.DeviceType.CPU, torch.autograd.DeviceType.CUDA
@@ -265,13 +163,13 @@ def test_what_spans_kernels_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> N
     assert on_cpu == [True, False, False]
 
 
+@pytest.mark.slow
 def test_views(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(256, size=(9, 20, 24, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", images=images)
     file = tmp_path / "views.csv"
 
-    data = str(tmp_path / "images.npz")
-    lines = run("views", "--data", data, "--csv", str(file))
+    lines = run("views", "--data", str(tmp_path / "images.npz"), "--csv", str(file))
 
     assert "images of 20 x 24" in lines[0]
     single = [
@@ -280,35 +178,11 @@ def test_views(tmp_path: Path) -> None:
     ]
     # Cores, images per second, the lowest and the highest, ratio to the best of them.
     assert max(row[4] for row in single) == 1
-    for method in (
-        "BYOL torchvision v2, one draw per batch",
-        "BYOL BatchedViews",
-        "HaDis BatchedViews",
-    ):
+    for method in ("BYOL BatchedViews", "HaDis BatchedViews"):
         cores, rate, low, high, ratio = numbers(lines, method)
         assert cores == 1
         assert low <= rate <= high
         assert ratio > 0
-    byol = numbers(lines, "BYOL BatchedViews")[4]
-    hadis = numbers(lines, "HaDis BatchedViews")[4]
-    assert lines[-1] == (
-        f"BatchedViews on 1 core: {byol:.2f} x lightly's BYOLTransform, "
-        f"{hadis:.2f} x HaDisTransform on 1 core"
-    )
     rows = read(file)
     assert {row["round"] for row in rows} == {"0", "1"}
     assert all(int(row["images"]) % 4 == 0 for row in rows)
-    assert all(float(row["seconds"]) > 0 for row in rows)
-
-
-@pytest.mark.slow
-def test_methods() -> None:
-    options = ["--epochs", "1", "--seeds", "0", "--methods", "byol"]
-    script = [sys.executable, str(BENCHMARKS / "methods.py")]
-    done = subprocess.run([*script, *options], capture_output=True, text=True)
-
-    assert done.returncode == 0, done.stderr
-    lines = [line.replace("|", " ").strip() for line in done.stdout.splitlines()]
-    scores = numbers(lines, "BYOL 0")  # of seed 0
-    assert len(scores) == 9
-    assert all(0 <= score <= 1 for score in scores[:7])

@@ -262,11 +262,11 @@ def end(signum: int, frame: Any) -> None:
 
 def main() -> None:
     options = parse()
+    proof = Proof(options)
     check(options)
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, end)
     remember(options)
-    proof = Proof(options)
     say(f"{options.minutes:g} minutes from now, in {proof.folder}")
     try:
         proof.benchmarks()

@@ -16,8 +16,7 @@ from options import EXTRA_SETS
 from pixel_methods import PIXEL_METHODS
 from published import SETS
 
-from hadis_lightly.data.sets.cifar20 import DEFAULT_CIFAR20_PATH
-from hadis_lightly.data.sets.public import DEFAULT_CIFAR10_PATH
+from hadis_lightly.data.sets.cifar import DEFAULT_CIFAR10_PATH, DEFAULT_CIFAR20_PATH
 from hadis_lightly.data.sets.stl10 import DEFAULT_STL10_PATH
 from hadis_lightly.methods.registry import check_run, with_method
 from hadis_lightly.settings.changes import different_settings
@@ -154,7 +153,7 @@ def check_cell(cell: Cell, options: argparse.Namespace) -> None:
         ValueError: If a setting or a path is wrong.
     """
     settings = settings_of(cell, options)
-    if settings.trainer.devices != "1":
+    if str(settings.trainer.devices) != "1":
         raise ValueError("trainer.devices must be 1: a cell runs on one device")
     check_run(copy.deepcopy(settings))
     source, path = settings.data.source, settings.data.path

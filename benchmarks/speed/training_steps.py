@@ -20,7 +20,7 @@ from hadis_lightly.runs.pipeline import Pipeline, build_pipeline
 from hadis_lightly.settings import Settings
 from hadis_lightly.training import HaDis
 from hadis_lightly.training.embedding import embed_dataset
-from hadis_lightly.training.symmetric_terms import symmetric_terms
+from hadis_lightly.training.hadis import symmetric_terms
 
 #: Images of an epoch, as in CIFAR-10.
 EPOCH = 60_000
@@ -96,7 +96,7 @@ def assemble(
     """Module and pipeline, as a recipe would train them."""
     pipeline = build_pipeline(settings, source, device)
     method = method_of(settings)
-    clusters = method.build_clusters(settings, pipeline.plain_loader)
+    clusters = method.build_callback(settings, pipeline.plain_loader)
     model = build_model(settings, source.num_channels)
     if settings.trainer.channels_last == "on":
         model = model.to(memory_format=torch.channels_last)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from hadis_lightly.transforms.view_settings import ViewSettings
+from hadis_lightly.transforms.view_distribution import ViewDistribution
 
 try:
     import kornia.augmentation as kornia
@@ -20,12 +20,12 @@ except ImportError:
 Make = Callable[[Tensor], Any]
 
 
-def blur_size(view: ViewSettings) -> int:
+def blur_size(view: ViewDistribution) -> int:
     """Side of a blur's kernel: 3 standard deviations, less than can be mirrored."""
     return 2 * min(math.ceil(3 * view.blur_sigmas[1]), view.size - 1) + 1
 
 
-def torchvision_view(view: ViewSettings) -> v2.Compose:
+def torchvision_view(view: ViewDistribution) -> v2.Compose:
     """The view in torchvision's transforms, in uint8 for as long as possible."""
     jitter = v2.ColorJitter(*view.jitter)
     blur = v2.GaussianBlur(blur_size(view), view.blur_sigmas)
@@ -42,7 +42,7 @@ def torchvision_view(view: ViewSettings) -> v2.Compose:
     return v2.Compose(steps)
 
 
-def kornia_view(view: ViewSettings) -> torch.nn.Sequential:
+def kornia_view(view: ViewDistribution) -> torch.nn.Sequential:
     """The view in kornia's augmentations, with own draws for each image."""
     threshold = view.solarize_threshold / 255
     kernel = (blur_size(view),) * 2
@@ -62,7 +62,9 @@ def kornia_view(view: ViewSettings) -> torch.nn.Sequential:
     )
 
 
-def views_of_libraries(views: tuple[ViewSettings, ...], device: str) -> dict[str, Make]:
+def views_of_libraries(
+    views: tuple[ViewDistribution, ...], device: str
+) -> dict[str, Make]:
     """Other libraries that make views of whole batches."""
     torchvision = [torchvision_view(view) for view in views]
     name = "torchvision v2, one draw per batch"

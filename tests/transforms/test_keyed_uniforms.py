@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hadis_lightly.transforms.keyed_uniforms import keyed_uniforms
 from scipy import stats
 
 from hadis_lightly.transforms import BatchedViews
-from hadis_lightly.transforms.keyed_uniforms import keyed_uniforms
 
 
 def test_they_are_uniform_along_every_axis() -> None:

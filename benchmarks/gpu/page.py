@@ -26,12 +26,7 @@ _TINY = (
 
 
 def write_page(folder: Path, outcomes: Mapping[str, Outcome]) -> None:
-    """Writes ``proof.md`` and the curves into the folder of results.
-
-    Args:
-        folder: Folder of the proof.
-        outcomes: How the stages ended.
-    """
+    """Writes ``results/proof.md`` into the folder of the proof."""
     results = folder / "results"
     lines = list(_head(results, outcomes))
     is_tiny = _TINY in lines

@@ -105,12 +105,7 @@ class Record:
 
 
 def run_stage(stage: Stage, folder: Path) -> Outcome:
-    """Runs a command with its output in ``logs``; past its limit it is terminated.
-
-    Args:
-        stage: What to run.
-        folder: Folder of the proof.
-    """
+    """Runs a command, its output in ``logs`` of the folder; ends it past its limit."""
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]

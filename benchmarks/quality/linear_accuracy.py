@@ -71,7 +71,7 @@ def feature_accuracy(
     if (source.targets < 0).any():
         raise ValueError("some images have no class: there is nothing to score")
     features = backbone_features(settings, source, checkpoint, check_device(device))
-    is_test = torch.from_numpy(test_rows(settings, source))
+    is_test = torch.from_numpy(held_out_rows(settings, source))
     targets = torch.from_numpy(source.targets)
     return Accuracy(
         linear_accuracy(features, targets, is_test),
@@ -98,13 +98,13 @@ def backbone_features(
     return features
 
 
-def test_rows(settings: Settings, source: ImageSource) -> npt.NDArray[np.bool_]:
-    """Which images are to be scored, ``(n,)``."""
+def held_out_rows(settings: Settings, source: ImageSource) -> npt.NDArray[np.bool_]:
+    """Which images are scored, and not learned from, ``(n,)``."""
     if settings.data.source == "cifar10":
         return np.array([int(key) >= CIFAR10_TRAINING_IMAGES for key in source.keys])
     if settings.data.source == "npz":
         with np.load(str(settings.data.path)) as file:
-            if "is_train" in file.files:
+            if "is_train" in file.files and not file["is_train"].all():
                 return ~file["is_train"].astype(bool)[[int(k) for k in source.keys]]
     n = len(source)
     is_test = np.zeros(n, dtype=bool)

@@ -43,13 +43,9 @@ DATA = {"clear": (1, 2.0), "overlapping": (2, 4.0)}
 
 
 def fit_ours(rows: Tensor, options: argparse.Namespace) -> Tensor:
+    settings = {"n_init": options.restarts, "random_state": options.seed}
     return (
-        KMeans(
-            options.clusters,
-            n_init=options.restarts,
-            max_iter=options.max_iter,
-            random_state=options.seed,
-        )
+        KMeans(options.clusters, max_iter=options.max_iter, **settings)
         .fit(rows)
         .labels_
     )

@@ -11,7 +11,6 @@ weights and take turns; the ratio is that of the medians.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import statistics
 from collections.abc import Callable
@@ -19,9 +18,8 @@ from collections.abc import Callable
 import torch
 from lightly.loss import NegativeCosineSimilarity
 from lightly.models.utils import update_momentum
-from measuring import describe_machine, in_turns, write_rows
+from measuring import build_parser, describe_machine, in_turns, write_rows
 from torch import Tensor
-from training_steps import build_training_parser
 
 from hadis_lightly.loss import HaDisLoss
 from hadis_lightly.models import (
@@ -78,15 +76,13 @@ def hadis_step(model: HaDisModel, x0: Tensor, x1: Tensor) -> Step:
     return step
 
 
-def parse() -> argparse.Namespace:
-    parser, _ = build_training_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=30)
-    parser.set_defaults(batch_size=256)
-    return parser.parse_args()
-
-
 def main() -> None:
-    options = parse()
+    parser = build_parser(__doc__)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--input-size", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=30)
+    options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     backbone = build_backbone(options.backbone)

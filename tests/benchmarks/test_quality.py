@@ -95,19 +95,19 @@ def source_of(n: int, keys: list[str] | None = None) -> ArraySource:
 
 
 def test_images_to_test_with(tmp_path: Path) -> None:
-    from linear_accuracy import test_rows as rows_to_test  # pytest collects test_*
+    from linear_accuracy import held_out_rows
 
     keys = [f"{index:06d}" for index in (3, 5, 9, 12)]  # of a part of the images
     np.savez(tmp_path / "a.npz", is_train=np.arange(20) % 4 != 1)
     npz = Settings(data=DataSettings("npz", str(tmp_path / "a.npz")))
-    found = rows_to_test(npz, source_of(4, keys))
+    found = held_out_rows(npz, source_of(4, keys))
     assert found.tolist() == [False, True, True, False]
 
     keys = ["000007", "049999", "050000", "059999"]
-    found = rows_to_test(Settings(), source_of(4, keys))  # CIFAR-10
+    found = held_out_rows(Settings(), source_of(4, keys))  # CIFAR-10
     assert found.tolist() == [False, False, True, True]
 
     digits = Settings(data=DataSettings("digits"))
-    found = rows_to_test(digits, source_of(600))
+    found = held_out_rows(digits, source_of(600))
     assert found.sum() == 100
-    assert (found == rows_to_test(digits, source_of(600))).all()
+    assert (found == held_out_rows(digits, source_of(600))).all()

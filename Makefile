@@ -51,15 +51,10 @@ docs: $(VENV)/installed-docs ## Build the documentation into docs/_build/html
 
 .PHONY: bench
 bench: $(VENV)/installed-bench ## Run all benchmarks, on a GPU if there is one
-	$(BIN)/python benchmarks/kmeans.py
-	$(BIN)/python benchmarks/views.py
-	$(BIN)/python benchmarks/losses.py
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/throughput.py
-	$(BIN)/python benchmarks/profile_step.py
-	$(BIN)/python benchmarks/scaling.py
-	$(BIN)/python benchmarks/large.py
-	$(BIN)/python benchmarks/methods.py
+	for name in kmeans views losses step throughput profile_step; do \
+		$(BIN)/python benchmarks/speed/$$name.py || exit 1; \
+	done
+	$(BIN)/python benchmarks/quality/compare.py
 
 .PHONY: build
 build: $(VENV)/installed ## Build the wheel into dist/

@@ -10,8 +10,8 @@ pseudo-labels after a tenth of the epochs, since early ones are mostly wrong.
 
 Hardware  one GPU of the H100 class. 120 PFLOP, which are 8 minutes at a third of an
           H100's bfloat16 rate, 25 at a tenth.
-Expected  not known: it has not run on a GPU yet, `benchmarks/proof.py` will tell. The
-          paper has ACC 93.0 after 1000 epochs, near its plateau after 600 (Fig. 5).
+Expected  not known: it has not run on a GPU yet, `benchmarks/gpu/proof.py` will tell.
+          The paper has ACC 93.0 after 1000 epochs, near its plateau after 600 (Fig. 5).
 """
 
 from hadis_lightly.cli.launcher import launch

@@ -1,2 +1,2 @@
-python benchmarks/paper_tables.py run=false                 # what is there so far
-python benchmarks/paper_tables.py run=false csv=tables.csv tables=II
+python benchmarks/paper/paper_tables.py --print                 # finished cells so far
+python benchmarks/paper/paper_tables.py --print --csv tables.csv --tables II

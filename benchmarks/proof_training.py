@@ -11,7 +11,7 @@ import torch
 from proof_stages import TRAINING_GRACE, Stage
 
 from hadis_lightly.artifacts import backbone_state_dict
-from hadis_lightly.artifacts.checkpoint import LAST, find_checkpoint
+from hadis_lightly.artifacts.checkpoint import LAST
 from hadis_lightly.artifacts.score_table import SCORES
 from hadis_lightly.runs.performance import can_compile
 
@@ -125,7 +125,7 @@ def write_teacher(run: Path, path: Path) -> None:
     """
     weights = {
         name: value.half() if value.is_floating_point() else value
-        for name, value in backbone_state_dict(find_checkpoint(run)).items()
+        for name, value in backbone_state_dict(run).items()
     }
     num_bytes = sum(value.nbytes for value in weights.values())
     if num_bytes <= MAX_BYTES:

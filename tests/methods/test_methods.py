@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 
 import hadis_lightly
 from hadis_lightly.artifacts import RunResult
-from hadis_lightly.artifacts.checkpoint import read_checkpoint
+from hadis_lightly.artifacts.checkpoint import load_checkpoint
 from hadis_lightly.cluster import HeadPartition, PrototypePartition, clustering_scores
 from hadis_lightly.methods.hadis import HaDisMethod
 from hadis_lightly.methods.pici import phases_of
@@ -542,7 +542,7 @@ def test_the_checkpoint_is_plain_and_knows_its_method(result: RunResult) -> None
     checkpoint = torch.load(path, weights_only=True)
     method = checkpoint["hyper_parameters"]["method"]
     assert TITLES[method] == result.method
-    assert read_checkpoint(path)["hadis_lightly"]["settings"]["method"] == method
+    assert load_checkpoint(path).settings.method == method
     names = {"ClusterHeadAssignment", "PrototypeKMeans"} & set(checkpoint["callbacks"])
     is_online = method in ("cc", "pici")
     assert names == {"ClusterHeadAssignment" if is_online else "PrototypeKMeans"}

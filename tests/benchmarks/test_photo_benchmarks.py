@@ -12,7 +12,7 @@ import pytest
 
 from hadis_lightly.runs import run
 from hadis_lightly.settings import DataSettings
-from tests.cli.conftest import tiny_settings, write_photos
+from tests.photo_runs import tiny_settings, write_photos
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import IO, Any
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Opens a file that appears under its name only once it is complete and on disk.
 
-    It is written under another name in the same folder, flushed, and renamed. Whatever
-    goes wrong before, a full disk or the end of the process, leaves what was there.
+    It is written under another name in the same folder, flushed, and renamed. A full
+    disk or the end of the process leaves what was there.
 
     Args:
-        path: Name of the file; its folder is made if need be.
+        path: The file; its folder is made if need be.
         mode: ``"w"`` for text in UTF-8, ``"wb"`` for bytes.
 
     Example:
@@ -30,7 +30,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One name per file: what a killed process left is overwritten by the next.
+    # Always the same name, so that the next process overwrites what a killed one left.
     unfinished = path.with_name(f".{path.name}.unfinished")
     is_text = "b" not in mode
     text = {"encoding": "utf-8", "newline": ""} if is_text else {}

@@ -1,4 +1,4 @@
-"""Progress of a step that takes long."""
+"""Progress of a long step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tqdm import TqdmWarning
 
 with warnings.catch_warnings():
-    # In a notebook without ipywidgets it says so, and draws a bar of text all the same.
+    # In a notebook without ipywidgets it warns, and draws a text bar all the same.
     warnings.simplefilter("ignore", TqdmWarning)
     from tqdm.auto import tqdm
 
@@ -24,11 +24,11 @@ def redraws() -> bool:
 
 
 class StepProgress:
-    """Progress of a step that takes longer than two seconds; nothing for a shorter one.
+    """Progress of a step that takes longer than two seconds; silent for a shorter one.
 
     Args:
-        what: What is being done, such as ``"reading images"``.
-        enabled: Whether to say anything.
+        what: The step, such as ``"reading images"``.
+        enabled: Whether to show anything.
 
     Example:
         >>> with StepProgress("reading images") as progress:
@@ -46,7 +46,7 @@ class StepProgress:
         return self
 
     def __call__(self, done: int, total: int) -> None:
-        """Says that so many of the total are done."""
+        """Shows that ``done`` of ``total`` are done."""
         now = time.monotonic()
         if not self.enabled or now - self._start < 2:
             return
@@ -68,23 +68,18 @@ class StepProgress:
             self._bar.close()
 
 
-def counted(batches: Iterable[T], progress: StepProgress) -> Iterable[T]:
-    """The same batches, each of them told to the progress, if their number is known."""
-    if not isinstance(batches, Sized):
-        return batches
-    return _counted(batches, len(batches), progress)
-
-
-def _counted(batches: Iterable[T], n: int, progress: StepProgress) -> Iterator[T]:
+def counted(batches: Iterable[T], progress: StepProgress) -> Iterator[T]:
+    """The same batches; shows the progress through them if their number is known."""
+    n = len(batches) if isinstance(batches, Sized) else 0
     for index, batch in enumerate(batches):
         yield batch
-        progress(index + 1, n)
+        if n:
+            progress(index + 1, n)
 
 
 def clock(seconds: float) -> str:
     """``1:02:03``, or ``02:03`` below an hour."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
-    )
+    time_left = f"{minutes:02}:{seconds:02}"
+    return f"{hours}:{time_left}" if hours else time_left

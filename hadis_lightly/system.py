@@ -1,4 +1,4 @@
-"""The machine: its cores, and names in its folders that are not taken."""
+"""The machine: its cores, and free names in its folders."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def available_cores() -> int:
 
 @contextmanager
 def cores_left_by_workers(device: torch.device, num_workers: int) -> Iterator[None]:
-    """On a CPU, gives PyTorch as many threads as the workers leave cores.
+    """On a CPU, limits PyTorch's threads to the cores that the workers leave free.
 
-    A thread that waits for a core which a worker holds makes all others wait.
+    A thread that waits for a worker's core makes all other threads wait.
     """
     threads = torch.get_num_threads()
     if device.type == "cpu":
@@ -34,13 +34,9 @@ def cores_left_by_workers(device: torch.device, num_workers: int) -> Iterator[No
 
 
 def unique_path(path: Path) -> Path:
-    """The path, or with a number if something is there: ``a.csv``, ``a-2.csv``, ...
-
-    Nothing that an earlier command left is ever overwritten.
-    """
-    number = 2
-    found = path
-    while found.exists() or found.is_symlink():
-        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    """The path, or one with a number if it is taken: ``a.csv``, ``a-2.csv``, ..."""
+    free, number = path, 2
+    while free.exists() or free.is_symlink():
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
         number += 1
-    return found
+    return free

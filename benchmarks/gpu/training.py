@@ -119,7 +119,7 @@ def write_teacher(run: Path, path: Path) -> None:
     """
     weights = {
         name: value.half() if value.is_floating_point() else value
-        for name, value in backbone_state_dict(checkpoint_of(run)).items()
+        for name, value in backbone_state_dict(run).items()
     }
     if sum(value.nbytes for value in weights.values()) <= MAX_BYTES:
         torch.save(weights, path)

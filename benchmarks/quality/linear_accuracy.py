@@ -27,14 +27,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from hadis_lightly.artifacts import backbone_state_dict
-from hadis_lightly.artifacts.checkpoint import KEY, find_checkpoint, read_checkpoint
+from hadis_lightly.artifacts import (
+    Checkpoint,
+    backbone_state_dict,
+    load_checkpoint,
+)
 from hadis_lightly.data import ImageSource, load_source
 from hadis_lightly.methods.backbone import build_backbone_of
 from hadis_lightly.prediction.predictor import check_device
 from hadis_lightly.runs.pipeline import build_pipeline
 from hadis_lightly.settings import Settings
-from hadis_lightly.settings.loading import settings_of
 
 NEIGHBOURS, TEMPERATURE = 200, 0.1  # lightly's own
 CIFAR10_TRAINING_IMAGES = 50_000
@@ -55,8 +57,8 @@ def feature_accuracy(
     Raises:
         ValueError: If the run cannot be read, or the classes are unknown.
     """
-    checkpoint = find_checkpoint(run)
-    settings = settings_of(read_checkpoint(checkpoint)[KEY]["settings"])
+    checkpoint = load_checkpoint(run)
+    settings = checkpoint.settings
     if data is not None:
         settings.data.path = str(data)
     source = load_source(
@@ -81,7 +83,10 @@ def feature_accuracy(
 
 @torch.no_grad()
 def backbone_features(
-    settings: Settings, source: ImageSource, checkpoint: Path, device: torch.device
+    settings: Settings,
+    source: ImageSource,
+    checkpoint: Checkpoint,
+    device: torch.device,
 ) -> Tensor:
     """Features of all images, in their order, float32 ``(n, d)`` on the CPU."""
     backbone, _ = build_backbone_of(settings, source.num_channels, with_weights=False)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from hadis_lightly.artifacts.checkpoint import (
+    Checkpoint,
     CheckpointError,
     backbone_state_dict,
-    read_checkpoint,
+    load_checkpoint,
 )
 from hadis_lightly.artifacts.results import RunResult
 
 __all__ = [
+    "Checkpoint",
     "CheckpointError",
     "RunResult",
     "backbone_state_dict",
-    "read_checkpoint",
+    "load_checkpoint",
 ]

@@ -1,4 +1,4 @@
-"""The table of a run: cluster, confidence, distance and isolation of every image."""
+"""``assignments.csv``: cluster, confidence, distance and isolation of every image."""
 
 from __future__ import annotations
 
@@ -23,21 +23,20 @@ _FILE = "assignments.csv"
 
 @dataclass(frozen=True)
 class Assignments:
-    """What a run says of each image, in the order of its data."""
+    """The table of a run, in the order of its images."""
 
     keys: list[str]
-    """Names: paths relative to the folder, or positions in the set."""
+    """Paths relative to the folder, or positions in the set."""
     labels: IntArray
     """Cluster, ``(n,)``."""
     confidence: FloatArray
-    """Share of the cluster in a softmax over all prototypes, or probability of the
-    cluster by a cluster head, ``(n,)``."""
+    """Softmax over all prototypes, or probability by a cluster head, ``(n,)``."""
     distance: FloatArray
     """Euclidean distance to the prototype, 0 to 2, ``(n,)``."""
     isolation: FloatArray
-    """Mean distance to the nearest of some others drawn at random, ``(n,)``."""
+    """Mean distance to the nearest of some random others, ``(n,)``."""
     targets: IntArray | None = None
-    """Number of the class, -1 where unknown, ``(n,)``; None where none is known."""
+    """Class number, -1 where unknown, ``(n,)``; None if none is known."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -46,12 +45,7 @@ class Assignments:
 def assignments_of(
     source: ImageSource, clusters: ClusteringCallback[Any]
 ) -> Assignments:
-    """What a run has found out about its images.
-
-    Args:
-        source: The images.
-        clusters: After the last clustering.
-    """
+    """The table of the last clustering."""
     targets = clusters.targets_
     return Assignments(
         keys=list(source.keys),
@@ -64,7 +58,7 @@ def assignments_of(
 
 
 def write_assignments(folder: Path, assignments: Assignments) -> None:
-    """Writes ``assignments.csv``; columns that nothing is known about are left out."""
+    """Writes ``assignments.csv``, with a column of classes if any is known."""
     columns: dict[str, list[Any]] = {
         "key": assignments.keys,
         "cluster": assignments.labels.tolist(),

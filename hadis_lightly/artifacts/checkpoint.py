@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read as plain data, checked for fit."""
+"""A run's checkpoint: written whole or not at all, read as plain data, checked."""
 
 from __future__ import annotations
 
@@ -7,40 +7,182 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor, nn
 
 from hadis_lightly import __version__
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data import ImageSource
 from hadis_lightly.settings.changes import different_settings
+from hadis_lightly.settings.loading import settings_of
 from hadis_lightly.settings.sections import Settings
+from hadis_lightly.text import first_line
 from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 
-#: Under this key a checkpoint of Lightning's has what is ours.
+#: Lightning's checkpoint holds our stamp under this key.
 KEY = "hadis_lightly"
-#: Raised by one whenever older versions could not read the checkpoint rightly.
+#: Raised by one whenever older versions would misread the checkpoint.
 FORMAT = 1
-# What every checkpoint of a run says of itself.
-_STAMPED = {"format", "version", "settings", "description", "fingerprint"}
-# Where methods without a teacher have their backbone.
-_ONLY_NETWORK = ("model.backbone.", "model.autoencoder.encoder.vit.")
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+_STAMPED = {"format", "version", "settings", "description", "fingerprint"}
+# Methods without a teacher have their only backbone here.
+_ONLY_BACKBONE = ("model.backbone.", "model.autoencoder.encoder.vit.")
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read, or does not fit."""
 
 
-class CheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoints, written atomically and read with ``weights_only``.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint of a run, found, read and validated by :func:`load_checkpoint`."""
 
-    A checkpoint that is there already is kept as ``previous.ckpt`` until the next one.
+    path: Path
+    content: dict[str, Any]
+    """Lightning's checkpoint."""
+    stamp: dict[str, Any]
+    """Version, settings and images of the run, and how far it had come."""
+    settings: Settings
+    """Settings of the run; those that it did not know have their defaults."""
+
+    @property
+    def clusters(self) -> dict[str, Any]:
+        """State of the callback that clusters.
+
+        Raises:
+            CheckpointError: If the run had no clusters yet.
+        """
+        for callback in (PrototypeKMeans, ClusterHeadAssignment):
+            state: dict[str, Any] = self.content["callbacks"].get(callback.__name__)
+            if state:
+                return state
+        raise CheckpointError(f"checkpoint {str(self.path)!r} has no clusters yet.")
+
+    def weights(self, prefix: str = "model.") -> dict[str, Tensor]:
+        """Weights whose names start with a prefix, without the prefix."""
+        return {
+            name.removeprefix(prefix): value
+            for name, value in self.content["state_dict"].items()
+            if name.startswith(prefix)
+        }
+
+    def check_fits(
+        self, settings: Settings, source: ImageSource, model: nn.Module
+    ) -> None:
+        """Checks that the checkpoint has these settings, images and networks.
+
+        Settings may differ if they only make the same run faster or slower.
+
+        Raises:
+            CheckpointError: Says what does not fit.
+        """
+        problems = []
+        if self.stamp["fingerprint"] != _fingerprint(source):
+            made = self.stamp["description"]
+            problems.append(
+                f"it was made from other images ({made}; here {source.description})"
+            )
+        problems += different_settings(self.stamp["settings"], settings)
+        theirs = {name: tuple(value.shape) for name, value in self.weights().items()}
+        ours = {name: tuple(v.shape) for name, v in model.state_dict().items()}
+        problems += [
+            f"its {name} is {theirs.get(name)}, here {ours.get(name)}"
+            for name in sorted(theirs.keys() | ours)
+            if theirs.get(name) != ours.get(name)
+        ]
+        if problems:
+            more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+            raise CheckpointError(
+                f"checkpoint {str(self.path)!r} does not fit: "
+                f"{'; '.join(problems[:5])}{more}."
+            )
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Finds, reads and validates a checkpoint; code in it is refused, not run.
+
+    Args:
+        path: A checkpoint, the folder of a run, or the folder of its checkpoints. From
+            a folder comes the last checkpoint, or the one before if it is damaged.
+
+    Raises:
+        CheckpointError: If there is none, if it cannot be read or is foreign, or if a
+            later version made it.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return _read(path)
+    problems = []
+    for file in checkpoint_files(path):
+        try:
+            return _read(file)
+        except CheckpointError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
+    raise CheckpointError(
+        f"{str(path)!r} is not the folder of a run: it has no checkpoint."
+    )
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The checkpoints in the folder of a run, the newest first."""
+    inner = folder if folder.name == "checkpoints" else folder / "checkpoints"
+    return [inner / name for name in (LAST, PREVIOUS) if (inner / name).exists()]
+
+
+def _read(path: Path) -> Checkpoint:
+    shown = str(path)
+    if not path.exists():
+        raise CheckpointError(f"there is no checkpoint and no run at {shown!r}.")
+    if not _is_whole(path):
+        raise CheckpointError(
+            f"checkpoint {shown!r} cannot be read: it is damaged, or not a checkpoint."
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"checkpoint {shown!r} holds more than tensors and plain data. It was not "
+            "loaded, because that could run anybody's code."
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"checkpoint {shown!r} cannot be read: {first_line(error)}"
+        ) from None
+    stamp = content.get(KEY) if isinstance(content, dict) else None
+    if not isinstance(stamp, dict) or not stamp.keys() >= _STAMPED:
+        kind = "not a checkpoint of a run"
+        if isinstance(content, dict) and "pytorch-lightning_version" in content:
+            kind = "a checkpoint of Lightning, but not of a run of hadis-lightly"
+        raise CheckpointError(f"{shown!r} is {kind}.")
+    if stamp["format"] > FORMAT:
+        raise CheckpointError(
+            f"checkpoint {shown!r} was made by hadis-lightly {stamp['version']}, which "
+            f"is later than this {__version__}."
+        )
+    return Checkpoint(path, content, stamp, settings_of(stamp["settings"]))
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is an archive by torch.save, every byte as it was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile):
+        return False
+
+
+class CheckpointIO(TorchCheckpointIO):
+    """Writes Lightning's checkpoints atomically, and reads them as plain data.
+
+    The checkpoint that was there stays as ``previous.ckpt`` until the next one.
     """
 
     def save_checkpoint(
@@ -51,11 +193,12 @@ class CheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Writes a checkpoint; until it is complete the last one stays in place."""
         path = Path(path)
-        with atomic_write(path.with_name(".next.ckpt"), "wb") as file:
+        complete = path.with_name(".next.ckpt")
+        with atomic_write(complete, "wb") as file:
             torch.save(checkpoint, file)
         if path.exists():
             os.replace(path, path.with_name(PREVIOUS))
-        os.replace(path.with_name(".next.ckpt"), path)
+        os.replace(complete, path)
 
     def load_checkpoint(
         self,
@@ -63,92 +206,12 @@ class CheckpointIO(TorchCheckpointIO):
         map_location: Any = "cpu",
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Reads a checkpoint as plain data, whatever ``weights_only``."""
-        return read_checkpoint(path)
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint of a run; code in it is refused, not run.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The checkpoint of Lightning's; what is ours lies under :data:`KEY`.
-
-    Raises:
-        CheckpointError: If it cannot be read, is no checkpoint of this package, or was
-            made by a later version.
-    """
-    if not Path(path).exists():
-        raise CheckpointError(f"there is no checkpoint {str(path)!r}.")
-    if not _is_whole(path):
-        raise CheckpointError(
-            f"checkpoint {str(path)!r} cannot be read: it is damaged, or no checkpoint."
-        )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"checkpoint {str(path)!r} holds more than tensors and plain data. It was "
-            "not loaded, since that can run anybody's code."
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(
-            f"checkpoint {str(path)!r} cannot be read: {reason}"
-        ) from None
-    if not isinstance(content, dict) or KEY not in content:
-        kind = "no checkpoint of a run"
-        if isinstance(content, dict) and "pytorch-lightning_version" in content:
-            kind = "a checkpoint of Lightning's, but not of a run of hadis-lightly"
-        raise CheckpointError(f"{str(path)!r} is {kind}.")
-    made = content[KEY]
-    if not isinstance(made, dict) or not made.keys() >= _STAMPED:
-        raise CheckpointError(f"{str(path)!r} is no checkpoint of a run.")
-    if made["format"] > FORMAT:
-        raise CheckpointError(
-            f"checkpoint {str(path)!r} was made by hadis-lightly {made['version']}, "
-            f"which is later than this {__version__}."
-        )
-    return content
-
-
-def _is_whole(path: str | Path) -> bool:
-    """Whether a file is an archive, as torch.save writes them, with all its bytes."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile):
-        return False
-
-
-def newest_checkpoint(folder: str | Path) -> Path | None:
-    """The newest whole checkpoint of a run's folder; None if there is none.
-
-    Args:
-        folder: Folder of the run.
-
-    Raises:
-        CheckpointError: If there are some, but none that can be read.
-    """
-    problem: CheckpointError | None = None
-    for name in (LAST, PREVIOUS):
-        path = Path(folder) / "checkpoints" / name
-        if path.exists():
-            try:
-                read_checkpoint(path)
-            except CheckpointError as error:
-                problem = problem or error
-            else:
-                return path
-    if problem is not None:
-        raise problem
-    return None
+        """Reads a checkpoint as plain data, whatever ``weights_only`` says."""
+        return load_checkpoint(path).content
 
 
 def stamp(settings: Mapping[str, Any], source: ImageSource) -> dict[str, Any]:
-    """What says, within a checkpoint, what it was made with.
+    """What a checkpoint says of the run that made it.
 
     Args:
         settings: All settings as plain data.
@@ -164,55 +227,17 @@ def stamp(settings: Mapping[str, Any], source: ImageSource) -> dict[str, Any]:
     }
 
 
-def check_fits(
-    checkpoint: Mapping[str, Any],
-    path: str | Path,
-    settings: Settings,
-    source: ImageSource,
-    model: nn.Module,
-) -> None:
-    """Checks that a checkpoint is of this run: these images, networks and settings.
-
-    Settings may differ in what makes the same run faster or slower.
-
-    Raises:
-        CheckpointError: Says what does not fit.
-    """
-    made = checkpoint[KEY]
-    problems = []
-    if made["fingerprint"] != _fingerprint(source):
-        problems.append(
-            f"it was made of other images ({made['description']}; here "
-            f"{source.description})"
-        )
-    theirs = {name: tuple(v.shape) for name, v in checkpoint["state_dict"].items()}
-    ours = {f"model.{k}": tuple(v.shape) for k, v in model.state_dict().items()}
-    changes = different_settings(made["settings"], settings)
-    problems += changes
-    for name in ours:
-        if name not in theirs:
-            problems.append(f"it has no {name}")
-        elif theirs[name] != ours[name]:
-            problems.append(f"its {name} is {theirs[name]}, here {ours[name]}")
-    problems += [f"its {name} is not in this model" for name in theirs.keys() - ours]
-    if problems:
-        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
-        raise CheckpointError(
-            f"checkpoint {str(path)!r} does not fit: {'; '.join(problems[:5])}{more}."
-        )
-
-
 def backbone_state_dict(
-    path: str | Path, network: str = "teacher"
-) -> dict[str, torch.Tensor]:
-    """Weights of the backbone alone, out of a checkpoint.
+    path: str | Path | Checkpoint, network: str = "teacher"
+) -> dict[str, Tensor]:
+    """Weights of the backbone alone, from a checkpoint.
 
-    Names are the backbone's own, so that a network of torchvision's takes them, and
-    with it lightly's modules around it: ``resnet18().load_state_dict(...,
-    strict=False)`` misses nothing but the classifier, ``fc``.
+    Names are the backbone's own, so that torchvision's network takes them, and with it
+    lightly's modules around it: ``resnet18().load_state_dict(..., strict=False)``
+    misses only the classifier, ``fc``.
 
     Args:
-        path: Checkpoint of a run.
+        path: A checkpoint, or the folder of a run.
         network: ``"teacher"``, whose embeddings are clustered, or ``"student"``; CC
             and PICI have one network, which is both. PICI's is timm's transformer.
 
@@ -223,16 +248,12 @@ def backbone_state_dict(
     prefixes = {"teacher": "model.teacher.module.", "student": "model.student."}
     if network not in prefixes:
         raise ValueError(f"network must be teacher or student, got {network!r}.")
-    weights = read_checkpoint(path)["state_dict"]
-    for prefix in (prefixes[network] + "backbone.", *_ONLY_NETWORK):
-        found = {
-            name.removeprefix(prefix): value
-            for name, value in weights.items()
-            if name.startswith(prefix)
-        }
+    checkpoint = path if isinstance(path, Checkpoint) else load_checkpoint(path)
+    for prefix in (prefixes[network] + "backbone.", *_ONLY_BACKBONE):
+        found = checkpoint.weights(prefix)
         if found:
             return found
-    raise CheckpointError(f"checkpoint {str(path)!r} has no backbone.")
+    raise CheckpointError(f"checkpoint {str(checkpoint.path)!r} has no backbone.")
 
 
 def _fingerprint(source: ImageSource) -> str:
@@ -242,33 +263,3 @@ def _fingerprint(source: ImageSource) -> str:
         digest.update(key.encode())
         digest.update(b"\0")
     return digest.hexdigest()
-
-
-def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint that a path means: the file, or the newest one of a run's folder.
-
-    Raises:
-        CheckpointError: If there is none.
-    """
-    path = Path(path).expanduser()
-    if path.is_file():
-        return path
-    if not path.exists():
-        raise CheckpointError(f"there is no checkpoint and no run at {str(path)!r}.")
-    found = newest_checkpoint(path.parent if path.name == "checkpoints" else path)
-    if found is None:
-        raise CheckpointError(f"{str(path)!r} is no folder of a run: no checkpoint.")
-    return found
-
-
-def clusters_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What the callback that clusters has left in a checkpoint.
-
-    Raises:
-        CheckpointError: If it has not clustered yet.
-    """
-    for callback in (PrototypeKMeans, ClusterHeadAssignment):
-        state: dict[str, Any] = checkpoint["callbacks"].get(callback.__name__, {})
-        if state:
-            return state
-    raise CheckpointError(f"checkpoint {str(path)!r} has no clusters yet.")

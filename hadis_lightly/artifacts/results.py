@@ -1,10 +1,11 @@
-"""What a run leaves behind: scores, assignments, figures."""
+"""``results.json`` and ``embeddings.npy``: how a run went."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,8 +24,6 @@ _PACKAGES = (
 )  # fmt: skip
 
 EMBEDDINGS = "embeddings.npy"
-# A picture of more could not be read, and takes long to draw.
-_MAX_GALLERY_ROWS, _MAX_CONFUSION_SIDE = 60, 200
 
 
 @dataclass
@@ -35,7 +34,7 @@ class RunResult:
     """NMI, ACC and ARI where classes are known, else label-free scores."""
     output_dir: Path
     seconds: float
-    """Time of the training, clustering included."""
+    """Training time, clustering included."""
     epochs: int
     description: str
     """Which images were clustered."""
@@ -43,14 +42,13 @@ class RunResult:
     class_names: list[str] | None = None
     """Names of the classes by number, where they have names."""
     device: str = ""
-    switches: str = ""
-    """Engine, precision and the like, in words."""
+    performance: str = ""
+    """Pipeline, precision and the other performance options, in one line."""
     num_resumed: int = 0
-    """How often the run was interrupted and resumed."""
     warnings: list[str] = field(default_factory=list)
-    """Signs of collapse that were seen in the last clustering."""
+    """Signs of collapse in the last clustering."""
     pixel_scores: dict[str, float] | None = None
-    """Scores of k-means on the raw pixels, if asked for."""
+    """Scores of k-means on the raw pixels, if wanted."""
     figures: list[Path] = field(default_factory=list)
 
 
@@ -69,7 +67,7 @@ def write_results(result: RunResult, settings: Settings) -> None:
 
 
 def write_embeddings(folder: Path, embeddings: Tensor) -> None:
-    """Writes ``embeddings.npy``: float16 ``(n, d)``, as the assignments are ordered."""
+    """Writes ``embeddings.npy``: float16 ``(n, d)``, ordered like the assignments."""
     with atomic_write(folder / EMBEDDINGS, "wb") as file:
         np.save(file, embeddings.cpu().numpy().astype(np.float16))
 
@@ -77,16 +75,13 @@ def write_embeddings(folder: Path, embeddings: Tensor) -> None:
 def _versions() -> dict[str, str]:
     versions = {"python": sys.version.split()[0], "hadis-lightly": __version__}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
-    versions["torch"] = str(torch.__version__)  # with the build: +cpu, +cu130
-    return versions
+    return versions | {"torch": str(torch.__version__)}  # with +cpu or +cu130
 
 
 def source_commit() -> str | None:
-    """Commit of this package's source, with a + if changed; None if installed."""
+    """Commit of this source tree, with a + if it has changes; None if installed."""
     tracked = _git("ls-files", Path(__file__).name)
     head = _git("rev-parse", "--short=12", "HEAD")
     if not tracked or not head:

@@ -1,4 +1,4 @@
-"""What a run has left behind, read back: for reports and pictures."""
+"""A finished run, read back from its folder for reports and figures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from hadis_lightly.artifacts.assignments import Assignments, read_assignments
-from hadis_lightly.artifacts.checkpoint import (
-    KEY,
-    CheckpointError,
-    clusters_of,
-    find_checkpoint,
-    read_checkpoint,
-)
+from hadis_lightly.artifacts.checkpoint import CheckpointError, load_checkpoint
 from hadis_lightly.artifacts.metrics_file import losses
 from hadis_lightly.artifacts.results import EMBEDDINGS
 from hadis_lightly.artifacts.snapshots import Snapshot, read_snapshots
@@ -27,12 +21,10 @@ from hadis_lightly.cluster import match_clusters
 from hadis_lightly.data import (
     IMAGENET_SUBSETS,
     DataError,
-    ImageSource,
     load_source,
     read_image,
 )
 from hadis_lightly.data.files.walk import find_images
-from hadis_lightly.settings.loading import settings_of
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.text import in_utf8
 
@@ -41,12 +33,12 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A finished run, as its folder has it."""
+    """A finished run."""
 
     folder: Path
     settings: Settings
     result: dict[str, Any]
-    """What ``results.json`` says: scores, time, versions, ..."""
+    """Content of ``results.json``: scores, time, versions, ..."""
     assignments: Assignments
     embeddings: FloatArray
     """L2-normalised, ``(n, d)``."""
@@ -55,23 +47,20 @@ class SavedRun:
     history: list[dict[str, float]]
     """One dictionary per clustering: epoch, seconds and scores."""
     losses: dict[str, tuple[list[float], list[float]]]
-    """Name of a loss to its epochs and its values."""
+    """Name of a loss to epochs and values."""
     left_out: list[str]
     """Files that could not be read, each as ``name: reason``."""
 
     def snapshots(self) -> list[Snapshot]:
-        """Embeddings of some images at some moments."""
+        """Embeddings of some images at a few epochs."""
         return list(read_snapshots(self.folder))
 
     def class_names(self) -> list[str] | None:
-        """Names of the classes by number, where images lie in folders of classes."""
+        """Names of the classes by number, where they have names."""
         return self.result.get("class_names")
 
     def confusion(self) -> tuple[list[str], npt.NDArray[np.int64]] | None:
-        """Names of the classes, and counts of each in each cluster, in their order.
-
-        None where no class is known.
-        """
+        """Class names and the table of classes and clusters; None without classes."""
         targets = self.assignments.targets
         if targets is None:
             return None
@@ -80,13 +69,13 @@ class SavedRun:
         return names[: len(table)], table
 
     def reader(self, path: str | None = None) -> Callable[[int], Image.Image]:
-        """Reads the image of a row of the assignments.
+        """Makes the function that reads the image of a row of the assignments.
 
         Args:
-            path: Where the images lie now, if not where they were.
+            path: Where the images are now, if they have moved.
 
         Raises:
-            DataError: If the images are gone as a whole.
+            DataError: If the images are gone.
         """
         data, keys = self.settings.data, self.assignments.keys
         where = path if path is not None else data.path
@@ -94,45 +83,38 @@ class SavedRun:
             root = Path(str(where)).expanduser()
             if not root.is_dir():
                 raise DataError(
-                    f"the images are no longer in {str(where)!r}: data.path=DIR says "
-                    "where they are"
+                    f"the images are no longer in {str(where)!r}; set data.path to "
+                    "their folder"
                 )
             return _FolderReader(root, keys, len(self.settings.views.mean))
-        source: ImageSource = load_source(
-            data.source,
-            where,
-            download=False,
-            unlabelled=data.unlabelled,
+        source = load_source(
+            data.source, where, download=False, unlabelled=data.unlabelled
         )
         rows = {key: row for row, key in enumerate(source.keys)}
-        missing = [key for key in keys if key not in rows]
+        missing = sum(key not in rows for key in keys)
         if missing:
-            raise DataError(
-                f"{where!r} has other images than the run: {len(missing):,} are missing"
-            )
+            raise DataError(f"{where!r} lacks {missing:,} of the images of the run")
         return lambda row: source.read(rows[keys[row]])
 
 
 class _FolderReader:
-    """Reads images below a folder by their keys, and nothing outside of it."""
+    """Reads images below a folder by their keys, and nothing outside it."""
 
     def __init__(self, root: Path, keys: list[str], num_channels: int) -> None:
         for key in keys:
             parts = PurePosixPath(key)
             if parts.is_absolute() or ".." in parts.parts:
-                raise DataError(f"{key!r} is no path below the folder of the images")
+                raise DataError(f"{key!r} is not a path below the folder of the images")
         self.root, self.keys, self.num_channels = root, keys, num_channels
         self._escaped: dict[str, Path] | None = None
 
     def __call__(self, row: int) -> Image.Image:
         key = self.keys[row]
         path = self.root / key
-        if "\\" in key and not path.exists():  # a name that is no UTF-8
+        if "\\" in key and not path.exists():  # a name that is not UTF-8
             if self._escaped is None:
-                found = find_images(self.root, on_error="skip")
-                self._escaped = {
-                    in_utf8(file): self.root / file for file in found.files
-                }
+                files = find_images(self.root, on_error="skip").files
+                self._escaped = {in_utf8(file): self.root / file for file in files}
             path = self._escaped.get(key, path)
         return read_image(path, num_channels=self.num_channels)
 
@@ -144,22 +126,21 @@ def load_run(path: str | Path) -> SavedRun:
         path: The folder, or a checkpoint in it.
 
     Raises:
-        CheckpointError: If there is no checkpoint, or it cannot be read.
-        ValueError: If the run has not finished.
+        CheckpointError: If there is no checkpoint, it cannot be read, or the run has
+            not finished.
     """
-    found = find_checkpoint(path)
-    checkpoint = read_checkpoint(found)
-    folder = found.parent.parent
-    if found.parent.name != "checkpoints":
+    checkpoint = load_checkpoint(path)
+    folder = checkpoint.path.parent.parent
+    if checkpoint.path.parent.name != "checkpoints":
         raise CheckpointError(
             f"{str(path)!r} lies outside the folder of its run, which a report needs."
         )
     if not (folder / "results.json").is_file():
         raise CheckpointError(
-            f"{str(folder)!r} has no results: the run has not finished. With "
-            "trainer.resume=auto the same command goes on with it."
+            f"{str(folder)!r} has no results: the run has not finished. The same "
+            "command with trainer.resume=auto continues it."
         )
-    state = clusters_of(checkpoint, found)
+    clusters = checkpoint.clusters
     left_out = folder / "left_out.txt"
     try:
         result = json.loads((folder / "results.json").read_text(encoding="utf-8"))
@@ -169,12 +150,12 @@ def load_run(path: str | Path) -> SavedRun:
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     return SavedRun(
         folder=folder,
-        settings=settings_of(checkpoint[KEY]["settings"]),
+        settings=checkpoint.settings,
         result=result,
         assignments=read_assignments(folder),
         embeddings=embeddings,
-        prototypes=state["partition"]["prototypes"].float().cpu().numpy(),
-        history=state["history"],
+        prototypes=clusters["partition"]["prototypes"].float().cpu().numpy(),
+        history=clusters["history"],
         losses=losses(folder),
         left_out=_lines_below_first(left_out) if left_out.is_file() else [],
     )

@@ -1,4 +1,4 @@
-"""Scores against epochs and the clock, as a table in the folder of a run."""
+"""``scores.csv``: scores against epochs and the clock."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class ScoreTable(pl.Callback):
     """Writes ``scores.csv``: a row for every clustering, complete at any moment.
 
     Columns are ``epoch`` (epochs trained so far), ``seconds`` (of training so far,
-    clustering included, without what lay between an interruption and its resumption),
-    ``clustering_seconds`` (of this clustering alone), and the scores.
+    clustering included, interruptions left out), ``clustering_seconds`` (of this
+    clustering alone), and the scores.
 
     Args:
-        clusters: Whose scores; it comes before this callback.
+        clusters: The callback that clusters; it comes before this one.
         folder: Folder of the run.
-        seconds: Says how many seconds the training has taken so far.
+        seconds: Returns the seconds of training so far.
     """
 
     def __init__(
@@ -41,19 +41,12 @@ class ScoreTable(pl.Callback):
         self.seconds = seconds
         self.rows: list[dict[str, float]] = []
 
-    def on_train_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def on_train_start(self, *args: Any) -> None:
         """Adds the clustering before the first epoch."""
-        self._add()
+        self.on_train_epoch_end()
 
-    def on_train_epoch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def on_train_epoch_end(self, *args: Any) -> None:
         """Adds the clustering of the epoch, if there was one."""
-        self._add()
-
-    def _add(self) -> None:
         newest = dict(self.clusters.history_[-1])
         if self.rows and self.rows[-1]["epoch"] >= newest["epoch"]:
             return
@@ -72,9 +65,9 @@ class ScoreTable(pl.Callback):
                 writer.writerows(self.rows)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows, as they go into a checkpoint."""
+        """The rows, for a checkpoint."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the rows out of a checkpoint."""
+        """Restores the rows from a checkpoint."""
         self.rows = state_dict["rows"]

@@ -1,4 +1,4 @@
-"""Embeddings at a few moments of a run, for a picture of how clusters form."""
+"""``snapshots/``: embeddings at a few epochs, for a picture of how clusters form."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FOLDER = "snapshots"
 
 
 class Snapshot(NamedTuple):
-    """Some images' embeddings at one moment."""
+    """Embeddings of some images after some epochs."""
 
     epoch: int
     embeddings: npt.NDArray[np.float32]
-    """``(m, d)``, of length one."""
+    """L2-normalised, ``(m, d)``."""
     labels: npt.NDArray[np.int64]
-    """Clusters at that moment, ``(m,)``."""
+    """Clusters, ``(m,)``."""
     targets: npt.NDArray[np.int64]
     """Classes, -1 where unknown, ``(m,)``."""
 
@@ -35,21 +35,21 @@ class EmbeddingSnapshots(pl.Callback):
     """Writes embeddings of some images at evenly spaced epochs, first and last too.
 
     Args:
-        prototypes: Whose embeddings.
-        folder: Folder of the run, to write below.
-        num_moments: How many moments. Fig. 7 of the paper has six.
-        max_images: At most so many images, always the same ones.
+        clusters: The callback that clusters; it comes before this one.
+        folder: Folder of the run.
+        num_moments: Number of snapshots; six in Fig. 7 of the paper.
+        max_images: Most images in a snapshot, always the same ones.
     """
 
     def __init__(
         self,
-        prototypes: ClusteringCallback[Any],
+        clusters: ClusteringCallback[Any],
         folder: Path,
         num_moments: int = 6,
         max_images: int = 2000,
     ) -> None:
         super().__init__()
-        self.prototypes = prototypes
+        self.clusters = clusters
         self.folder = folder / _FOLDER
         self.num_moments = num_moments
         self.moments = np.zeros(1, dtype=int)
@@ -58,25 +58,18 @@ class EmbeddingSnapshots(pl.Callback):
     def on_train_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
-        """Takes the first moment."""
-        batches, accumulated = (
-            trainer.num_training_batches,
-            trainer.accumulate_grad_batches,
-        )
-        steps_per_epoch = max(1, math.ceil(batches / accumulated))
+        """Chooses the epochs, and writes the first snapshot."""
+        accumulated = trainer.accumulate_grad_batches
+        steps_per_epoch = max(1, math.ceil(trainer.num_training_batches / accumulated))
         # Not trainer.max_epochs: max_steps may end a run before.
         epochs = math.ceil(trainer.estimated_stepping_batches / steps_per_epoch)
         self.moments = np.linspace(0, epochs, self.num_moments).round().astype(int)
-        self._take()
+        self.on_train_epoch_end()
 
-    def on_train_epoch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
-        """Takes a moment, when one is due."""
-        self._take()
-
-    def _take(self) -> None:
-        history = self.prototypes.history_
+    def on_train_epoch_end(self, *args: Any) -> None:
+        """Writes a snapshot if one is due."""
+        clusters = self.clusters
+        history = clusters.history_
         if not history or lightly_dist.rank() > 0:
             return
         epoch = int(history[-1]["epoch"])
@@ -84,9 +77,9 @@ class EmbeddingSnapshots(pl.Callback):
         if not ((self.moments > before) & (self.moments <= epoch)).any():
             return
         path = self.folder / f"epoch_{epoch:05d}.npz"
-        if path.exists() or not self.prototypes.has_embedded:
+        if path.exists() or not clusters.has_embedded:
             return
-        embeddings = self.prototypes.embeddings_
+        embeddings = clusters.embeddings_
         n = len(embeddings)
         rows = np.random.default_rng(0).permutation(n)[: self.max_images]
         self.folder.mkdir(exist_ok=True)
@@ -94,13 +87,13 @@ class EmbeddingSnapshots(pl.Callback):
             np.savez(
                 file,
                 embeddings=embeddings[rows].cpu().numpy().astype(np.float16),
-                labels=self.prototypes.labels_[rows].cpu().numpy(),
-                targets=self.prototypes.targets_[rows].numpy(),
+                labels=clusters.labels_[rows].cpu().numpy(),
+                targets=clusters.targets_[rows].numpy(),
             )
 
 
 def read_snapshots(folder: Path) -> Iterator[Snapshot]:
-    """The moments of a run, in their order; none if it left none."""
+    """The snapshots of a run in order; none if it left none."""
     for path in sorted((folder / _FOLDER).glob("epoch_*.npz")):
         epoch = int(re.findall(r"\d+", path.stem)[0])
         with np.load(path) as content:

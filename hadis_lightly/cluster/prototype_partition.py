@@ -144,7 +144,7 @@ class PrototypePartition:
         table = overlap.cpu().numpy()
         rows, columns = linear_sum_assignment(table, maximize=True)
         # Clusters without a match keep their order.
-        free = ~(table.any(axis=1)[rows] & table.any(axis=0)[columns])
+        free = (table.sum(axis=1)[rows] == 0) | (table.sum(axis=0)[columns] == 0)
         columns[free] = sorted(columns[free])
         order = torch.from_numpy(columns).to(self.labels.device)  # old id -> new id
         return replace(

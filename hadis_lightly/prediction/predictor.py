@@ -1,8 +1,8 @@
-"""Which cluster an image belongs to, by a run's checkpoint."""
+"""Assigns images to the clusters of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -14,47 +14,44 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hadis_lightly.artifacts.checkpoint import (
-    KEY,
+    Checkpoint,
     CheckpointError,
-    clusters_of,
-    find_checkpoint,
-    read_checkpoint,
+    load_checkpoint,
 )
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import Partition
 from hadis_lightly.data import plain_image
 from hadis_lightly.methods.registry import build_model, method_of
-from hadis_lightly.settings.loading import settings_of
 from hadis_lightly.settings.sections import Settings
+from hadis_lightly.text import one_line
 from hadis_lightly.training.embedding import network_outputs
 from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
 
 
 class Prediction(NamedTuple):
-    """What is known of some images, on the CPU."""
+    """Clusters of some images, on the CPU."""
 
     labels: Tensor
     """Cluster, ``(n,)``."""
     confidence: Tensor
-    """Share of the cluster in a softmax over all prototypes, or its probability by a
-    cluster head, in [0, 1], ``(n,)``."""
+    """Softmax over all prototypes, or probability by a cluster head, ``(n,)``."""
     distance: Tensor
     """Euclidean distance to the prototype, in [0, 2], ``(n,)``."""
     embeddings: Tensor
-    """Of length one, ``(n, d)``."""
+    """L2-normalised, ``(n, d)``."""
 
 
 class ClusterPredictor:
-    """Tells which cluster an image belongs to, as the run itself would have.
+    """Assigns images to clusters exactly as the run did.
 
     Args:
         settings: Settings of the run.
         model: Its networks.
         partition: Its clusters.
-        plain_transform: How clean images were scaled: ``batched``, by tensors, or
+        plain_transform: How plain images were scaled: ``batched``, as tensors, or
             ``pillow``. The two differ by less than one level of 255.
         device: ``auto``, ``cpu``, ``cuda``, ...
-        precision: Precision of the run; half precision is kept on a GPU alone.
+        precision: Precision of the run; half precision is kept only on a GPU.
 
     Raises:
         ValueError: If there is no such device.
@@ -92,55 +89,45 @@ class ClusterPredictor:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, device: str = "auto"
+        cls, checkpoint: str | Path | Checkpoint, device: str = "auto"
     ) -> ClusterPredictor:
         """Loads networks and clusters.
 
         Args:
-            path: The folder of a run, or a checkpoint.
+            checkpoint: The folder of a run, a checkpoint, or one that is loaded.
             device: ``auto``, ``cpu``, ``cuda``, ...
 
         Raises:
-            CheckpointError: If there is no checkpoint, if it cannot be read, or if the
-                run has not clustered yet.
+            CheckpointError: If there is no checkpoint, it cannot be read, or the run
+                had no clusters yet.
         """
-        found = find_checkpoint(path)
-        checkpoint = read_checkpoint(found)
-        return cls.of(checkpoint, found, device)
-
-    @classmethod
-    def of(
-        cls, checkpoint: Mapping[str, Any], path: Path, device: str = "auto"
-    ) -> ClusterPredictor:
-        """The same, of a checkpoint that has been read already."""
-        made = checkpoint[KEY]
-        settings = settings_of(made["settings"])
+        if not isinstance(checkpoint, Checkpoint):
+            checkpoint = load_checkpoint(checkpoint)
+        settings = checkpoint.settings
         model = build_model(settings, len(settings.views.mean), with_weights=False)
-        weights = {
-            name.removeprefix("model."): value
-            for name, value in checkpoint["state_dict"].items()
-        }
         try:
-            model.load_state_dict(weights)
+            model.load_state_dict(checkpoint.weights())
         except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
             raise CheckpointError(
-                f"checkpoint {str(path)!r} does not fit its own settings: {reason}"
+                f"checkpoint {str(checkpoint.path)!r} does not fit its own settings: "
+                f"{one_line(str(error))[:200]}"
             ) from None
-        kind_of_clusters = method_of(settings).partition_type
-        clusters = kind_of_clusters.from_state_dict(
-            clusters_of(checkpoint, path)["partition"]
+        clusters = checkpoint.clusters["partition"]
+        return cls(
+            settings,
+            model,
+            method_of(settings).partition_type.from_state_dict(clusters),
+            checkpoint.stamp.get("plain_transform", "pillow"),
+            device,
+            checkpoint.stamp.get("precision", "32-true"),
         )
-        kind = made.get("plain_transform", "pillow")
-        precision = made.get("precision", "32-true")
-        return cls(settings, model, clusters, kind, device, precision)
 
     def transform(self, image: Image.Image) -> Tensor:
-        """The clean tensor ``(c, h, w)`` of an image of any size and mode."""
+        """The plain tensor ``(c, h, w)`` of an image of any size and mode."""
         return self.transform_plain(plain_image(image, self.num_channels))
 
     def transform_plain(self, image: Image.Image) -> Tensor:
-        """The same, of an image by :func:`~hadis_lightly.data.read_image`."""
+        """The same from an image by :func:`~hadis_lightly.data.read_image`."""
         if not self._is_batched:
             return self._pillow(image)
         pixels = torch.from_numpy(np.array(image))
@@ -152,10 +139,10 @@ class ClusterPredictor:
     def predict(
         self, images: Iterable[Image.Image] | Tensor, batch_size: int = 256
     ) -> Prediction:
-        """Clusters of some images.
+        """Assigns images to clusters.
 
         Args:
-            images: PIL images of any size and mode, or the tensor ``(n, c, h, w)`` that
+            images: PIL images of any size and mode, or ``(n, c, h, w)`` of what
                 :meth:`transform` makes of them.
             batch_size: Images at a time.
 
@@ -201,10 +188,10 @@ class ClusterPredictor:
 
 
 def check_device(device: str) -> torch.device:
-    """The device of that name; for ``auto`` a GPU of NVIDIA's if there is one.
+    """The device of that name; ``auto`` is a CUDA device if there is one.
 
     Raises:
-        ValueError: If there is no such device here.
+        ValueError: If there is no such device.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

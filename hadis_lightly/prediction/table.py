@@ -1,4 +1,4 @@
-"""Predicts a stream of images into a table, and sorts their files into folders."""
+"""Writes a table of predictions, and sorts image files into folders."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ COLUMNS = ("file", "cluster", "confidence", "distance")
 
 @dataclass
 class PredictionSummary:
-    """What was predicted."""
+    """Counts of a table of predictions."""
 
     num_images: int = 0
     sizes: Counter[int] = field(default_factory=Counter)
-    """Images of each cluster."""
+    """Images in each cluster."""
     num_left_out: int = 0
-    """Files that cannot be read."""
+    """Unreadable files."""
     confidence_sum: float = 0.0
 
     @property
@@ -63,23 +63,23 @@ def predict_to_table(
     The table appears once it is complete.
 
     Args:
-        predictor: What predicts.
-        images: Tensors, as the predictor's transform makes them, or problems.
+        predictor: The predictor.
+        images: Tensors by the predictor's transform, or problems.
         path: The table, CSV.
         batch_size: Images at a time.
-        left_out: Where to list files that cannot be read, if there are any.
+        left_out: File to list unreadable files in, if there are any.
         sort: Called with every image and its cluster.
-        progress: Called with how many images are done.
+        progress: Called with the number of images done.
 
     Raises:
-        DataError: If there is no image that can be read.
+        DataError: If no image can be read.
     """
     summary = PredictionSummary()
-    problems = _Problems(left_out)
+    readable = _readable(images, summary, left_out)
     with atomic_write(path) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for batch in _batches(images, batch_size, problems):
+        while batch := list(islice(readable, batch_size)):
             tensors = [image.content for image in batch]
             found = predictor.predict(torch.stack(tensors), batch_size)  # type: ignore[arg-type]
             rows = zip(batch, *(column.tolist() for column in found[:3]), strict=True)
@@ -93,61 +93,46 @@ def predict_to_table(
                     sort(image, label)
             summary.num_images += len(batch)
             if progress is not None:
-                progress(summary.num_images + problems.count)
+                progress(summary.num_images + summary.num_left_out)
         if summary.num_images == 0:
-            raise DataError(f"none of the {problems.count:,} files can be read.")
-    summary.num_left_out = problems.count
+            raise DataError(f"none of the {summary.num_left_out:,} files can be read.")
     return summary
 
 
-def _batches(
-    images: Iterable[StreamedImage[Tensor]], batch_size: int, problems: _Problems
-) -> Iterator[list[StreamedImage[Tensor]]]:
-    """Images that could be read, so many at a time."""
-
-    def readable() -> Iterator[StreamedImage[Tensor]]:
-        for image in images:
-            if isinstance(image.content, ImageProblem):
-                problems.add(image.content)
-            else:
-                yield image
-
-    rest = readable()
-    while batch := list(islice(rest, batch_size)):
-        yield batch
-
-
-class _Problems:
-    """Lists files that cannot be read, in a file that is made with the first one."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self.count = 0
-
-    def add(self, problem: ImageProblem) -> None:
-        self.count += 1
-        if self.path is not None:
-            mode = "a" if self.count > 1 else "w"
-            with self.path.open(mode, encoding="utf-8") as file:
+def _readable(
+    images: Iterable[StreamedImage[Tensor]],
+    summary: PredictionSummary,
+    left_out: Path | None,
+) -> Iterator[StreamedImage[Tensor]]:
+    """The images that could be read; counts the others and lists them in a file."""
+    for image in images:
+        problem = image.content
+        if not isinstance(problem, ImageProblem):
+            yield image
+            continue
+        if left_out is not None:
+            mode = "a" if summary.num_left_out else "w"
+            with left_out.open(mode, encoding="utf-8") as file:
                 file.write(f"{printable(problem.key)}: {problem.reason}\n")
+        summary.num_left_out += 1
 
 
-#: Names of where images may come from.
+#: Names of the sources of images.
 SOURCES = SOURCE_NAMES
 
 
 def images_to_predict(
     predictor: ClusterPredictor, source: str, path: str | None
 ) -> tuple[Iterable[StreamedImage[Tensor]], int]:
-    """Images as a stream of the predictor's tensors, and how many there are.
+    """A stream of the predictor's tensors, and the number of images.
 
     Args:
-        predictor: What will predict.
+        predictor: The predictor.
         source: One of :data:`SOURCES`.
         path: The folder or the file.
 
     Raises:
-        DataError: If the images cannot be found.
+        DataError: If there are no images.
     """
     found = load_source(
         source, path, num_channels=predictor.num_channels, on_error="skip"
@@ -162,8 +147,8 @@ class SortIntoFolders:
     """Puts files into one folder per cluster, as links or copies.
 
     Args:
-        folder: Where; it must not exist yet.
-        n_clusters: Number of clusters, for folders that sort by name.
+        folder: A folder that does not exist yet.
+        n_clusters: Number of clusters, for folder names that sort by number.
         by: ``link`` or ``copy``.
 
     Raises:
@@ -176,14 +161,14 @@ class SortIntoFolders:
         if folder.exists():
             raise ValueError(
                 f"sort_into is {str(folder)!r}, which exists already: choose another "
-                "folder, or remove it if it was left by a command that did not finish."
+                "folder, or remove it if an unfinished command left it."
             )
         self.folder = folder
         self.by = by
         self._width = len(str(n_clusters - 1))
 
     def __call__(self, image: StreamedImage[Tensor], label: int) -> None:
-        """Puts the file of an image where its cluster is, below its own subfolders."""
+        """Puts a file into the folder of its cluster, below its own subfolders."""
         place = self.folder / f"cluster_{label:0{self._width}}" / image.key
         place.parent.mkdir(parents=True, exist_ok=True)
         if self.by == "link":

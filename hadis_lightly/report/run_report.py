@@ -101,7 +101,7 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
         ("Trained", trained),
         ("Backbone", _backbone(run)),
         ("Views", f"{settings.views.input_size} x {settings.views.input_size} pixels"),
-        ("Device", f"{result.get('device', '')}; {result.get('switches', '')}"),
+        ("Device", f"{result.get('device', '')}; {result.get('performance', '')}"),
         ("Seed", str(settings.seed)),
         ("Versions", packages),
         ("Folder", str(run.folder)),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -17,9 +18,11 @@ from omegaconf import OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.artifacts.checkpoint import (
-    CheckpointError,
-    newest_checkpoint,
+    Checkpoint,
+    checkpoint_files,
+    load_checkpoint,
 )
+from hadis_lightly.runs.resume import ResumePoint
 from hadis_lightly.settings.changes import different_settings
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
@@ -30,13 +33,15 @@ _VARIABLE = "HADIS_LIGHTLY_RUN"
 
 @dataclass
 class RunFolder:
-    """Where a run writes, and from where it goes on."""
+    """Where a run writes, and from where it continues."""
 
     path: Path
-    checkpoint: Path | None = None
-    """The checkpoint to go on from; None to begin."""
     lock: IO[str] | None = None
-    """Kept open as long as the run lasts."""
+    """Open as long as the run has the folder to itself."""
+    checkpoint: Path | None = None
+    """The checkpoint to continue from, or the folder of its run; None begins anew."""
+    start: ResumePoint | None = None
+    """The point that the checkpoint was saved at."""
 
     def release(self) -> None:
         """Gives up the claim on the folder."""
@@ -44,56 +49,48 @@ class RunFolder:
             self.lock.close()
 
 
-def checkpoint_asked_for(resume: str | None) -> Path | None:
-    """The checkpoint that ``trainer.resume`` names; None if it names none.
+@contextmanager
+def claimed_folder(
+    settings: Settings, resume_point: Callable[[Checkpoint], ResumePoint]
+) -> Iterator[RunFolder]:
+    """Makes the folder of a new run, or finds that of one to continue; locks it.
 
-    Raises:
-        CheckpointError: If there is none where it says.
-    """
-    if resume is None or resume == "auto":
-        return None
-    path = Path(resume)
-    if path.is_dir():
-        found = newest_checkpoint(path)
-        if found is None:
-            raise CheckpointError(
-                f"trainer.resume is {resume!r}, but there is no whole checkpoint in it."
-            )
-        return found
-    if not path.is_file():
-        raise CheckpointError(
-            "trainer.resume must be auto, a checkpoint or the folder of a run, but "
-            f"there is no {resume!r}."
-        )
-    return path
-
-
-def choose_folder(settings: Settings, checkpoint: Path | None = None) -> RunFolder:
-    """Makes the folder of a new run, or finds that of one to go on with.
-
-    What an earlier run left is never overwritten: a number is added to the name. Only
-    the first process of several makes or looks for anything.
+    What an earlier run left is never overwritten: a number is added to the name. Of
+    several processes only the first makes or looks for a folder.
 
     Args:
-        settings: All settings; ``output_dir`` and ``trainer.resume`` decide.
-        checkpoint: What a new run goes on from.
+        settings: All settings; depends on ``output_dir`` and ``trainer.resume``.
+        resume_point: Checks that a checkpoint fits. One that ``trainer.resume`` names
+            is checked before a folder is made.
 
     Raises:
         SettingsError: If the folder cannot be made.
+        CheckpointError: If there is no checkpoint, or it cannot be read.
     """
     if settings.output_dir is None:
         now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         settings.output_dir = str(Path("runs") / now)
     wanted = Path(os.path.relpath(settings.output_dir))
+    resume = settings.trainer.resume
+    start, folder = None, None
+    if resume not in (None, "auto"):
+        start = resume_point(load_checkpoint(resume))
     if rank_zero_only.rank:  # type: ignore[attr-defined]
-        return _as_told(wanted)
-    if settings.trainer.resume == "auto":
-        others = wanted.parent.glob(f"{_escaped(wanted.name)}-*")
-        found = interrupted_run(settings, [wanted, *others])
-        if found is not None:
-            settings.output_dir = str(found.path)
-            return found
-    return _new_folder(settings, wanted, checkpoint)
+        yield _inherited(wanted)
+        return
+    if resume == "auto":
+        others = wanted.parent.glob(f"{glob.escape(wanted.name)}-*")
+        folder = interrupted_run(settings, [wanted, *others])
+    if folder is None:
+        folder = _new_folder(settings, wanted)
+    try:
+        settings.output_dir = str(folder.path)
+        if folder.checkpoint is not None:
+            start = resume_point(load_checkpoint(folder.checkpoint))
+        folder.start = start
+        yield folder
+    finally:
+        folder.release()
 
 
 def interrupted_run(settings: Settings, folders: Iterable[Path]) -> RunFolder | None:
@@ -101,13 +98,10 @@ def interrupted_run(settings: Settings, folders: Iterable[Path]) -> RunFolder | 
 
     Args:
         settings: All settings.
-        folders: Where to look.
+        folders: Folders to look at.
 
     Returns:
-        The folder, locked; None if there is none, or if the run still goes on.
-
-    Raises:
-        CheckpointError: If it has checkpoints, but none that can be read.
+        The folder, locked; None if there is none, or if the run is still going.
     """
     found = [f for f in folders if (f / "settings.yaml").is_file()]
     newest_first = sorted(
@@ -122,16 +116,24 @@ def interrupted_run(settings: Settings, folders: Iterable[Path]) -> RunFolder | 
         lock = _locked(folder)
         if lock is None:
             continue
-        checkpoint = newest_checkpoint(folder)
+        if checkpoint_files(folder):
+            return RunFolder(folder, lock, folder)
         began_from = content["trainer"].get("resume")
-        if checkpoint is None and began_from not in (None, "auto"):
-            checkpoint = checkpoint_asked_for(began_from)
-        return RunFolder(folder, checkpoint, lock)
+        is_named = began_from not in (None, "auto")
+        return RunFolder(folder, lock, Path(began_from) if is_named else None)
     return None
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a run is complete: its figures are drawn last."""
+    with suppress(OSError, ValueError, KeyError):
+        content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        return bool(content["figures"])
+    return False
+
+
 def _settings_in(folder: Path) -> dict[str, Any]:
-    """The settings that a run began with; nothing if it is of something else."""
+    """The settings that a run began with; empty if the file is not a run's."""
     with suppress(Exception):
         content = OmegaConf.to_container(OmegaConf.load(folder / "settings.yaml"))
         if isinstance(content, dict) and isinstance(content["trainer"], dict):
@@ -139,73 +141,26 @@ def _settings_in(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether a run has come to its end: the pictures are its last work."""
-    with suppress(OSError, ValueError, KeyError):
-        content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        return bool(content["figures"])
-    return False
-
-
-@contextmanager
-def broadcast_folder(trainer: pl.Trainer, folder: RunFolder) -> Iterator[None]:
-    """Lets all processes of a run have the folder that the first one has chosen.
-
-    Those that Lightning starts inherit it; those that torchrun or SLURM have started
-    are told.
-
-    Args:
-        trainer: Lightning's trainer.
-        folder: What this process has; changed in those that are told.
-    """
-    if trainer.world_size == 1:
-        yield
-        return
-    environment = getattr(trainer.strategy, "cluster_environment", None)
-    if not isinstance(environment, LightningEnvironment):
-        trainer.strategy.setup_environment()
-        told = trainer.strategy.broadcast((folder.path, folder.checkpoint))
-        folder.path, folder.checkpoint = told
-    had = os.environ.get(_VARIABLE)
-    paths = [str(folder.path), str(folder.checkpoint or "")]
-    os.environ[_VARIABLE] = json.dumps(paths)
-    try:
-        yield
-    finally:
-        os.environ.pop(_VARIABLE)
-        if had is not None:
-            os.environ[_VARIABLE] = had
-
-
-def _as_told(wanted: Path) -> RunFolder:
-    if _VARIABLE not in os.environ:
-        return RunFolder(wanted)
-    path, checkpoint = json.loads(os.environ[_VARIABLE])
-    return RunFolder(Path(path), Path(checkpoint) if checkpoint else None)
-
-
-def _new_folder(settings: Settings, wanted: Path, checkpoint: Path | None) -> RunFolder:
+def _new_folder(settings: Settings, wanted: Path) -> RunFolder:
     for attempt in range(1, 10_000):
         folder = wanted if attempt == 1 else Path(f"{wanted}-{attempt}")
         settings.output_dir = str(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = _locked(folder)
-            if lock is None:
-                continue  # another run that starts just now
-            try:
-                with (folder / "settings.yaml").open("x", encoding="utf-8") as file:
-                    file.write(OmegaConf.to_yaml(OmegaConf.structured(settings)))
-            except FileExistsError:
-                lock.close()
-                continue
         except FileExistsError:
-            if not folder.is_dir():
-                raise SettingsError(
-                    f"output_dir is {str(folder)!r}, which is not a folder."
-                ) from None
+            raise SettingsError(
+                f"output_dir is {str(folder)!r}, which is not a folder."
+            ) from None
+        lock = _locked(folder)
+        if lock is None:
+            continue  # another run is just starting there
+        try:
+            with (folder / "settings.yaml").open("x", encoding="utf-8") as file:
+                file.write(OmegaConf.to_yaml(OmegaConf.structured(settings)))
+        except FileExistsError:
+            lock.close()
             continue
-        return RunFolder(folder, checkpoint, lock)
+        return RunFolder(folder, lock)
     raise SettingsError(f"there are 9,999 folders {str(wanted)!r}-* already.")
 
 
@@ -217,7 +172,7 @@ def _locked(folder: Path) -> IO[str] | None:
     except ImportError:  # Windows
         return file
     try:
-        # This kind is not inherited by worker processes, which may live longer.
+        # Worker processes, which may live longer, do not inherit this kind of lock.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         file.close()
@@ -227,5 +182,39 @@ def _locked(folder: Path) -> IO[str] | None:
     return file
 
 
-def _escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+@contextmanager
+def broadcast_folder(trainer: pl.Trainer, folder: RunFolder) -> Iterator[None]:
+    """Gives all processes of a run the folder that the first one has chosen.
+
+    Processes that Lightning starts inherit it; those that torchrun or SLURM have
+    started receive it.
+
+    Args:
+        trainer: Lightning's trainer.
+        folder: This process's; changed where another one is received.
+    """
+    if trainer.world_size == 1:
+        yield
+        return
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if not isinstance(environment, LightningEnvironment):
+        trainer.strategy.setup_environment()
+        chosen = trainer.strategy.broadcast((folder.path, folder.start))
+        folder.path, folder.start = chosen
+    before = os.environ.get(_VARIABLE)
+    start = None if folder.start is None else asdict(folder.start)
+    os.environ[_VARIABLE] = json.dumps([str(folder.path), start])
+    try:
+        yield
+    finally:
+        os.environ.pop(_VARIABLE)
+        if before is not None:
+            os.environ[_VARIABLE] = before
+
+
+def _inherited(wanted: Path) -> RunFolder:
+    """What the process that started this one has chosen."""
+    if _VARIABLE not in os.environ:
+        return RunFolder(wanted)
+    path, start = json.loads(os.environ[_VARIABLE])
+    return RunFolder(Path(path), start=None if start is None else ResumePoint(**start))

@@ -1,4 +1,4 @@
-"""Signals that ask a run to end: it saves first."""
+"""Signals that ask a run to stop: it saves first."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from types import FrameType
 
 
 class RunInterrupted(Exception):
-    """A run ended because it was told to, and can be resumed.
+    """A signal has ended a run, which can be resumed.
 
     Args:
-        message: What was saved, and how to go on.
-        signum: The signal that it was told by.
+        message: What was saved, and how to continue.
+        signum: The signal.
     """
 
     def __init__(self, message: str, signum: int) -> None:
@@ -23,15 +23,15 @@ class RunInterrupted(Exception):
 
     @property
     def exit_status(self) -> int:
-        """What a process that ends for it returns, as shells have it."""
+        """Exit status of the process, by the convention of shells."""
         return 128 + self.signum
 
 
 class StopRequest:
-    """Remembers the signal that asked the run to end.
+    """Remembers the signal that asked the run to stop.
 
-    Ctrl-C, and the signals by which schedulers announce that they will kill: SIGTERM,
-    and SIGUSR1 under SLURM. A second Ctrl-C ends the run at once.
+    Listens for Ctrl-C and for what schedulers send before they kill: SIGTERM, and under
+    SLURM SIGUSR1. A second Ctrl-C ends the run at once.
     """
 
     def __init__(self) -> None:
@@ -40,9 +40,9 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.signum != 0
 
-    def _take(self, signum: int, frame: FrameType | None) -> None:
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
         if self.signum and signum == signal.SIGINT:
-            # Not a KeyboardInterrupt: Lightning would make another end of it.
+            # Lightning would handle a KeyboardInterrupt in its own way.
             raise RunInterrupted(
                 "interrupted at once, nothing was saved; the last checkpoint stays",
                 signum,
@@ -51,15 +51,14 @@ class StopRequest:
 
     @contextmanager
     def listening(self, signals: tuple[int, ...]) -> Iterator[None]:
-        """Takes the signals; what they did before they do again afterwards."""
+        """Receives the signals, and puts the earlier handlers back afterwards."""
         if threading.current_thread() is not threading.main_thread():
             yield  # Python delivers signals to the main thread only
             return
-        ignored = [s for s in signals if signal.getsignal(s) == signal.SIG_IGN]  # nohup
         before = {
-            signum: signal.signal(signum, self._take)
+            signum: signal.signal(signum, self._receive)
             for signum in signals
-            if signum not in ignored
+            if signal.getsignal(signum) != signal.SIG_IGN  # as nohup sets it
         }
         try:
             yield

@@ -1,4 +1,4 @@
-"""The switches that make a run fast, and what ``auto`` turns them to."""
+"""Performance options, and what ``auto`` resolves to."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 from hadis_lightly.settings.sections import Settings
 
-#: A run of fewer steps would be over before its compilation had paid.
+#: Compilation does not pay for a run of fewer steps.
 MIN_STEPS_TO_COMPILE = 2000
 
 
 def resolve_precision(settings: Settings) -> str:
-    """``trainer.precision``; for ``auto`` bfloat16 where a GPU computes with it.
+    """``trainer.precision``; ``auto`` is bfloat16 on a GPU that computes with it.
 
-    GPUs before Ampere only emulate bfloat16; there, and on a CPU, float32 is used.
+    GPUs before Ampere only emulate bfloat16; there, and on a CPU, it is float32.
     """
     trainer = settings.trainer
     if trainer.precision != "auto":
@@ -33,15 +33,15 @@ def resolve_precision(settings: Settings) -> str:
 def resolve_performance(
     settings: Settings, device: torch.device, num_images: int
 ) -> Settings:
-    """The settings with every ``auto`` replaced by what is fastest on the device.
+    """A copy of the settings with every ``auto`` resolved to the fastest option.
 
-    Convolutions are fastest with channels last on CPUs and NVIDIA's GPUs. Compiling
-    takes minutes: it pays for long runs on a GPU that has a compiler.
+    Convolutions are fastest with channels last on CPUs and CUDA devices. Compiling
+    takes minutes and pays for long runs on a GPU with a compiler.
 
     Args:
-        settings: All settings, which stay as they are.
-        device: Where training takes place.
-        num_images: Size of the set, which says how many steps there will be.
+        settings: All settings.
+        device: Device that trains.
+        num_images: Size of the set, for the number of steps.
     """
     trainer = settings.trainer
     is_gpu = device.type == "cuda"
@@ -70,7 +70,7 @@ def resolve_performance(
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether ``torch.compile`` works here: tries it on a sum of two numbers."""
+    """Whether ``torch.compile`` works here: compiles a sum of two numbers."""
     if device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         return False
     try:
@@ -86,13 +86,11 @@ def can_compile(device: torch.device) -> bool:
 def describe_performance(
     settings: Settings, pipeline: str, reason: str, optimizer: str = "SGD"
 ) -> str:
-    """One line: how images are fed, and what each switch was turned to."""
+    """Pipeline and resolved performance options, in one line."""
     trainer = settings.trainer
-    words = [
-        f"pipeline {pipeline} ({reason})",
-        trainer.precision,
-        "channels_last" if trainer.channels_last == "on" else "channels_first",
-        f"compile {trainer.compile}",
-        f"fused {optimizer}" if settings.optimizer.fused == "on" else optimizer,
-    ]
-    return ", ".join(words)
+    layout = "channels_last" if trainer.channels_last == "on" else "channels_first"
+    fused = "fused " if settings.optimizer.fused == "on" else ""
+    return (
+        f"pipeline {pipeline} ({reason}), {trainer.precision}, {layout}, "
+        f"compile {trainer.compile}, {fused}{optimizer}"
+    )

@@ -1,4 +1,4 @@
-"""How images get to the networks: from the device itself or from worker processes."""
+"""How images reach the networks: from the device itself or from worker processes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.system import available_cores
+from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.transforms import (
     BatchedTestTransform,
     BatchedViews,
@@ -35,32 +36,32 @@ from hadis_lightly.transforms import (
     HaDisTransform,
 )
 
-# Crops of images are taken by products of matrices, whose cost grows with the image: a
-# process that cuts first is faster on images with more than so many pixels per pixel.
+# On the device a crop is a product of matrices, whose cost grows with the image: with
+# more pixels than this per pixel of the view, workers are faster.
 _MAX_PIXELS_PER_PIXEL = 16
-# Images that take a core a millisecond or two to read.
+# A core reads a smaller image in a millisecond or two.
 _SMALL_PIXELS = 512**2
 
 
 class Pipeline(NamedTuple):
-    """Where batches come from."""
+    """The loaders of a run."""
 
     train_loader: Iterable[Any]
     """``(images, targets, indices)``; the images are views, or uint8 for ``views``."""
     plain_loader: Iterable[Any]
     """``(images, targets, indices)`` under the plain transform."""
     views: BatchedViews | None
-    """What makes the views of a batch on the device; None if the loader has."""
+    """Makes the views of a batch on the device; None if the loader makes them."""
     num_workers: int
     """Worker processes of the training loader."""
     kind: str
     """device, workers or lightly."""
     reason: str
-    """Why this kind, in words."""
+    """The reason for this kind."""
 
     @property
     def plain_transform(self) -> str:
-        """What scales clean images: ``batched``, on the device, or ``pillow``."""
+        """Scales plain images: ``batched``, on the device, or ``pillow``."""
         return "batched" if self.kind == "device" else "pillow"
 
 
@@ -70,32 +71,40 @@ def build_pipeline(
     device: torch.device,
     num_processes: int = 1,
 ) -> Pipeline:
-    """Chooses the kind and makes its loaders.
+    """Chooses the kind of pipeline and makes its loaders.
 
-    What is drawn for an image depends on the seed and the epoch alone: not on the
-    number of processes, nor on whether the run was interrupted and resumed.
+    The draws for an image depend only on the seed and the epoch: not on the number of
+    processes, nor on whether the run was interrupted and resumed.
 
     Args:
-        settings: All settings; ``data.pipeline`` is the choice.
+        settings: All settings; ``data.pipeline`` chooses.
         source: The images.
-        device: Where training takes place.
-        num_processes: How many there are; all of them choose alike.
+        device: Device that trains.
+        num_processes: Number of processes, which all choose alike.
 
     Raises:
-        SettingsError: If ``data.pipeline=device`` is asked for but cannot be.
+        SettingsError: If ``data.pipeline=device`` is impossible.
         DataError: If an image cannot be read.
     """
     kind, reason = settings.data.pipeline, "as asked for"
     if kind in ("auto", "device"):
         images, reason = _resident_images(settings, source, device, num_processes)
         if images is not None:
-            return _device_pipeline(settings, source, images, device, reason)
+            loaders = _device_loaders(settings, source, images)
+            return Pipeline(*loaders, build_views(settings), 0, "device", reason)
         if kind == "device":
             raise SettingsError(f"data.pipeline is device, but {reason}.")
         kind = "workers" if device.type in ("cpu", "cuda") else "lightly"
+    size = settings.views.input_size
+    transform: Callable[[Any], Any] = HaDisTransform.from_settings(settings.views)
     if kind == "workers":
-        return _workers_pipeline(settings, source, device, reason)
-    return _lightly_pipeline(settings, source, device, reason)
+        transform = HaDisCropTransform(size, settings.views.min_scale)
+    views = build_views(settings) if kind == "workers" else None
+    plain = HaDisTestTransform(size, settings.views.normalize)
+    train_loader = _loader(settings, source, device, transform, is_training=True)
+    plain_loader = _loader(settings, source, device, plain, is_training=False)
+    workers = train_loader.num_workers
+    return Pipeline(train_loader, plain_loader, views, workers, kind, reason)
 
 
 def _resident_images(
@@ -104,7 +113,7 @@ def _resident_images(
     device: torch.device,
     num_processes: int,
 ) -> tuple[Tensor | None, str]:
-    """The images on the device, or None; and why, in words."""
+    """The images on the device, or None; and the reason."""
     is_forced = settings.data.pipeline == "device"
     if device.type not in ("cpu", "cuda") and not is_forced:
         return None, f"nothing has been tried on {device.type}"
@@ -114,22 +123,19 @@ def _resident_images(
     height, width = size
     view_pixels = settings.views.input_size**2
     if height * width > _MAX_PIXELS_PER_PIXEL * view_pixels and not is_forced:
-        return (
-            None,
-            f"images of {width} x {height} pixels are faster cropped by workers",
-        )
+        return None, f"workers crop images of {width} x {height} pixels faster"
     num_bytes = len(source) * height * width * source.num_channels
     limit = settings.data.max_resident_gib
     room = room_for_images(device, limit, num_processes)
     if device.type != "cpu" and not isinstance(source, ArraySource):
-        # They are read into the host's memory before they move on.
+        # They are read into the host's memory first.
         room = min(room, room_for_images(torch.device("cpu"), limit, num_processes))
-    # What lies in the host's memory already costs nothing more on a CPU.
+    # On a CPU an array in memory costs nothing more.
     is_there = isinstance(source, ArraySource) and device.type == "cpu"
     if num_bytes > room and not (is_there and limit is None):
         return None, (
-            f"the images take {format_bytes(num_bytes)}, of which "
-            f"{format_bytes(room)} may be held on {device.type}"
+            f"the images take {format_bytes(num_bytes)}, but only "
+            f"{format_bytes(room)} may be used on {device.type}"
         )
     try:
         with StepProgress("reading images", settings.trainer.progress_bar) as progress:
@@ -146,7 +152,7 @@ def _resident_images(
 
 
 def _moved(images: Tensor, device: torch.device, slice_bytes: int = 1 << 26) -> Tensor:
-    """The images on the device, contiguous, with little more memory than they take."""
+    """Copies the images to the device, contiguous, in slices to save memory."""
     moved = torch.empty(images.shape, dtype=images.dtype, device=device)
     step = max(1, slice_bytes // max(1, images[0].numel()))
     for start in range(0, len(images), step):
@@ -154,13 +160,11 @@ def _moved(images: Tensor, device: torch.device, slice_bytes: int = 1 << 26) -> 
     return moved
 
 
-def _device_pipeline(
-    settings: Settings,
-    source: ImageSource,
-    images: Tensor,
-    device: torch.device,
-    reason: str,
-) -> Pipeline:
+def _device_loaders(
+    settings: Settings, source: ImageSource, images: Tensor
+) -> tuple[DeviceLoader, DeviceLoader]:
+    """Loaders of images that are on the device: for training, and plain."""
+    size, normalize = settings.views.input_size, settings.views.normalize
     train_loader = DeviceLoader(
         images,
         source.targets,
@@ -172,50 +176,40 @@ def _device_pipeline(
     plain_loader = DeviceLoader(
         images,
         source.targets,
-        plain_batch_size(settings, device),
-        transform=BatchedTestTransform(
-            settings.views.input_size, settings.views.normalize
-        ),
+        plain_batch_size(settings, images.device),
+        transform=BatchedTestTransform(size, normalize),
     )
-    views = build_views(settings)
-    return Pipeline(train_loader, plain_loader, views, 0, "device", reason)
+    return train_loader, plain_loader
 
 
-def _workers_pipeline(
-    settings: Settings,
-    source: ImageSource,
-    device: torch.device,
-    reason: str,
-) -> Pipeline:
-    crops = HaDisCropTransform(settings.views.input_size, settings.views.min_scale)
-    train_loader = _train_loader(settings, source, crops, device)
-    plain_loader = _plain_loader(settings, source, device)
-    views = build_views(settings)
-    workers = train_loader.num_workers
-    return Pipeline(train_loader, plain_loader, views, workers, "workers", reason)
+def draw_evenly(train_loader: Any, clusters: ClusteringCallback[Any]) -> None:
+    """Makes all clusters of the epoch before come equally often.
 
+    Not in the first epoch: worker processes ask for its order before the first
+    clustering, and must draw the same as without workers.
 
-def _lightly_pipeline(
-    settings: Settings, source: ImageSource, device: torch.device, reason: str
-) -> Pipeline:
-    transform = HaDisTransform.from_settings(settings.views)
-    train_loader = _train_loader(settings, source, transform, device)
-    plain_loader = _plain_loader(settings, source, device)
-    workers = train_loader.num_workers
-    return Pipeline(train_loader, plain_loader, None, workers, "lightly", reason)
+    Args:
+        train_loader: Its sampler is an :class:`~hadis_lightly.data.EpochSampler`.
+        clusters: The callback that clusters.
+    """
+    sampler = train_loader.sampler
+
+    def labels() -> Tensor | None:
+        if sampler.epoch == 0 or clusters.partition_ is None:
+            return None
+        return clusters.labels_
+
+    sampler.cluster_labels = labels
 
 
 def build_views(settings: Settings) -> BatchedViews:
-    """The views of whole batches."""
+    """Makes the views of whole batches, in the dtype and layout of the run."""
     dtypes = {"bf16-mixed": torch.bfloat16, "64-true": torch.float64}
+    is_last = settings.trainer.channels_last == "on"
     return BatchedViews.from_settings(
         settings.views,
         dtype=dtypes.get(settings.trainer.precision, torch.float32),
-        memory_format=(
-            torch.channels_last
-            if settings.trainer.channels_last == "on"
-            else torch.contiguous_format
-        ),
+        memory_format=torch.channels_last if is_last else torch.contiguous_format,
     )
 
 
@@ -231,47 +225,36 @@ def _num_workers(settings: Settings, source: ImageSource, device: torch.device) 
     if settings.loader.num_workers is not None:
         return settings.loader.num_workers
     cores = available_cores()
-    if device.type != "cpu":  # which needs all the views that the cores can make
+    if device.type != "cpu":
         return min(16, cores)
-    # A CPU has to train, too. Small images are read in no time: 2 cores without a
-    # worker took 16 s for an epoch that took 25 s with one.
+    # The cores of a CPU have to train, too. Small images are read quickly: an epoch on
+    # 2 cores took 16 s without a worker, 25 s with one.
     sizes = source.sizes if isinstance(source, FolderSource) else None
     is_small = sizes is not None and float(sizes.prod(axis=1).mean()) <= _SMALL_PIXELS
     return min(8, cores // 4 if is_small else cores // 2)
 
 
-def _train_loader(
+def _loader(
     settings: Settings,
     source: ImageSource,
-    transform: Callable[[Any], Any],
     device: torch.device,
+    transform: Callable[[Any], Any],
+    *,
+    is_training: bool,
 ) -> DataLoader[Any]:
+    """A loader of all images: shuffled in even batches for training, or plain."""
     num_workers = _num_workers(settings, source, device)
-    dataset = IndexedDataset(source, transform)
+    if not is_training and isinstance(source, ArraySource):
+        num_workers = 0  # without augmentation, images in memory come faster so
+    batch_size = settings.loader.batch_size
     return DataLoader(
-        ReproducibleDataset(dataset, settings.seed),
-        batch_size=settings.loader.batch_size,
-        sampler=EpochSampler(len(dataset), shuffle=True, seed=settings.seed),
-        drop_last=True,
+        ReproducibleDataset(IndexedDataset(source, transform), settings.seed),
+        batch_size=batch_size if is_training else plain_batch_size(settings, device),
+        sampler=EpochSampler(
+            len(source), shuffle=is_training, seed=settings.seed, even=is_training
+        ),
+        drop_last=is_training,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=device.type == "cuda",
-    )
-
-
-def _plain_loader(
-    settings: Settings, source: ImageSource, device: torch.device
-) -> DataLoader[Any]:
-    transform = HaDisTestTransform(settings.views.input_size, settings.views.normalize)
-    # NOTE: Without augmentation, images in memory come faster than from a worker.
-    is_in_memory = isinstance(source, ArraySource)
-    num_workers = 0 if is_in_memory else _num_workers(settings, source, device)
-    dataset = IndexedDataset(source, transform)
-    return DataLoader(
-        ReproducibleDataset(dataset, settings.seed),
-        batch_size=plain_batch_size(settings, device),
-        sampler=EpochSampler(len(source), shuffle=False, seed=0, even=False),
-        num_workers=num_workers,
-        pin_memory=device.type == "cuda",
-        persistent_workers=num_workers > 0,
     )

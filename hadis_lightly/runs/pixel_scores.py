@@ -10,7 +10,7 @@ from hadis_lightly.settings.sections import Settings
 
 
 def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | None:
-    """Scores of k-means on the raw pixels; None where no class is known."""
+    """Scores of k-means on the raw pixels; None if no class is known."""
     if not (source.targets >= 0).any():
         return None
     if source.training_only is not None:
@@ -19,7 +19,7 @@ def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | 
     pixels = []
     for i in range(len(source)):
         image = source[i][0]
-        if not isinstance(source, ArraySource):  # whose images are of one size
+        if not isinstance(source, ArraySource):  # sizes may differ
             image = image.resize((side, side))
         pixels.append(np.asarray(image, dtype=np.float32).ravel() / 255)
     kmeans = KMeans(

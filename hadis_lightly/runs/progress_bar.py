@@ -12,16 +12,22 @@ from tqdm.auto import tqdm
 
 from hadis_lightly.progress import clock, redraws
 
+_TITLES = {
+    "train/loss": "loss", "train/loss_dsa": "dsa", "train/loss_hsd": "hsd",
+    "train/loss_pcl": "pcl", "cluster/nmi": "NMI", "cluster/acc": "ACC",
+    "cluster/ari": "ARI", "cluster/silhouette": "silhouette",
+}  # fmt: skip
+
 
 class RunProgressBar(ProgressBar):
-    """One bar over all steps of the run, with its time left.
+    """One bar over all steps of the run, where Lightning's starts anew every epoch.
 
-    In a terminal or a notebook a bar is redrawn; anywhere else, as in a log file, a
-    plain line is printed at the end of an epoch.
+    In a terminal or a notebook it is redrawn; anywhere else, as in a log file, it is a
+    plain line at the end of an epoch.
 
     Args:
-        refresh_seconds: Least time between two redraws of the bar; between two lines
-            of a log file, 20 times as long.
+        refresh_seconds: Least time between two redraws; 20 times as long between two
+            lines.
     """
 
     def __init__(self, refresh_seconds: float = 0.5) -> None:
@@ -33,17 +39,12 @@ class RunProgressBar(ProgressBar):
         self._first_step = 0
 
     def disable(self) -> None:
-        """Switches the bar off, as Lightning does on all processes but the first."""
+        """Disables the bar, as Lightning does on all processes but the first."""
         self._is_enabled = False
 
     def enable(self) -> None:
-        """Switches the bar on."""
+        """Enables the bar."""
         self._is_enabled = True
-
-    def print(self, *args: Any, **kwargs: Any) -> None:
-        """Prints above the bar."""
-        if self._is_enabled:
-            tqdm.write(" ".join(str(arg) for arg in args), file=sys.stderr)
 
     def on_train_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
@@ -61,55 +62,44 @@ class RunProgressBar(ProgressBar):
             )
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Moves the bar. Its losses are those of the last epoch: no step waits."""
+        """Advances the bar. It shows the last epoch's losses, so no step waits."""
         if self._bar is not None:
             self._bar.update(trainer.global_step - self._bar.n)
 
     def on_train_epoch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
-        """Shows losses and scores: behind the bar, or in a line where there is none."""
-        if not self._is_enabled:
-            return
+        """Shows losses and scores."""
         if self._bar is not None:
-            self._bar.set_description_str(self._describe(trainer), refresh=False)
-            return
-        now = time.monotonic()
-        is_last = trainer.global_step >= trainer.estimated_stepping_batches
-        if is_last or now - self._last_line >= 20 * self.refresh_seconds:
-            self._last_line = now
-            done = trainer.global_step - self._first_step
-            left = int(trainer.estimated_stepping_batches) - trainer.global_step
-            seconds = (now - self._start) / max(1, done) * max(0, left)
-            times = f"{clock(now - self._start)}<{clock(seconds)}"
-            print(f"{self._describe(trainer)} {times}", file=sys.stderr, flush=True)
+            self._bar.set_description_str(_describe(trainer), refresh=False)
+        elif self._is_enabled:
+            now, total = time.monotonic(), int(trainer.estimated_stepping_batches)
+            left = total - trainer.global_step
+            if left <= 0 or now - self._last_line >= 20 * self.refresh_seconds:
+                self._last_line = now
+                done = max(1, trainer.global_step - self._first_step)
+                seconds = (now - self._start) / done * max(0, left)
+                times = f"{clock(now - self._start)}<{clock(seconds)}"
+                print(f"{_describe(trainer)} {times}", file=sys.stderr, flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Closes the bar."""
         if self._bar is not None:
-            self._bar.set_description_str(self._describe(trainer))
-            self._bar.close()
-            self._bar = None
+            self._bar.set_description_str(_describe(trainer))
+            self.on_exception()
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: object
-    ) -> None:
+    def on_exception(self, *args: Any) -> None:
         """Closes the bar, so that the message starts on a line of its own."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
-    def _describe(self, trainer: pl.Trainer) -> str:
-        """For example ``epoch 12/80 loss 0.71 dsa 0.02 NMI 71.3 ACC 75.5 ARI 64.8``."""
-        epochs = trainer.max_epochs if trainer.max_epochs else "?"
-        words = [f"epoch {trainer.current_epoch + 1}/{epochs}"]
-        for name in ("loss", "loss_dsa", "loss_hsd", "loss_pcl"):
-            value = trainer.callback_metrics.get(f"train/{name}")
-            if value is not None:
-                words.append(f"{name.removeprefix('loss_')} {float(value):.3f}")
-        for name in ("nmi", "acc", "ari", "silhouette"):
-            value = trainer.callback_metrics.get(f"cluster/{name}")
-            if value is not None:
-                title = name if len(name) > 3 else name.upper()
-                words.append(f"{title} {float(value):.3f}")
-        return " ".join(words)
+
+def _describe(trainer: pl.Trainer) -> str:
+    """For example ``epoch 12/80 loss 0.713 dsa 0.024 NMI 0.713 ACC 0.755``."""
+    words = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs or '?'}"]
+    for name, title in _TITLES.items():
+        value = trainer.callback_metrics.get(name)
+        if value is not None:
+            words.append(f"{title} {float(value):.3f}")
+    return " ".join(words)

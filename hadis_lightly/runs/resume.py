@@ -1,63 +1,61 @@
-"""Puts the parts of a run where an interrupted one was."""
+"""Continues an interrupted run exactly where it was."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from hadis_lightly.artifacts.checkpoint import KEY, check_fits, read_checkpoint
-from hadis_lightly.data import ImageSource
-from hadis_lightly.runs.folder import RunFolder
+from hadis_lightly.artifacts.checkpoint import Checkpoint
 from hadis_lightly.runs.pipeline import Pipeline
 from hadis_lightly.settings.changes import different_settings
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.training.clustering_callback import ClusteringCallback
-from hadis_lightly.training.clustering_module import ClusteringModule
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """How far an interrupted run had come: plain data, for all processes."""
+
+    path: str
+    """The checkpoint."""
+    epoch: int
+    batches_done: int
+    """Batches done in this epoch."""
+    step: int
+    changes: list[str]
+    """Settings that have changed and may alter the last bits."""
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, settings: Settings) -> ResumePoint:
+        """The point that a checkpoint was saved at."""
+        stamp = checkpoint.stamp
+        return cls(
+            path=str(checkpoint.path),
+            epoch=stamp["epoch"],
+            batches_done=stamp["batches_done"],
+            step=checkpoint.content["global_step"],
+            changes=different_settings(stamp["settings"], settings, exactly=True),
+        )
+
+    def __str__(self) -> str:
+        batch = f", batch {self.batches_done}" if self.batches_done else ""
+        inexact = f" (not to the last bit: {'; '.join(self.changes)})"
+        return f"resumed from {self.path}, epoch {self.epoch}{batch}" + (
+            inexact if self.changes else ""
+        )
 
 
 def resume(
-    folder: RunFolder,
+    start: ResumePoint,
     settings: Settings,
-    source: ImageSource,
-    module: ClusteringModule,
     clusters: ClusteringCallback[Any],
     pipeline: Pipeline,
-) -> str:
-    """Checks the checkpoint to go on from, and tells the loader where that is.
-
-    Weights and the rest of the state are Lightning's to restore, when it fits.
-
-    Args:
-        folder: Says from which checkpoint; None starts at the beginning.
-        settings: All settings.
-        source: The images.
-        module: What will be trained.
-        clusters: What will cluster.
-        pipeline: The loaders.
-
-    Returns:
-        What to say about it; nothing for a new run.
-
-    Raises:
-        CheckpointError: If the checkpoint does not fit.
-    """
-    path = folder.checkpoint
-    if path is None:
-        return ""
-    checkpoint = read_checkpoint(path)
-    check_fits(checkpoint, path, settings, source, module.model)
-    made: dict[str, Any] = checkpoint[KEY]
-    epoch, batches = made["epoch"], made["batches_done"]
+) -> None:
+    """Sets the loader to the next batch; Lightning restores everything else."""
     sampler: Any = pipeline.train_loader.sampler  # type: ignore[attr-defined]
-    sampler.start_at(epoch, batches * settings.loader.batch_size)
+    sampler.start_at(start.epoch, start.batches_done * settings.loader.batch_size)
     trainer = settings.trainer
-    is_complete = epoch >= trainer.max_epochs or (
-        0 < trainer.max_steps <= checkpoint["global_step"]
+    # A complete run clusters no more, but its results need the embeddings.
+    clusters.embeds_at_start = start.epoch >= trainer.max_epochs or (
+        0 < trainer.max_steps <= start.step
     )
-    # Nothing will be clustered any more, but results need the embeddings.
-    clusters.embeds_at_start = is_complete
-    within = f", batch {batches}" if batches else ""
-    said = f"resumed from {path}, epoch {epoch}{within}"
-    changes = different_settings(made["settings"], settings, exactly=True)
-    if changes:
-        said += f" (not to the last bit: {'; '.join(changes)})"
-    return said

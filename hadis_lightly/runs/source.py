@@ -1,8 +1,20 @@
-"""The images of a run, checked: that they can be read, and that the settings fit."""
+"""The images of a run: readable, and such that the settings fit them."""
 
 from __future__ import annotations
 
-from hadis_lightly.data import ImageSource, count_distinct, load_source, readable_images
+from pathlib import Path
+
+from pytorch_lightning.utilities import rank_zero_only
+
+from hadis_lightly.atomic import atomic_write
+from hadis_lightly.data import (
+    FolderSource,
+    ImageSource,
+    count_distinct,
+    describe_problems,
+    load_source,
+    readable_images,
+)
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
@@ -13,10 +25,10 @@ def build_source(settings: Settings) -> ImageSource:
     """Loads the images, and checks that they can be read and that the settings fit.
 
     Raises:
-        SettingsError: If there are too few images, or too few that differ, or channels
-            do not match.
-        DataError: If the data cannot be read; of files all that cannot are named,
-            unless ``data.on_error`` is ``skip``.
+        SettingsError: If there are too few images, too few of them differ, or the
+            channels do not match.
+        DataError: If data cannot be read; names all unreadable files, unless
+            ``data.on_error`` is ``skip``.
     """
     data = settings.data
     source = load_source(
@@ -63,11 +75,7 @@ def _check_number(settings: Settings, n: int) -> None:
 
 
 def check_batches(settings: Settings, n: int, world_size: int = 1) -> None:
-    """Checks that ``n`` images fill a batch on every device.
-
-    Raises:
-        SettingsError: If they do not.
-    """
+    """Raises SettingsError unless ``n`` images fill a batch on every device."""
     size = settings.loader.batch_size
     if size * world_size > n:
         times = f" on each of {world_size} devices" if world_size > 1 else ""
@@ -75,3 +83,14 @@ def check_batches(settings: Settings, n: int, world_size: int = 1) -> None:
             f"loader.batch_size is {size}{times}, but there are only {n} images: no "
             "batch would be full."
         )
+
+
+def list_left_out(source: ImageSource, folder: Path) -> str:
+    """Writes ``left_out.txt`` if files were skipped; returns its first lines."""
+    problems = source.left_out if isinstance(source, FolderSource) else ()
+    if not problems or rank_zero_only.rank:  # type: ignore[attr-defined]
+        return ""
+    path = folder / "left_out.txt"
+    with atomic_write(path) as file:
+        file.write(describe_problems(problems, limit=None) + "\n")
+    return f"{describe_problems(problems)}\n(see {path})"

@@ -1,4 +1,4 @@
-"""What a run says in words: what it is about to do, and how it went."""
+"""What a run prints: its plan, and its outcome."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 
 from hadis_lightly.artifacts.results import RunResult
 from hadis_lightly.data import ImageSource
-from hadis_lightly.methods.method import Method
+from hadis_lightly.methods.registry import method_of
 from hadis_lightly.settings.sections import Settings
 
 
 def summary(result: RunResult) -> str:
-    """How it went and where everything lies, in a few lines; the scores come last."""
+    """The outcome and the files, in a few lines; the scores come last."""
     minutes, seconds = divmod(round(result.seconds), 60)
     figures = "  ".join(path.name for path in result.figures)
     times = f", resumed {result.num_resumed} x" if result.num_resumed else ""
     width = max(len(result.method), len("k-means on pixels"))
-    logs = _logs(result.output_dir)
-    of_pixels = result.pixel_scores
+    names = ("tensorboard/", "wandb/", "mlflow.db")
+    logs = "".join(f"{name}  " for name in names if (result.output_dir / name).exists())
     lines = [
         "",
         f"epochs: {result.epochs}, time: {minutes} min {seconds:02} s{times}",
@@ -27,20 +27,15 @@ def summary(result: RunResult) -> str:
         "  results.json  assignments.csv  scores.csv  metrics.csv  settings.yaml",
         f"  embeddings.npy  checkpoints/last.ckpt  {logs}snapshots/",
         f"  {figures}",
-        f"to look at them: hadis-lightly-report checkpoint={result.output_dir}",
+        f"view the clusters: hadis-lightly-report checkpoint={result.output_dir}",
         "",
         *(f"WARNING: {warning}." for warning in result.warnings),
     ]
-    if of_pixels is not None:
-        lines.append(f"{'k-means on pixels':{width}}  {scores_line(of_pixels)}")
+    if result.pixel_scores is not None:
+        scores = scores_line(result.pixel_scores)
+        lines.append(f"{'k-means on pixels':{width}}  {scores}")
     lines.append(f"{result.method:{width}}  {scores_line(result.scores)}")
     return "\n".join(lines)
-
-
-def _logs(folder: Path) -> str:
-    """What a logger has written."""
-    names = ("tensorboard/", "wandb/", "mlflow.db")
-    return "".join(f"{name}  " for name in names if (folder / name).exists())
 
 
 def scores_line(scores: dict[str, float]) -> str:
@@ -59,9 +54,8 @@ def announcement(
     world_size: int,
     device_name: str,
     folder: Path,
-    method: Method,
 ) -> str:
-    """What is about to be done, to what and where."""
+    """The plan: method, length, device, images and folder."""
     options = settings.trainer
     length = f"{options.max_epochs} epochs"
     if options.max_steps > 0:
@@ -69,10 +63,10 @@ def announcement(
     length += f" of batches of {settings.loader.batch_size}"
     if settings.model.freeze_backbone:
         length = "nothing is trained"
+    title = method_of(settings).title(settings)
     return (
-        f"{method.title(settings)}: {settings.n_clusters} clusters, {length}, on "
-        f"{world_size} x {device_name}\n"
-        f"{source.description}\nresults in {folder}/"
+        f"{title}: {settings.n_clusters} clusters, {length}, on {world_size} x "
+        f"{device_name}\n{source.description}\nresults in {folder}/"
     )
 
 

@@ -1,41 +1,60 @@
-"""From settings to the parts of a run: images, backbone, trainer."""
+"""Lightning's trainer and its loggers, from the settings."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
+from pytorch_lightning.loggers import (
+    CSVLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from hadis_lightly.artifacts.checkpoint import CheckpointIO
-from hadis_lightly.runs.loggers import build_loggers
 from hadis_lightly.runs.progress_bar import RunProgressBar
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 
+_PROJECT = "hadis-lightly"
+# What a run says itself, or has chosen.
+_QUIET = (
+    ".*does not have many workers.*",
+    ".*GPU available but not used.*",
+    ".*exists and is not empty.*",
+    ".*LeafSpec.*",
+    ".*dataloader is not resumable.*",  # Lightning does not see that ours is
+    ".*torch._prims_common.check.*",
+)
+
 
 def build_trainer(
-    settings: Settings,
-    folder: Path,
-    callbacks: Sequence[Callback] = (),
-    has_unused_parameters: bool = False,
+    settings: Settings, folder: Path, has_unused_parameters: bool = False
 ) -> pl.Trainer:
-    """Lightning's trainer, with loggers below the folder.
+    """Makes Lightning's trainer, with its learning rate monitor and progress bar.
 
     Args:
         settings: All settings.
-        folder: Folder of the run.
-        callbacks: Callbacks beside those for the learning rate and the progress bar;
-            they come before these.
-        has_unused_parameters: Whether a step leaves some of the networks out, which
-            several processes have to be told.
+        folder: Folder of the run, for the loggers.
+        has_unused_parameters: Whether a step leaves out some of the networks, which
+            DistributedDataParallel has to know.
+
+    Raises:
+        SettingsError: If the strategy starts its processes from this one, or BatchNorm
+            cannot be synchronised here.
     """
     options = settings.trainer
-    callbacks = [*callbacks, LearningRateMonitor(logging_interval="epoch")]
+    callbacks: list[Callback] = [LearningRateMonitor(logging_interval="epoch")]
     if options.progress_bar:
         callbacks.append(RunProgressBar())
     devices, strategy = options.devices, options.strategy
@@ -49,8 +68,7 @@ def build_trainer(
         strategy=strategy,
         precision=options.precision,  # type: ignore[arg-type]
         deterministic=options.deterministic,
-        # The fastest convolution for shapes that never change.
-        benchmark=not options.deterministic,
+        benchmark=not options.deterministic,  # shapes never change
         sync_batchnorm=options.sync_batchnorm,
         logger=build_loggers(options.logger, folder),
         callbacks=callbacks,
@@ -60,10 +78,10 @@ def build_trainer(
         enable_progress_bar=options.progress_bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # our loaders share the images themselves
+        use_distributed_sampler=False,  # our samplers share the images themselves
     )
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
-        # Their processes would copy what is on the device, or could not.
+        # Such processes would copy what is on the device, or fail to.
         raise SettingsError(
             "trainer.strategy must not start processes from this one (spawn, fork, "
             "notebook). Set trainer.strategy=ddp in a script, or trainer.devices=1."
@@ -84,3 +102,41 @@ def _uses_ddp(devices: int | str, strategy: str) -> bool:
     if "WORLD_SIZE" in os.environ:
         return True
     return (torch.cuda.device_count() if devices == "auto" else int(devices)) > 1
+
+
+def build_loggers(name: str, folder: Path) -> list[Logger]:
+    """Makes a CSV logger, and the one of that name.
+
+    Weights & Biases and MLflow read their own environment variables, such as
+    ``WANDB_MODE=offline`` and ``MLFLOW_TRACKING_URI``; without the latter MLflow writes
+    ``mlflow.db`` into the folder.
+
+    Args:
+        name: tensorboard, wandb, mlflow or none.
+        folder: Folder of the run.
+    """
+    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    if name == "tensorboard":
+        loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
+    elif name == "wandb":
+        loggers.append(WandbLogger(name=folder.name, save_dir=folder, project=_PROJECT))
+    elif name == "mlflow":
+        database = f"sqlite:///{folder.resolve()}/mlflow.db"
+        uri = os.environ.get("MLFLOW_TRACKING_URI", database)
+        loggers.append(MLFlowLogger(_PROJECT, run_name=folder.name, tracking_uri=uri))
+    return loggers
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silences what a run says itself."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in _QUIET:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        logger.setLevel(level)

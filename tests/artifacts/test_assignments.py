@@ -37,7 +37,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, is_full: bool) -> None:
             np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("text", ["", "key\n", "a,b\n1,2\n", "key,cluster\nx,y\n"])
+@pytest.mark.parametrize("text", ["", "key,cluster\nx,y\n"])
 def test_another_table_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "assignments.csv").write_text(text)
     with pytest.raises(ValueError, match="cannot be read as the table of a run"):

@@ -16,7 +16,7 @@ from hadis_lightly.artifacts.saved_run import SavedRun, load_run
 from hadis_lightly.data import DataError
 from hadis_lightly.runs import run
 from hadis_lightly.settings import DataSettings
-from tests.cli.conftest import tiny_settings
+from tests.photo_runs import tiny_settings
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_moments_are_spread_over_the_epochs_that_there_are(folder: Path) -> None
 def test_nothing_outside_the_folder_is_read(folder: Path, key: str) -> None:
     saved = load_run(folder / "run")
     saved.assignments.keys[3] = key
-    with pytest.raises(DataError, match="no path below"):
+    with pytest.raises(DataError, match="not a path below"):
         saved.reader()
 
 

@@ -12,8 +12,8 @@ import torch
 import torchvision
 from PIL import Image
 
-from tests.cli.conftest import NUM_IMAGES, write_photos
 from tests.forked_lines import Ended, Lines
+from tests.photo_runs import NUM_IMAGES, write_photos
 
 TINY = (
     "n_clusters=3", "trainer.max_epochs=2", "views.input_size=32", "seed=1",

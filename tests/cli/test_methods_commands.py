@@ -22,9 +22,9 @@ from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.report.run_report import data_of_run
 from hadis_lightly.runs import run
 from hadis_lightly.settings.sections import METHOD_NAMES, DataSettings, Settings
-from tests.cli.conftest import NUM_IMAGES
-from tests.cli.test_predict import agrees, rows_of
 from tests.methods.test_methods import TITLES, tiny
+from tests.photo_runs import NUM_IMAGES
+from tests.prediction.test_prediction import agrees, rows_of
 
 _WITH_HEAD = ("cc", "pici")
 METHODS = [

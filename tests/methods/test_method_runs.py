@@ -14,7 +14,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from hadis_lightly.artifacts import RunResult
-from hadis_lightly.artifacts.checkpoint import read_checkpoint
+from hadis_lightly.artifacts.checkpoint import load_checkpoint
 from hadis_lightly.cluster import clustering_scores
 from hadis_lightly.methods.registry import with_method
 from hadis_lightly.runs import run
@@ -89,7 +89,7 @@ def test_the_checkpoint_is_plain_and_knows_its_method(result: RunResult) -> None
     checkpoint = torch.load(path, weights_only=True)
     method = checkpoint["hyper_parameters"]["method"]
     assert TITLES[method] == result.method
-    assert read_checkpoint(path)["hadis_lightly"]["settings"]["method"] == method
+    assert load_checkpoint(path).settings.method == method
     names = {"ClusterHeadAssignment", "PrototypeKMeans"} & set(checkpoint["callbacks"])
     has_head = method in ("cc", "pici")
     assert names == {"ClusterHeadAssignment" if has_head else "PrototypeKMeans"}

@@ -1,4 +1,4 @@
-"""Which engine feeds a run, and that all of them feed the same images."""
+"""Which pipeline a run takes, and that all of them yield the same images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hadis_lightly.data import ArraySource, DeviceLoader, ImageSource, load_fold
 from hadis_lightly.data.image_source import position_keys
 from hadis_lightly.runs.pipeline import build_pipeline
 from hadis_lightly.settings import LoaderSettings, Settings, SettingsError
-from hadis_lightly.settings.validate import check_settings
 
 CPU = torch.device("cpu")
 
@@ -46,50 +45,50 @@ def make_folder(folder: Path, sizes: list[int]) -> ImageSource:
 
 
 def test_images_that_fit_stay_on_the_device() -> None:
-    feed = build_pipeline(make_settings(), make_source(), CPU)
-    assert feed.kind == "device"
-    assert feed.num_workers == 0
-    assert "KiB of uint8 images stay in memory" in feed.reason
-    assert isinstance(feed.train_loader, DeviceLoader)
-    assert len(feed.train_loader) == 2  # the rest of 10 is dropped
+    pipeline = build_pipeline(make_settings(), make_source(), CPU)
+    assert pipeline.kind == "device"
+    assert pipeline.num_workers == 0
+    assert "KiB of uint8 images stay in memory" in pipeline.reason
+    assert isinstance(pipeline.train_loader, DeviceLoader)
+    assert len(pipeline.train_loader) == 2  # the rest of 10 is dropped
     source = make_source()
     train = torch.from_numpy(source.images).permute(0, 3, 1, 2)
-    for images, targets, rows in feed.train_loader:
+    for images, targets, rows in pipeline.train_loader:
         assert torch.equal(images, train[rows])
         assert torch.equal(targets, rows % 3)
-        assert feed.views is not None
-        x0, x1 = feed.views(images)
+        assert pipeline.views is not None
+        x0, x1 = pipeline.views(images)
         assert x0.shape == x1.shape == (4, 3, 8, 8)
 
 
-@pytest.mark.parametrize("pipeline", ["device", "workers", "lightly"])
-def test_all_engines_feed_the_same_clean_images(pipeline: str) -> None:
-    feed = build_pipeline(make_settings(pipeline=pipeline), make_source(size=12), CPU)
+@pytest.mark.parametrize("kind", ["device", "workers", "lightly"])
+def test_all_pipelines_yield_the_same_plain_images(kind: str) -> None:
+    pipeline = build_pipeline(make_settings(pipeline=kind), make_source(size=12), CPU)
     reference = build_pipeline(
         make_settings(pipeline="lightly"), make_source(size=12), CPU
     )
-    assert feed.kind == pipeline
-    for ours, theirs in zip(feed.plain_loader, reference.plain_loader, strict=True):
+    assert pipeline.kind == kind
+    for ours, theirs in zip(pipeline.plain_loader, reference.plain_loader, strict=True):
         difference = (ours[0] - theirs[0]).abs().max()
         assert difference <= 1 / 255 / 0.19 + 1e-5  # one level, as resizing rounds
         assert torch.equal(ours[1], theirs[1])
         assert torch.equal(ours[2], theirs[2])
 
 
-@pytest.mark.parametrize("pipeline", ["workers", "lightly"])
-def test_workers_feed_views_or_what_becomes_views(pipeline: str) -> None:
-    feed = build_pipeline(make_settings(pipeline=pipeline), make_source(), CPU)
-    for images, _, rows in feed.train_loader:
-        x0, x1 = images if feed.views is None else feed.views(images)
+@pytest.mark.parametrize("kind", ["workers", "lightly"])
+def test_workers_yield_views_or_what_becomes_views(kind: str) -> None:
+    pipeline = build_pipeline(make_settings(pipeline=kind), make_source(), CPU)
+    for images, _, rows in pipeline.train_loader:
+        x0, x1 = images if pipeline.views is None else pipeline.views(images)
         assert x0.shape == x1.shape == (4, 3, 8, 8)
         assert x0.dtype == torch.float32
         assert rows.shape == (4,)
 
 
 def test_images_that_do_not_fit_are_left_to_workers() -> None:
-    feed = build_pipeline(make_settings(max_resident_gib=1e-6), make_source(), CPU)
-    assert feed.kind == "workers"
-    assert "1.88 KiB, of which 1.05 KiB may be held on cpu" in feed.reason
+    pipeline = build_pipeline(make_settings(max_resident_gib=1e-6), make_source(), CPU)
+    assert pipeline.kind == "workers"
+    assert "1.88 KiB, but only 1.05 KiB may be used on cpu" in pipeline.reason
     with pytest.raises(SettingsError, match=r"data.pipeline is device, but the images"):
         build_pipeline(
             make_settings(max_resident_gib=1e-6, pipeline="device"), make_source(), CPU
@@ -97,52 +96,56 @@ def test_images_that_do_not_fit_are_left_to_workers() -> None:
 
 
 def test_large_images_are_left_to_workers_unless_asked_for() -> None:
-    feed = build_pipeline(make_settings(), make_source(size=40), CPU)
-    assert feed.kind == "workers"
-    assert "40 x 40 pixels are faster cropped by workers" in feed.reason
-    feed = build_pipeline(make_settings(pipeline="device"), make_source(size=40), CPU)
-    assert feed.kind == "device"
+    pipeline = build_pipeline(make_settings(), make_source(size=40), CPU)
+    assert pipeline.kind == "workers"
+    assert "workers crop images of 40 x 40 pixels faster" in pipeline.reason
+    pipeline = build_pipeline(
+        make_settings(pipeline="device"), make_source(size=40), CPU
+    )
+    assert pipeline.kind == "device"
 
 
 def test_a_folder_of_images_of_one_size_stays_on_the_device(tmp_path: Path) -> None:
-    feed = build_pipeline(make_settings(), make_folder(tmp_path / "same", [9] * 6), CPU)
-    assert feed.kind == "device"
-    (images, _, rows), *_ = list(feed.train_loader)
+    pipeline = build_pipeline(
+        make_settings(), make_folder(tmp_path / "same", [9] * 6), CPU
+    )
+    assert pipeline.kind == "device"
+    (images, _, rows), *_ = list(pipeline.train_loader)
     assert torch.equal(images[:, 0, 0, 0].long(), 9 * rows)
 
 
 def test_a_folder_of_images_of_many_sizes_is_left_to_workers(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "many", [9, 12, 20, 9, 30])
-    feed = build_pipeline(make_settings(), source, CPU)
-    assert feed.kind == "workers"
-    assert feed.reason == "the images differ in size"
-    (crops, _, _), *_ = list(feed.train_loader)
+    pipeline = build_pipeline(make_settings(), source, CPU)
+    assert pipeline.kind == "workers"
+    assert pipeline.reason == "the images differ in size"
+    (crops, _, _), *_ = list(pipeline.train_loader)
     assert crops.shape == (4, 2, 3, 8, 8)
     assert crops.dtype == torch.uint8
 
 
 def test_one_image_of_another_size_is_found_out_later(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "odd", [9] * 70 + [10] + [9] * 29)
-    feed = build_pipeline(make_settings(), source, CPU)
-    assert feed.kind == "workers"
-    assert "'0.png' is 9 x 9 pixels, '70.png' is 10 x 10" in feed.reason
+    pipeline = build_pipeline(make_settings(), source, CPU)
+    assert pipeline.kind == "workers"
+    assert "'0.png' is 9 x 9 pixels, '70.png' is 10 x 10" in pipeline.reason
 
 
-@pytest.mark.parametrize("pipeline", ["device", "workers", "lightly"])
-def test_an_image_has_the_same_views_in_whatever_batch_it_comes(pipeline: str) -> None:
+@pytest.mark.parametrize("kind", ["device", "workers", "lightly"])
+def test_an_image_has_the_same_views_in_whatever_batch_it_comes(kind: str) -> None:
     """So N processes have the views of one, and a resumed run those of a whole one."""
 
     def views_by_image(batch_size: int, num_workers: int) -> dict[int, torch.Tensor]:
-        settings = make_settings(pipeline=pipeline)
+        settings = make_settings(pipeline=kind)
         settings.loader = LoaderSettings(batch_size, num_workers)
-        feed = build_pipeline(settings, make_source(), CPU)
+        pipeline = build_pipeline(settings, make_source(), CPU)
         found: dict[int, torch.Tensor] = {}
-        feed.train_loader.sampler.set_epoch(3)  # type: ignore[attr-defined]
-        for images, _, keys in feed.train_loader:
+        pipeline.train_loader.sampler.set_epoch(3)  # type: ignore[attr-defined]
+        for images, _, keys in pipeline.train_loader:
             views = images
-            if feed.views is not None:
-                uniforms = feed.views.keyed_uniforms(images, keys, seed=0, epoch=3)
-                views = feed.views.make(images, uniforms)
+            if pipeline.views is not None:
+                uniforms = pipeline.views.keyed_uniforms(images, keys, seed=0, epoch=3)
+                views = pipeline.views.make(images, uniforms)
             for row, key in enumerate(keys.tolist()):
                 found[key] = torch.stack([view[row] for view in views])
         return found
@@ -168,18 +171,15 @@ def test_views_come_in_the_precision_of_the_run() -> None:
         assert views.memory_format == torch.channels_last
 
 
-def test_unknown_engine() -> None:
-    with pytest.raises(SettingsError, match=r"data\.pipeline must be one of"):
-        check_settings(make_settings(pipeline="steam"))
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_the_set_lies_there_and_one_that_is_too_large_does_not() -> None:
     device = torch.device("cuda", 0)
     before = torch.cuda.memory_allocated()
-    feed = build_pipeline(make_settings(), make_source(size=16, n=4000), device)
-    assert feed.kind == "device"
+    pipeline = build_pipeline(make_settings(), make_source(size=16, n=4000), device)
+    assert pipeline.kind == "device"
     assert torch.cuda.memory_allocated() - before < 1.1 * 4000 * 16 * 16 * 3 + (1 << 20)
-    feed = build_pipeline(make_settings(max_resident_gib=1e-6), make_source(), device)
-    assert feed.kind == "workers"
+    pipeline = build_pipeline(
+        make_settings(max_resident_gib=1e-6), make_source(), device
+    )
+    assert pipeline.kind == "workers"

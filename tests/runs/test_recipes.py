@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import runpy
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,11 +113,16 @@ def check(done: Ended, folder: Path, description: str) -> list[dict[str, str]]:
     [
         ("cifar10", "cifar10.npz: 60 images, 32 x 32, 10 classes"),
         ("cifar20", "cifar20.npz: 60 images, 32 x 32, 10 classes"),
-        ("stl10", "STL-10: train + test merged, 80 images, 96 x 96, 10 classes"),
+        pytest.param(
+            "stl10",
+            "STL-10: train + test merged, 80 images, 96 x 96, 10 classes",
+            marks=pytest.mark.slow,
+        ),
         ("imagenet10", "ImageNet-10: train, 40 images of various sizes, 10 classes"),
-        (
+        pytest.param(
             "imagenet_dogs",
             "ImageNet-Dogs: train, 60 images of various sizes, 15 classes",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -158,3 +166,32 @@ def test_missing_classes_end_a_run_in_one_line(
     assert done.status == 2 and done.errors.count("\n") == 1
     assert "lacks 14 of the 15 class folders" in done.errors
     assert "n02112137 (chow)" in done.errors and not folder.exists()
+
+
+DIGITS = ("data.limit=150", "loader.batch_size=64", "trainer.max_epochs=1")
+
+
+@pytest.mark.slow
+def test_the_digits_recipe_as_it_is_called(tmp_path: Path) -> None:
+    """A process of its own, as the README says, with its bar and its warnings."""
+    command = [sys.executable, str(script("digits")), *DIGITS]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    scores = rf"NMI {NUMBER}  ACC {NUMBER}  ARI {NUMBER}"
+    *_, pixels, ours = done.stdout.strip().splitlines()
+    assert re.fullmatch(rf"HaDis +{scores}", ours)
+    assert re.fullmatch(rf"k-means on pixels +{scores}", pixels)
+    assert "Warning" not in done.stderr and "Traceback" not in done.stderr
+    assert "\r" not in done.stderr and "\x1b" not in done.stderr
+    (folder,) = (tmp_path / "runs" / "digits").iterdir()
+    assert (folder / "results.json").exists()
+
+
+def test_multirun_makes_a_folder_for_each_run(lines: Lines, tmp_path: Path) -> None:
+    lines.cwd = tmp_path
+    done = lines.run("digits", ["--multirun", "seed=0,1", *DIGITS])
+    assert done.status == 0, done.errors
+    assert len(list(tmp_path.glob("runs/digits/multirun_*/*/results.json"))) == 2

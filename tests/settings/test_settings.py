@@ -61,7 +61,7 @@ def test_range_and_choices_of_every_setting(name: str) -> None:
         ("data", None, "data must be a section of settings, got None"),
         ("data.path", " ", "data.path must not be empty"),
         ("data.num_channels", 2, "data.num_channels must be 1 or 3, got 2"),
-        ("views.mean", [0.5, 0.5], "views.mean and views.std must have one value"),
+        ("views.mean", [0.5, 0.5], "views.mean and views.std must have one value per"),
         ("views.cj_strength", 10.0, r"views.cj_strength \* cj_hue must be <= 0.5"),
         ("model.backbone", "resnet19", "model.backbone"),
         ("model.freeze_backbone", True, "needs model.weights=FILE"),

@@ -8,7 +8,6 @@ from typing import Any
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from hadis_lightly.checks import check_number
@@ -24,6 +23,7 @@ from hadis_lightly.cluster.lloyd.assign import (
     chunks,
     half_squared_norms,
 )
+from hadis_lightly.cluster.scores import match_clusters
 from hadis_lightly.cluster.whitening import Whitening
 from hadis_lightly.precision import full_precision
 
@@ -135,21 +135,16 @@ class PrototypePartition:
             n_rows=len(self.labels),
             n_clusters=k,
         )
-        previous = previous.to(self.labels.device)
-        known = previous >= 0
-        if not bool(known.any()):
+        if not bool((previous >= 0).any()):
             return self
-        pairs = previous[known] * k + self.labels[known]
-        overlap = torch.bincount(pairs, minlength=k * k).view(k, k)  # old x new
-        table = overlap.cpu().numpy()
-        rows, columns = linear_sum_assignment(table, maximize=True)
-        # Clusters without a match keep their order.
-        free = (table.sum(axis=1)[rows] == 0) | (table.sum(axis=0)[columns] == 0)
-        columns[free] = sorted(columns[free])
-        order = torch.from_numpy(columns).to(self.labels.device)  # old id -> new id
+        matching, _ = match_clusters(previous, self.labels)  # new id -> old id
+        free = iter(sorted(set(range(k)) - set(matching.values())))
+        ids = [matching[i] if i in matching else next(free) for i in range(k)]
+        renamed = torch.tensor(ids, device=self.labels.device)
+        order = renamed.argsort()
         return replace(
             self,
-            labels=order.argsort()[self.labels],
+            labels=renamed[self.labels],
             centers=self.centers[order],
             prototypes=self.prototypes[order],
         )

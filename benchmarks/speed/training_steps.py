@@ -20,7 +20,6 @@ from hadis_lightly.runs.pipeline import Pipeline, build_pipeline
 from hadis_lightly.settings import Settings
 from hadis_lightly.training import HaDis
 from hadis_lightly.training.embedding import embed_dataset
-from hadis_lightly.training.hadis import symmetric_terms
 
 #: Images of an epoch, as in CIFAR-10.
 EPOCH = 60_000
@@ -154,9 +153,7 @@ class Training:
 
     def forward_and_backward(self) -> None:
         with self.precision:
-            terms = symmetric_terms(
-                self.model, self.criterion, self.x0, self.x1, self.labels, diffuse=True
-            )
+            terms = self.module.symmetric_loss(self.x0, self.x1, self.labels)
         self.optimizer.zero_grad()
         terms.loss.backward()
 

@@ -165,15 +165,15 @@ def run(words: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True)
 
 
-@pytest.mark.slow  # two minutes, by the clock
+@pytest.mark.slow  # three minutes, by the clock
 def test_the_whole_proof_on_a_cpu(digits_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "proof"
     start = time.monotonic()
 
-    done = run(command(digits_file, folder, 2.0))
+    done = run(command(digits_file, folder, 3.0))
 
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - start < 120 + 5  # which Python takes to start
+    assert time.monotonic() - start < 180 + 10  # which Python takes to start
     stages = {s["name"]: s for s in json.loads((folder / "stages.json").read_text())}
     trainings = ("pilot", "pilot_accuracy", "training", "training_accuracy")
     for name, stage in stages.items():
@@ -191,7 +191,7 @@ def test_the_whole_proof_on_a_cpu(digits_file: Path, tmp_path: Path) -> None:
     weights = torch.load(teacher, weights_only=True)
     assert {w.dtype for w in weights.values()} <= {torch.float16, torch.int64}
 
-    again = run(command(digits_file, folder, 2.0))
+    again = run(command(digits_file, folder, 3.0))
 
     assert again.returncode == 0, again.stderr
     assert "pilot: already done" in again.stdout

@@ -92,22 +92,19 @@ class RunCheckpoint(pl.Callback):
             is_due = self._is_due() or (n is not None and epoch % n == 0)
             self._save_if(trainer, is_due, batches_done=0)
 
-    def on_train_batch_end(
+    def on_train_batch_start(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Saves between two steps of an epoch."""
-        has_stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        is_last = 0 < trainer.max_steps <= trainer.global_step
-        if trainer.is_last_batch or is_last or not has_stepped:
-            return  # the work at the end of an epoch is still to be done
+        """Saves between two steps of an epoch, once the last one has been logged."""
+        if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
+            return
         # Several processes would have to agree on the time after every step.
         is_due = trainer.world_size == 1 and self._is_due()
-        self._save_if(trainer, is_due, batches_done=batch_idx + 1)
+        self._save_if(trainer, is_due, batches_done=batch_idx)
 
     def _save_if(self, trainer: pl.Trainer, is_due: bool, batches_done: int) -> None:
         self.stop.signum = self._largest(self.stop.signum)
@@ -222,5 +219,3 @@ def _set_progress(fit_loop: dict[str, Any], epoch: int, batches_done: int) -> No
         for name in ("ready", "started", "processed", "completed"):
             batches[count][name] = number
     batches["is_last_batch"] = False
-    # The step itself is counted after the callbacks.
-    fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] += is_within

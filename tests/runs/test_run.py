@@ -139,7 +139,12 @@ def test_images_of_many_sizes(tmp_path: Path) -> None:
         (None, "n_clusters", 201, "n_clusters is 201, but there are only 200 images."),
         ("loader", "batch_size", 256, "loader.batch_size is 256, but there are only"),
         ("model", "backbone", "resnet19", "backbone 'resnet19' is neither one of"),
-        ("views", "mean", [0.1] * 3, "views.mean has 3 values, but the images have 1"),
+        (
+            "views",
+            "mean",
+            [0.1] * 3,
+            "views.mean and views.std must have one value per",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_leave_nothing_behind(
@@ -148,6 +153,16 @@ def test_settings_that_do_not_fit_leave_nothing_behind(
     settings = small_settings(tmp_path / "run")
     setattr(getattr(settings, section) if section else settings, name, value)
     with pytest.raises(ValueError, match=re.escape(message)):
+        run(settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_views_of_colour_do_not_fit_grey_images(tmp_path: Path) -> None:
+    settings = small_settings(tmp_path / "run")
+    settings.views.mean, settings.views.std = [0.1] * 3, [0.2] * 3
+    with pytest.raises(
+        ValueError, match="views.mean has 3 values, but the images have 1"
+    ):
         run(settings)
     assert list(tmp_path.iterdir()) == []
 

@@ -217,9 +217,9 @@ def test_processes_are_told_of_weights_that_a_step_may_leave_out(
 ) -> None:
     settings = tiny(method, devices="2", strategy=strategy, precision="32-true")
     has_unused = method_of(settings).has_unused_parameters
-    trainer = build_trainer(settings, tmp_path, (), has_unused)
+    trainer = build_trainer(settings, tmp_path, has_unused)
     assert trainer.world_size == 2 and isinstance(trainer.strategy, DDPStrategy)
     expected = {"find_unused_parameters": True} if method == "pici" else {}
     assert trainer.strategy._ddp_kwargs == expected
-    single = build_trainer(tiny(method, precision="32-true"), tmp_path, (), has_unused)
+    single = build_trainer(tiny(method, precision="32-true"), tmp_path, has_unused)
     assert not isinstance(single.strategy, DDPStrategy)

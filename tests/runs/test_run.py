@@ -139,7 +139,7 @@ def test_images_of_many_sizes(tmp_path: Path) -> None:
         (None, "n_clusters", 201, "n_clusters is 201, but there are only 200 images."),
         ("loader", "batch_size", 256, "loader.batch_size is 256, but there are only"),
         ("model", "backbone", "resnet19", "backbone 'resnet19' is neither one of"),
-        (
+        ("views", "mean", [0.1] * 3, "views.mean and views.std must have one value"),
             "views",
             "mean",
             [0.1] * 3,
@@ -155,7 +155,7 @@ def test_settings_that_do_not_fit_leave_nothing_behind(
     with pytest.raises(ValueError, match=re.escape(message)):
         run(settings)
     assert list(tmp_path.iterdir()) == []
-
+    with pytest.raises(ValueError, match=r"views\.mean has 3 values, but the images"):
 
 def test_views_of_colour_do_not_fit_grey_images(tmp_path: Path) -> None:
     settings = small_settings(tmp_path / "run")

@@ -140,11 +140,6 @@ def test_images_of_many_sizes(tmp_path: Path) -> None:
         ("loader", "batch_size", 256, "loader.batch_size is 256, but there are only"),
         ("model", "backbone", "resnet19", "backbone 'resnet19' is neither one of"),
         ("views", "mean", [0.1] * 3, "views.mean and views.std must have one value"),
-            "views",
-            "mean",
-            [0.1] * 3,
-            "views.mean and views.std must have one value per",
-        ),
     ],
 )
 def test_settings_that_do_not_fit_leave_nothing_behind(
@@ -155,7 +150,7 @@ def test_settings_that_do_not_fit_leave_nothing_behind(
     with pytest.raises(ValueError, match=re.escape(message)):
         run(settings)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match=r"views\.mean has 3 values, but the images"):
+
 
 def test_views_of_colour_do_not_fit_grey_images(tmp_path: Path) -> None:
     settings = small_settings(tmp_path / "run")

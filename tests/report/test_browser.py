@@ -401,9 +401,9 @@ def test_zooming_in_shows_pictures_instead_of_points(
     points = browser.until(count)
     browser.js("document.querySelector('#plane-canvas').focus()")
     browser.keys("+", "+")
-    browser.until(f"{count} > {3 * points}")
+    browser.until(f"{count} > {2 * points}")
     browser.keys("0")
-    browser.until(f"{count} < {2 * points}")
+    browser.until(f"{count} < {1.2 * points}")
 
 
 def test_pointing_at_the_similarity_names_the_pair(

@@ -19,12 +19,10 @@ _JPEG = ("JPEG", "MPO")
 
 
 def plain_image(image: Image.Image, num_channels: int = 3) -> Image.Image:
-    """What :func:`read_image` would have made of the file of an image.
-
-    Turned as its EXIF block says, transparent parts on white, 8 bits.
+    """Makes of an image what :func:`read_image` makes of its file.
 
     Args:
-        image: Any image of Pillow's; it stays as it is.
+        image: An image of any mode; not changed.
         num_channels: 3 for mode ``RGB``, 1 for mode ``L``.
 
     Raises:
@@ -43,12 +41,9 @@ def to_plain(image: Image.Image, mode: str, tags: Mapping[int, Any]) -> Image.Im
     """Returns an upright image of mode ``L`` or ``RGB``; may change the one given.
 
     Args:
-        image: Any image.
+        image: An image of any mode.
         mode: ``L`` or ``RGB``.
-        tags: Those of a TIFF, which a copy of it lacks.
-
-    Raises:
-        ValueError: if its pixels are floats or have more than 16 bits.
+        tags: Tags of a TIFF, which a copy of the image lacks.
     """
     image.load()
     # A malformed EXIF block says nothing about the pixels.

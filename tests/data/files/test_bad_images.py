@@ -87,6 +87,7 @@ def read_with_little_memory(connection: Connection, folder: Path) -> None:
     connection.send([refusal(path) for path in sorted(folder.iterdir())])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_bombs_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
     for number, content in enumerate(BOMBS.values()):

@@ -24,10 +24,10 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
 
     Args:
         name: Name of the source, as given to :func:`load_source`.
-        class_names: Names of the classes by target, or ``None`` when there are none.
+        class_names: Names of the classes by target, or ``None``.
         targets: int64 ``(n,)``, -1 where the class is unknown.
-        keys: ``n`` strings that name the images to people: the path relative to the
-            folder, or the position in the full set such as ``"000123"``.
+        keys: Names of the ``n`` images: the path relative to the folder, or the
+            position in the full set such as ``"000123"``.
         description: One line: which splits, how many images, how many classes.
         num_channels: 1 for grey images (mode ``L``), 3 for colour (mode ``RGB``).
         training_only: Bool ``(n,)``, true for images to learn from that take no part in
@@ -131,7 +131,7 @@ def position_keys(n: int) -> list[str]:
 def count_of_classes(
     targets: NDArray[np.int64], class_names: tuple[str, ...] | None
 ) -> str:
-    """Number of classes, for a description.
+    """Number of classes, in words.
 
     Example:
         >>> count_of_classes(np.array([0, 2, 2, -1]), None)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import stat
-import struct
 import threading
 import warnings
 from os import PathLike
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hadis_lightly.data.errors import ImageReadError
 from hadis_lightly.data.files.pixels import MODES, to_plain
@@ -26,8 +25,8 @@ IMAGE_SUFFIXES = frozenset([
 #: Formats that are read, by Pillow's names. For some others it starts other programs.
 IMAGE_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
-#: Images of more pixels are refused before they are decoded, whatever Pillow's own
-#: limit. One of this size takes 512 MiB.
+#: Images of more pixels are refused before they are decoded, even where Pillow's own
+#: limit has been raised. One of this size takes 512 MiB.
 MAX_PIXELS = 1 << 27
 
 #: Larger files are refused; no image within ``MAX_PIXELS`` needs more.
@@ -55,12 +54,18 @@ def read_image(path: str | PathLike[str], num_channels: int = 3) -> Image.Image:
     if num_channels not in MODES:
         raise ValueError(f"num_channels must be 1 or 3, got {num_channels!r}")
     try:
-        with _quiet_pillow, _open(path) as file, _identify(file) as image:
+        with (
+            _quiet_pillow,
+            _open(path) as file,
+            Image.open(file, formats=_formats()) as image,
+        ):
             _check_size(image)
             return to_plain(image, MODES[num_channels], getattr(image, "tag_v2", {}))
     except Exception as error:
         # Decoders fail in many ways: OSError, SyntaxError, struct.error, zlib.error ...
         reason = describe_error(error)
+        if isinstance(error, UnidentifiedImageError):
+            reason = "not an image, or its header is damaged"
         raise ImageReadError(
             f"cannot read image {str(path)!r}: {reason}", reason
         ) from error
@@ -111,23 +116,6 @@ def _open(path: str | PathLike[str]) -> BinaryIO:
     # Pillow maps a file given by name into memory: if that shrinks, the process ends.
     flag = getattr(os, "O_NONBLOCK", 0)  # it may have become a pipe since
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | flag))
-
-
-def _identify(file: BinaryIO) -> Image.Image:
-    """Reads the header as ``Image.open`` does, but without Pillow's limit of pixels."""
-    start = file.read(16)
-    reason = "not an image"
-    for name in _formats():
-        factory, accept = Image.OPEN[name]
-        try:
-            # accept returns a string where Pillow was built without the format.
-            if accept is None or accept(start) is not True:
-                continue
-            file.seek(0)
-            return factory(file, "")
-        except (SyntaxError, IndexError, TypeError, struct.error) as error:
-            reason = f"damaged {name} header: {describe_error(error)}"
-    raise ValueError(reason)
 
 
 @functools.cache

@@ -27,15 +27,15 @@ class DeviceLoader:
         batch_size: Images per batch and process.
         shuffle: Whether each epoch has a random order of its own.
         drop_last: Whether to leave out a last batch that is not full.
-        device: Where the images are to stay; where they are, by default.
+        device: Where the images stay; by default where they are.
         seed: Seed of the orders, which depend on it and on the epoch alone.
         transform: Applied to every batch of images, if given.
-        shared: With several processes, whether each takes its own share of the images
-            (as for training) or all of them.
+        shared: With several processes, whether each takes a share of the images, or all
+            of them.
 
     Raises:
-        TypeError: If the images are not uint8.
-        ValueError: If a shape does not fit, or ``batch_size < 1``.
+        TypeError: if the images are not uint8.
+        ValueError: if a shape does not fit, or ``batch_size < 1``.
 
     Example:
         >>> images = torch.zeros(10, 3, 8, 8, dtype=torch.uint8)
@@ -79,13 +79,12 @@ class DeviceLoader:
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.transform = transform
-        #: Lightning looks for this name to announce the epoch.
+        # Lightning announces the epoch to these two.
         self.sampler = EpochSampler(n, shuffle, seed, shared=shared, even=drop_last)
-        #: And for this one; there is none.
         self.batch_sampler = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses whose order comes next; by itself an epoch follows the last one."""
+        """Chooses the epoch that comes next; by default the one after the last."""
         self.sampler.set_epoch(epoch)
 
     def __len__(self) -> int:

@@ -107,18 +107,18 @@ def load_imagenet_subset(
 def _prefix(root: Path, name: str) -> str:
     """Where below ``root`` all class folders are: in ``train/``, or in itself."""
     title, classes = IMAGENET_SUBSETS[name]
-    missing = {
-        prefix: [key for key in classes if not (root / prefix / key).is_dir()]
-        for prefix in ("train/", "")
-    }
-    prefix = min(missing, key=lambda prefix: len(missing[prefix]))
-    if missing[prefix]:
-        check_folder(root)
-        names = ", ".join(f"{key} ({classes[key]})" for key in missing[prefix])
-        raise DataError(
-            f"data folder {str(root / prefix)!r} lacks {len(missing[prefix])} of the "
-            f"{len(classes)} class folders of {title}: {names}; point to a folder of "
-            f"ImageNet: data={name} data.path=DIR, where DIR or DIR/train holds "
-            f"{next(iter(classes))} and the others"
-        )
-    return prefix
+    prefix, missing = "", list(classes)
+    for candidate in ("train/", ""):
+        lacks = [key for key in classes if not (root / candidate / key).is_dir()]
+        if not lacks:
+            return candidate
+        if len(lacks) < len(missing):
+            prefix, missing = candidate, lacks
+    check_folder(root)
+    names = ", ".join(f"{key} ({classes[key]})" for key in missing)
+    raise DataError(
+        f"data folder {str(root / prefix)!r} lacks {len(missing)} of the "
+        f"{len(classes)} class folders of {title}: {names}; point to a folder of "
+        f"ImageNet: data={name} data.path=DIR, where DIR or DIR/train holds "
+        f"{next(iter(classes))} and the others"
+    )

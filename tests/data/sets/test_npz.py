@@ -89,7 +89,7 @@ def test_compressed_fortran_order_foreign_bytes(tmp_path: Path) -> None:
         ({"labels": LABELS * 1.0}, "must be integers, got float64"),
         ({"labels": LABELS - 1}, r"or -1 where unknown, got -2"),
         ({"labels": np.full(5, 2**64 - 1, np.uint64)}, r"2,147,483,647, .* 1844674"),
-        ({"labels": LABELS, "class_names": NAMES[:2]}, "up to 2 .* only 2 'class_na"),
+        ({"labels": LABELS, "class_names": NAMES[:2]}, "up to 2, .* only 2 'class_na"),
         ({"class_names": np.arange(3)}, "must be a list of strings, got int64"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def load_folder(
     top = {file.split("/")[0] for file in files if "/" in file}
     splits = top if {name.lower() for name in top} <= SPLIT_NAMES else set()
     labels = [_class_of(file, splits) for file in files]
-    class_names = tuple(sorted(set(labels) - {""}, key=_normalized))
+    names = sorted(set(labels) - {""})
+    class_names = tuple(sorted(names, key=partial(unicodedata.normalize, "NFC")))
     numbers = {name: number for number, name in enumerate(class_names)}
     targets = np.array([numbers.get(name, -1) for name in labels], np.int64)
     merged = f" ({' + '.join(sorted(splits))} merged)" if splits else ""
@@ -130,7 +132,3 @@ def _class_of(file: str, splits: set[str]) -> str:
     if folders and folders[0] in splits:
         folders = folders[1:]
     return in_utf8(folders[0]) if folders else ""
-
-
-def _normalized(text: str) -> tuple[str, str]:
-    return unicodedata.normalize("NFC", text), text

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from hadis_lightly.data.errors import ImageReadError
-from hadis_lightly.data.files.pixels import MODES, to_plain
+from hadis_lightly.data.files.pixels import plain_image
 from hadis_lightly.text import describe_error
 
 #: Suffixes of image files, in lower case.
@@ -47,12 +47,10 @@ def read_image(path: str | PathLike[str], num_channels: int = 3) -> Image.Image:
         num_channels: 3 for mode ``RGB``, 1 for mode ``L``.
 
     Raises:
-        ValueError: if ``num_channels`` is neither 1 nor 3.
         ImageReadError: if the file cannot be read as an image, naming it: it is
-            damaged, not a regular file, of more than :data:`MAX_PIXELS` pixels, ...
+            damaged, not a regular file, of more than :data:`MAX_PIXELS` pixels, ...; or
+            if ``num_channels`` is neither 1 nor 3.
     """
-    if num_channels not in MODES:
-        raise ValueError(f"num_channels must be 1 or 3, got {num_channels!r}")
     try:
         with (
             _quiet_pillow,
@@ -60,7 +58,7 @@ def read_image(path: str | PathLike[str], num_channels: int = 3) -> Image.Image:
             Image.open(file, formats=_formats()) as image,
         ):
             _check_size(image)
-            return to_plain(image, MODES[num_channels], getattr(image, "tag_v2", {}))
+            return plain_image(image, num_channels)
     except Exception as error:
         # Decoders fail in many ways: OSError, SyntaxError, struct.error, zlib.error ...
         reason = describe_error(error)

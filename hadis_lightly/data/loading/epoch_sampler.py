@@ -30,24 +30,14 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         n: Number of images.
         shuffle: Whether each epoch has a random order of its own.
         seed: Seed of the orders.
-        shared: With several processes, whether each takes a share, or all the images.
         even: Whether shares are of one size, for training: up to N - 1 images are left
             out of an epoch. Else every image is in exactly one share.
     """
 
-    def __init__(
-        self,
-        n: int,
-        shuffle: bool,
-        seed: int,
-        *,
-        shared: bool = True,
-        even: bool = True,
-    ) -> None:
+    def __init__(self, n: int, shuffle: bool, seed: int, *, even: bool = True) -> None:
         self.n = n
         self.shuffle = shuffle
         self.seed = seed
-        self.shared = shared
         self.even = even
         self.epoch = 0
         self.cluster_labels: Callable[[], Tensor | None] | None = None
@@ -78,8 +68,6 @@ class EpochSampler(Sampler[tuple[int, ...]]):
 
     def __len__(self) -> int:
         """Number of images that this process takes in a whole epoch."""
-        if not self.shared:
-            return self.n
         world_size = lightly_dist.world_size()
         left_over = 0 if self.even else lightly_dist.rank() < self.n % world_size
         return self.n // world_size + left_over
@@ -110,8 +98,6 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         return _even_order(labels.cpu(), generator)
 
     def _mine(self, values: Tensor) -> Tensor:
-        if not self.shared:
-            return values
         mine = values[lightly_dist.rank() :: lightly_dist.world_size()]
         return mine[: len(self)]
 

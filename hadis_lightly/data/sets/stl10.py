@@ -99,21 +99,13 @@ def load_stl10(
     for name, count, part in zip(names, counts, labels, strict=False):
         if count != len(part):
             raise DataError(
-                f"data file {str(folder / name)!r} holds {count:,} images, but "
-                f"{_SPLITS[name]!r} beside it {len(part):,} labels: one of them is "
-                "damaged"
+                f"{str(folder / name)!r} holds {count:,} images, but "
+                f"{_SPLITS[name]!r} holds {len(part):,} labels: one is damaged"
             )
     class_names = _class_names(folder / "class_names.txt")
     known = np.concatenate(labels)
     num_unlabelled = sum(counts) - len(known)
-    description = (
-        f"STL-10: train + test merged, {len(known):,} images, {_SIDE} x {_SIDE}, "
-        f"{count_of_classes(known, class_names)}"
-    )
-    if unlabelled:
-        description += (
-            f", and {num_unlabelled:,} unlabelled ones for training alone, never scored"
-        )
+    more = f", and {num_unlabelled:,} unlabelled ones for training alone, never scored"
     targets = np.concatenate([known, np.full(num_unlabelled, -1)])
     places = [(file, i) for file, count in enumerate(counts) for i in range(count)]
     return BinarySource(
@@ -121,7 +113,10 @@ def load_stl10(
         class_names=class_names,
         targets=targets,
         keys=position_keys(len(targets)),
-        description=description,
+        description=(
+            f"STL-10: train + test merged, {len(known):,} images, {_SIDE} x {_SIDE}, "
+            f"{count_of_classes(known, class_names)}{more if unlabelled else ''}"
+        ),
         num_channels=3,
         files=tuple(str(folder / name) for name in names),
         places=np.array(places),

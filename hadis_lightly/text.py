@@ -18,16 +18,6 @@ def printable(text: str) -> str:
     )
 
 
-def one_line(text: str) -> str:
-    r"""Joins the lines of a message into one printable line.
-
-    Example:
-        >>> one_line("bad\n  header\x00")
-        'bad header\\x00'
-    """
-    return printable(" ".join(text.split()))
-
-
 def in_utf8(text: str) -> str:
     r"""Escapes what UTF-8 cannot hold: the bytes of a file name that is not UTF-8.
 
@@ -52,7 +42,7 @@ def first_line(error: BaseException) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """An error's message in one line, without the name of the file it is about.
+    """An error's message in one printable line, without the name of its file.
 
     Example:
         >>> describe_error(FileNotFoundError(2, "No such file or directory", "a.png"))
@@ -60,4 +50,4 @@ def describe_error(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return one_line(str(error)) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__

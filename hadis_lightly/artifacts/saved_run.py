@@ -113,7 +113,7 @@ class _FolderReader:
         path = self.root / key
         if "\\" in key and not path.exists():  # a name that is not UTF-8
             if self._escaped is None:
-                files = find_images(self.root, on_error="skip").files
+                files, _ = find_images(self.root, on_error="skip")
                 self._escaped = {in_utf8(file): self.root / file for file in files}
             path = self._escaped.get(key, path)
         return read_image(path, num_channels=self.num_channels)

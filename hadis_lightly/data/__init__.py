@@ -5,20 +5,31 @@ turns it, or any other dataset, into what training reads.
 """
 
 from hadis_lightly.data.device_memory import format_bytes, room_for_images
-from hadis_lightly.data.errors import DataError, ImageReadError, ImageSizeError
+from hadis_lightly.data.errors import (
+    DataError,
+    ImageProblem,
+    ImageReadError,
+    ImageSizeError,
+    describe_problems,
+)
 from hadis_lightly.data.files.folder import FolderSource, load_folder
 from hadis_lightly.data.files.pixels import plain_image
-from hadis_lightly.data.files.problems import ImageProblem, describe_problems
-from hadis_lightly.data.files.readable import readable_images
 from hadis_lightly.data.files.reader import MAX_PIXELS, read_image
-from hadis_lightly.data.files.stream import StreamedImage, stream_images
+from hadis_lightly.data.files.stream import (
+    StreamedImage,
+    readable_images,
+    stream_images,
+)
 from hadis_lightly.data.image_source import ArraySource, ImageSource
 from hadis_lightly.data.indexed_dataset import IndexedDataset
+from hadis_lightly.data.loading.all_images import (
+    common_size,
+    count_distinct,
+    stack_images,
+)
 from hadis_lightly.data.loading.device_loader import DeviceLoader
-from hadis_lightly.data.loading.distinct_images import count_distinct
 from hadis_lightly.data.loading.epoch_sampler import EpochSampler
 from hadis_lightly.data.loading.reproducible_dataset import ReproducibleDataset
-from hadis_lightly.data.loading.stacked_images import common_size, stack_images
 from hadis_lightly.data.sets.cifar import load_cifar10, load_cifar20
 from hadis_lightly.data.sets.digits import load_digits
 from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS, load_imagenet_subset

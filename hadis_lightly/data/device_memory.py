@@ -8,8 +8,6 @@ from pathlib import Path
 
 import torch
 
-#: Share of the free memory that a set may take; training needs the rest.
-SHARE = 0.5
 _GIB = 1 << 30
 _MEMINFO = Path("/proc/meminfo")
 # Limit and use of a container: cgroups 2 and 1.
@@ -30,7 +28,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def _host_memory(name: str) -> int:
-    """A field of Linux's account of the host's memory, in bytes."""
+    """A field of ``/proc/meminfo`` in bytes, or a guess where there is none."""
     if _MEMINFO.exists():
         for line in _MEMINFO.read_text(encoding="ascii").splitlines():
             if line.startswith(f"{name}:"):
@@ -56,9 +54,8 @@ def room_for_images(
     Args:
         device: The device.
         limit_gib: At most so many GiB; by default half of what is free.
-        num_processes: With several, a quarter of the whole memory instead, shared by
-            all where it is the host's: what is free differs between them, but they have
-            to choose alike.
+        num_processes: With several, the default is a quarter of all memory, on a CPU
+            shared among them: free memory differs, but they have to choose alike.
 
     Example:
         >>> room_for_images(torch.device("cpu"), limit_gib=0.5)
@@ -67,14 +64,14 @@ def room_for_images(
     if limit_gib is not None:
         return int(limit_gib * _GIB)
     if num_processes == 1:
-        return int(SHARE * free_memory(device))
+        return free_memory(device) // 2
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // 4
     return _host_memory("MemTotal") // 4 // num_processes
 
 
 def format_bytes(num_bytes: int) -> str:
-    """A size that a person can read.
+    """A size in readable units.
 
     Example:
         >>> format_bytes(184_320_000), format_bytes(1_234)

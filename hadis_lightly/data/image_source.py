@@ -24,18 +24,15 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
 
     Args:
         name: Name of the source, as given to :func:`load_source`.
-        class_names: Names of the classes by target, or ``None`` when there are none.
+        class_names: Names of the classes by target, or ``None``.
         targets: int64 ``(n,)``, -1 where the class is unknown.
-        keys: ``n`` strings that name the images to people: the path relative to the
-            folder, or the position in the full set such as ``"000123"``.
+        keys: Names of the ``n`` images: the path relative to the folder, or the
+            position in the full set such as ``"000123"``.
         description: One line: which splits, how many images, how many classes.
         num_channels: 1 for grey images (mode ``L``), 3 for colour (mode ``RGB``).
         training_only: Bool ``(n,)``, true for images to learn from that take no part in
             scores, nor in the cluster loss of a method that trains a cluster head.
             ``None`` if there are none.
-
-    Raises:
-        DataError: if ``training_only`` is not one bool for each image.
     """
 
     name: str
@@ -45,14 +42,6 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
     description: str
     num_channels: int
     training_only: NDArray[np.bool_] | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        mask = self.training_only
-        if mask is not None and (mask.dtype != bool or mask.shape != (len(self),)):
-            raise DataError(
-                f"training_only must be bool of shape ({len(self)},), one for each "
-                f"image, got {mask.dtype} of shape {mask.shape}"
-            )
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -74,8 +63,8 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
         Raises:
             DataError: if ``limit < 1``.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise DataError(f"limit must be an integer >= 1, got {limit!r}")
+        if limit < 1:
+            raise DataError(f"limit must be at least 1, got {limit}")
         if limit >= len(self):
             return self
         order = np.random.default_rng(seed).permutation(len(self))
@@ -142,7 +131,7 @@ def position_keys(n: int) -> list[str]:
 def count_of_classes(
     targets: NDArray[np.int64], class_names: tuple[str, ...] | None
 ) -> str:
-    """Number of classes, for a description.
+    """Number of classes, in words.
 
     Example:
         >>> count_of_classes(np.array([0, 2, 2, -1]), None)

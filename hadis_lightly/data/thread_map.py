@@ -1,15 +1,16 @@
-"""A function over many images in threads, with few of them under way at a time."""
+"""A function over many images in threads, a few images ahead of the caller."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeAlias, TypeVar
 
 Result = TypeVar("Result")
 
-#: Called with how many images are done and how many there are.
+#: Called with the number of images done and the number of all images.
 Progress: TypeAlias = Callable[[int, int], None]
 
 
@@ -21,29 +22,18 @@ def thread_map(
 ) -> Iterator[Result]:
     """Yields ``function(0)``, ..., ``function(n - 1)`` in this order.
 
-    Unlike ``ThreadPoolExecutor.map``, which submits all calls at once, it is no more
-    than four per thread ahead of the caller; what has not begun is given up when the
-    caller stops or a call fails.
-
-    Args:
-        function: Called from several threads at once.
-        n: Number of calls.
-        num_threads: Number of threads.
-        progress: Called after each.
+    Unlike ``ThreadPoolExecutor.map``, which submits all calls at once, it keeps four
+    calls per thread under way, and cancels them if the caller stops or a call fails.
     """
-    num_threads = max(1, num_threads)
-    pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(num_threads) as pool:
+        futures = (pool.submit(function, index) for index in range(n))
+        pending = deque(islice(futures, 4 * num_threads))
         try:
-            for index in range(n + 4 * num_threads):
-                if index < n:
-                    pending.append(pool.submit(function, index))
-                done = index - 4 * num_threads
-                if 0 <= done < n:
-                    result = pending.popleft().result()
-                    if progress is not None:
-                        progress(done + 1, n)
-                    yield result
+            for done in range(1, n + 1):
+                result = pending.popleft().result()
+                pending.extend(islice(futures, 1))
+                if progress is not None:
+                    progress(done, n)
+                yield result
         finally:
-            for future in pending:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)

@@ -23,7 +23,7 @@ from hadis_lightly.cluster import Partition
 from hadis_lightly.data import plain_image
 from hadis_lightly.methods.registry import build_model, method_of
 from hadis_lightly.settings.sections import Settings
-from hadis_lightly.text import one_line
+from hadis_lightly.text import describe_error
 from hadis_lightly.training.embedding import network_outputs
 from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
 
@@ -110,7 +110,7 @@ class ClusterPredictor:
         except RuntimeError as error:
             raise CheckpointError(
                 f"checkpoint {str(checkpoint.path)!r} does not fit its own settings: "
-                f"{one_line(str(error))[:200]}"
+                f"{describe_error(error)[:200]}"
             ) from None
         clusters = checkpoint.clusters["partition"]
         return cls(

@@ -19,11 +19,11 @@ from hadis_lightly.data import (
     SOURCE_NAMES,
     DataError,
     FolderSource,
+    ImageProblem,
     StreamedImage,
     load_source,
     stream_images,
 )
-from hadis_lightly.data.files.problems import ImageProblem
 from hadis_lightly.prediction.predictor import ClusterPredictor
 from hadis_lightly.system import available_cores
 from hadis_lightly.text import printable

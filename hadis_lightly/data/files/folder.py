@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hadis_lightly.data.errors import DataError
-from hadis_lightly.data.files.problems import ImageProblem, list_problems
+from hadis_lightly.data.errors import DataError, ImageProblem, list_problems
 from hadis_lightly.data.files.reader import IMAGE_SUFFIXES, read_image
 from hadis_lightly.data.files.walk import find_images
 from hadis_lightly.data.image_source import ImageSource, count_of_classes
@@ -24,13 +24,13 @@ SPLIT_NAMES = frozenset({"train", "test", "val", "valid"})
 
 @dataclass(frozen=True, eq=False)
 class FolderSource(ImageSource):
-    """A source that reads its images from files, each when it is asked for.
+    """A source that reads each image from its file when it is asked for.
 
     Args:
         root: The folder.
         files: The ``n`` image files, relative to it.
-        left_out: Files and folders that were found but are no part of the source.
-        sizes: Height and width of each image, int32 ``(n, 2)``, where they are known.
+        left_out: Files and folders that were found but are not in the source.
+        sizes: Height and width of each image, int32 ``(n, 2)``, if known.
 
     The other arguments are those of :class:`ImageSource`.
     """
@@ -65,30 +65,28 @@ def load_folder(
     """Finds the images below a folder; none is opened yet.
 
     The folder directly below ``root`` in which an image lies, however deep, is its
-    class; an image directly in ``root`` has none (-1). So the ImageFolder layout, a
-    flat folder and a mixture of both are read as they are. If all folders directly
-    below ``root`` that hold images are called train, test, val or valid, they are
-    splits: they are merged, and the folders below them are the classes.
+    class; an image directly in ``root`` has none (-1). If all folders directly below
+    ``root`` that hold images are called train, test, val or valid, they are splits:
+    they are merged, and the folders below them are the classes.
 
-    Files count as images by their suffix, in any case (:data:`IMAGE_SUFFIXES`). Hidden
-    files and folders are skipped. The order is that of the relative paths, by code
-    point after Unicode normalisation: the same on every file system.
+    Files count as images by their suffix, in any case. Hidden files and folders are
+    skipped. The order is that of the relative paths, by code point after Unicode
+    normalisation: the same on every file system.
 
     Nothing outside the folder is read. A link is followed if its target lies below
-    ``root`` as well; the image then has this name too. Links to outside, links back
-    into a folder that they lie in and links to folders within linked folders are listed
+    ``root`` as well, with the exceptions of :func:`find_images`; all others are listed
     in :attr:`FolderSource.left_out`. ``root`` may be a link itself.
 
     Args:
         root: The folder.
         num_channels: 3 to read every image as RGB, 1 as grey.
-        on_error: ``skip`` leaves out folders that cannot be listed, or ``raise``.
+        on_error: ``raise`` if a folder cannot be listed, or ``skip`` it.
 
     Returns:
         The source; its keys are the paths relative to ``root``, with ``/``.
 
     Raises:
-        DataError: if ``root`` is missing, no folder, not readable, or holds no image.
+        DataError: if ``root`` is missing, not a folder, unreadable, or without images.
     """
     root = Path(os.path.expanduser(root))
     files, left_out = find_images(root, on_error)
@@ -101,9 +99,10 @@ def load_folder(
     top = {file.split("/")[0] for file in files if "/" in file}
     splits = top if {name.lower() for name in top} <= SPLIT_NAMES else set()
     labels = [_class_of(file, splits) for file in files]
-    class_names = tuple(sorted({name for name in labels if name}, key=_normalized))
+    names = sorted(set(labels) - {""})
+    class_names = tuple(sorted(names, key=partial(unicodedata.normalize, "NFC")))
     numbers = {name: number for number, name in enumerate(class_names)}
-    targets = np.array([numbers.get(name or "", -1) for name in labels], np.int64)
+    targets = np.array([numbers.get(name, -1) for name in labels], np.int64)
     merged = f" ({' + '.join(sorted(splits))} merged)" if splits else ""
     name = printable(os.path.basename(os.path.realpath(root)))
     return FolderSource(
@@ -127,13 +126,9 @@ def number_left_out(problems: list[ImageProblem]) -> str:
     return f"; {len(problems):,} left out" if problems else ""
 
 
-def _class_of(file: str, splits: set[str]) -> str | None:
-    """The name of the class folder of an image, or ``None`` if it lies in none."""
+def _class_of(file: str, splits: set[str]) -> str:
+    """The class folder of an image; empty if it lies in none."""
     folders = file.split("/")[:-1]
     if folders and folders[0] in splits:
         folders = folders[1:]
-    return in_utf8(folders[0]) if folders else None
-
-
-def _normalized(text: str) -> tuple[str, str]:
-    return unicodedata.normalize("NFC", text), text
+    return in_utf8(folders[0]) if folders else ""

@@ -8,55 +8,36 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
-#: Pillow's mode by the number of channels.
-MODES = {1: "L", 3: "RGB"}
-
+_MODES = {1: "L", 3: "RGB"}
 _BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
 _WHITE_IS_ZERO = 0
 _JPEG = ("JPEG", "MPO")
 
 
 def plain_image(image: Image.Image, num_channels: int = 3) -> Image.Image:
-    """What :func:`read_image` would have made of the file of an image.
-
-    Turned as its EXIF block says, transparent parts on white, 8 bits.
+    """Makes of an opened image what :func:`read_image` makes of its file.
 
     Args:
-        image: Any image of Pillow's; it stays as it is.
+        image: An image of any mode; not changed.
         num_channels: 3 for mode ``RGB``, 1 for mode ``L``.
 
     Raises:
         ValueError: if ``num_channels`` is neither 1 nor 3, or if the pixels are floats
             or have more than 16 bits.
     """
-    if num_channels not in MODES:
+    if num_channels not in _MODES:
         raise ValueError(f"num_channels must be 1 or 3, got {num_channels!r}")
     image.load()
-    copy = image.copy()
-    copy.format = image.format
-    return to_plain(copy, MODES[num_channels], getattr(image, "tag_v2", {}))
-
-
-def to_plain(image: Image.Image, mode: str, tags: Mapping[int, Any]) -> Image.Image:
-    """Returns an upright image of mode ``L`` or ``RGB``; may change the one given.
-
-    Args:
-        image: Any image.
-        mode: ``L`` or ``RGB``.
-        tags: Those of a TIFF, which a copy of it lacks.
-
-    Raises:
-        ValueError: if its pixels are floats or have more than 16 bits.
-    """
-    image.load()
+    file_format, tags = image.format, getattr(image, "tag_v2", {})
     # A malformed EXIF block says nothing about the pixels.
     with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(image, in_place=True)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise ValueError("its pixels are floats, which have no fixed range")
-    if image.mode == "CMYK" and image.format in _JPEG and "adobe" not in image.info:
+    if image.mode == "CMYK" and file_format in _JPEG and "adobe" not in image.info:
         # Pillow takes every JPEG for one of Adobe's, which are inverted.
         image = image.point(lambda value: 255 - value)
     elif image.mode.startswith("I"):
@@ -65,7 +46,7 @@ def to_plain(image: Image.Image, mode: str, tags: Mapping[int, Any]) -> Image.Im
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         image = Image.alpha_composite(white, layer)
-    return image.convert(mode)  # a copy, free of the file
+    return image.convert(_MODES[num_channels])  # a copy, free of the file
 
 
 def _to_eight_bits(image: Image.Image, tags: Mapping[int, Any]) -> Image.Image:

@@ -5,29 +5,28 @@ from __future__ import annotations
 import functools
 import os
 import stat
-import struct
+import threading
+import warnings
 from os import PathLike
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hadis_lightly.data.errors import ImageReadError
-from hadis_lightly.data.files.pixels import MODES, to_plain
-from hadis_lightly.data.files.quiet import quiet_pillow
+from hadis_lightly.data.files.pixels import plain_image
 from hadis_lightly.text import describe_error
 
-#: Suffixes, in lower case, of the files that are taken for images.
+#: Suffixes of image files, in lower case.
 IMAGE_SUFFIXES = frozenset([
     ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
     ".tif", ".tiff", ".webp",
 ])  # fmt: skip
 
-#: Pillow's names of the formats that are read, whatever the suffix says. It knows more,
-#: and would start other programs for some of them.
+#: Formats that are read, by Pillow's names. For some others it starts other programs.
 IMAGE_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
-#: Images of more pixels are refused before they are decoded, whatever Pillow's own
-#: limit. One of this size takes 512 MiB.
+#: Images of more pixels are refused before they are decoded, even where Pillow's own
+#: limit has been raised. One of this size takes 512 MiB.
 MAX_PIXELS = 1 << 27
 
 #: Larger files are refused; no image within ``MAX_PIXELS`` needs more.
@@ -39,35 +38,69 @@ _TILE_WIDTH, _TILE_HEIGHT = 322, 323  # tags of a TIFF
 def read_image(path: str | PathLike[str], num_channels: int = 3) -> Image.Image:
     """Reads an image upright, as 8-bit ``RGB`` or ``L``.
 
-    The content decides the format, not the suffix: any of :data:`IMAGE_FORMATS`. The
-    EXIF orientation is applied, 16 bits are scaled to 8, transparent parts are laid on
-    white, and of an animation the first frame is taken.
+    The content, not the suffix, decides the format. The EXIF orientation is applied, 16
+    bits are scaled to 8, transparent parts are laid on white, and of an animation the
+    first frame is taken.
 
     Args:
         path: The image file.
         num_channels: 3 for mode ``RGB``, 1 for mode ``L``.
 
     Raises:
-        ValueError: if ``num_channels`` is neither 1 nor 3.
         ImageReadError: if the file cannot be read as an image, naming it: it is
-            damaged, no regular file, has more than :data:`MAX_PIXELS` pixels, ...
+            damaged, not a regular file, of more than :data:`MAX_PIXELS` pixels, ...; or
+            if ``num_channels`` is neither 1 nor 3.
     """
-    if num_channels not in MODES:
-        raise ValueError(f"num_channels must be 1 or 3, got {num_channels!r}")
     try:
-        with quiet_pillow, _open(path) as file, _identify(file) as image:
+        with (
+            _quiet_pillow,
+            _open(path) as file,
+            Image.open(file, formats=_formats()) as image,
+        ):
             _check_size(image)
-            return to_plain(image, MODES[num_channels], getattr(image, "tag_v2", {}))
+            return plain_image(image, num_channels)
     except Exception as error:
         # Decoders fail in many ways: OSError, SyntaxError, struct.error, zlib.error ...
         reason = describe_error(error)
+        if isinstance(error, UnidentifiedImageError):
+            reason = "not an image, or its header is damaged"
         raise ImageReadError(
             f"cannot read image {str(path)!r}: {reason}", reason
         ) from error
 
 
+class _QuietPillow:
+    """A context in which Pillow's warnings are not shown, in any thread.
+
+    ``warnings.catch_warnings`` is not safe for threads: of two that overlap, the last
+    to end restores what the other had changed. So the first thread opens it, and the
+    last one closes it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._count == 0:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._count -= 1
+            if self._count == 0:
+                self._caught.__exit__(None, None, None)
+
+
+_quiet_pillow = _QuietPillow()
+
+
 def _open(path: str | PathLike[str]) -> BinaryIO:
-    """Opens a regular file; never waits for somebody to write into a pipe."""
+    """Opens a regular file; never waits at a pipe."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
@@ -78,30 +111,9 @@ def _open(path: str | PathLike[str]) -> BinaryIO:
         raise ValueError(
             f"the file has {status.st_size:,} bytes, more than {MAX_FILE_BYTES:,}"
         )
-    # Pillow gets a file object: it would map a named file into memory, and one that
-    # shrinks meanwhile would end the process.
+    # Pillow maps a file given by name into memory: if that shrinks, the process ends.
     flag = getattr(os, "O_NONBLOCK", 0)  # it may have become a pipe since
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | flag))
-
-
-def _identify(file: BinaryIO) -> Image.Image:
-    """Finds the format and reads the header, as ``Image.open`` does.
-
-    Pillow's limit of pixels, which a user may have changed, has no part in it.
-    """
-    start = file.read(16)
-    reason = "not an image"
-    for name in _formats():
-        factory, accept = Image.OPEN[name]
-        try:
-            # A text says that Pillow knows the format but was built without it.
-            if accept is None or accept(start) is not True:
-                continue
-            file.seek(0)
-            return factory(file, "")
-        except (SyntaxError, IndexError, TypeError, struct.error) as error:
-            reason = f"damaged {name} header: {describe_error(error)}"
-    raise ValueError(reason)
 
 
 @functools.cache
@@ -113,11 +125,9 @@ def _formats() -> tuple[str, ...]:
 
 def _check_size(image: Image.Image) -> None:
     """Refuses an image of which only the header has been read."""
-    sizes = [image.size]
     tags = getattr(image, "tag_v2", {})
-    if tags.get(_TILE_WIDTH) and tags.get(_TILE_HEIGHT):
-        sizes.append((int(tags[_TILE_WIDTH]), int(tags[_TILE_HEIGHT])))
-    for width, height in sizes:
+    tile = (int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_HEIGHT, 0)))
+    for width, height in (image.size, tile):
         if width * height > MAX_PIXELS:
             raise ValueError(
                 f"it claims {width} x {height} pixels, more than {MAX_PIXELS:,}"

@@ -16,10 +16,10 @@ class DeviceLoader:
     """Batches ``(images, targets, indices)`` of a set that stays on one device.
 
     An epoch is a permutation and a batch is an index: no worker processes, no copies
-    from the host. Lightning takes it as it takes a ``DataLoader``. With several
-    processes each holds the whole set and goes over its share of a common permutation:
-    shares of one size with ``drop_last``, as training needs them; without it every
-    image is in exactly one share.
+    from the host. Lightning takes it as it takes a ``DataLoader``. One epoch follows
+    the other, unless :attr:`sampler` is told another. With several processes each holds
+    the whole set and goes over its share (:class:`EpochSampler`), with ``drop_last`` of
+    one size.
 
     Args:
         images: uint8 ``(n, c, h, w)``, moved to the device once.
@@ -27,15 +27,13 @@ class DeviceLoader:
         batch_size: Images per batch and process.
         shuffle: Whether each epoch has a random order of its own.
         drop_last: Whether to leave out a last batch that is not full.
-        device: Where the images are to stay; where they are, by default.
+        device: Where the images stay; by default where they are.
         seed: Seed of the orders, which depend on it and on the epoch alone.
         transform: Applied to every batch of images, if given.
-        shared: With several processes, whether each takes its own share of the images
-            (as for training) or all of them.
 
     Raises:
-        TypeError: If the images are not uint8.
-        ValueError: If a shape does not fit, or ``batch_size < 1``.
+        TypeError: if the images are not uint8.
+        ValueError: if a shape does not fit, or ``batch_size < 1``.
 
     Example:
         >>> images = torch.zeros(10, 3, 8, 8, dtype=torch.uint8)
@@ -57,7 +55,6 @@ class DeviceLoader:
         device: torch.device | str | None = None,
         seed: int = 0,
         transform: Callable[[Tensor], Any] | None = None,
-        shared: bool = True,
     ) -> None:
         if images.dtype != torch.uint8:
             raise TypeError(f"images must be uint8 (0 to 255), got {images.dtype}")
@@ -79,14 +76,9 @@ class DeviceLoader:
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.transform = transform
-        #: Lightning looks for this name to announce the epoch.
-        self.sampler = EpochSampler(n, shuffle, seed, shared=shared, even=drop_last)
-        #: And for this one; there is none.
+        # Lightning announces the epoch to these two.
+        self.sampler = EpochSampler(n, shuffle, seed, even=drop_last)
         self.batch_sampler = None
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses whose order comes next; by itself an epoch follows the last one."""
-        self.sampler.set_epoch(epoch)
 
     def __len__(self) -> int:
         """Number of batches of this process in a whole epoch."""

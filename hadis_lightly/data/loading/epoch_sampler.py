@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import repeat
 
 import numpy as np
 import torch
@@ -11,15 +10,13 @@ from lightly.utils import dist as lightly_dist
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from hadis_lightly.data.loading.even_order import even_order
-
 
 class EpochSampler(Sampler[tuple[int, ...]]):
     """The order of ``n`` images in every epoch, and this process's share of it.
 
     The order is the same on all devices and in all processes. Of N processes the first
-    takes the images at the places 0, N, 2N, ... of it, so that step by step their
-    batches of B are together the batches of N * B that one process would take.
+    takes the images at places 0, N, 2N, ... of it, so that in each step their batches
+    of B are together the batch of N * B that one process would take.
 
     With :attr:`cluster_labels` clusters come equally often: images of small clusters
     come several times in an epoch, and some of large ones not at all. Called when an
@@ -33,24 +30,14 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         n: Number of images.
         shuffle: Whether each epoch has a random order of its own.
         seed: Seed of the orders.
-        shared: With several processes, whether each takes a share, or all the images.
         even: Whether shares are of one size, for training: up to N - 1 images are left
             out of an epoch. Else every image is in exactly one share.
     """
 
-    def __init__(
-        self,
-        n: int,
-        shuffle: bool,
-        seed: int,
-        *,
-        shared: bool = True,
-        even: bool = True,
-    ) -> None:
+    def __init__(self, n: int, shuffle: bool, seed: int, *, even: bool = True) -> None:
         self.n = n
         self.shuffle = shuffle
         self.seed = seed
-        self.shared = shared
         self.even = even
         self.epoch = 0
         self.cluster_labels: Callable[[], Tensor | None] | None = None
@@ -72,11 +59,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         return num_images if epoch == self.epoch else 0
 
     def order(self) -> Tensor:
-        """Indices of the images in the order of the epoch, int64 ``(n,)``.
-
-        Raises:
-            ValueError: if there is not one cluster label for each image.
-        """
+        """Indices of the images in the order of the epoch, int64 ``(n,)``."""
         return self._drawn()[0]
 
     def share(self) -> Tensor:
@@ -85,8 +68,6 @@ class EpochSampler(Sampler[tuple[int, ...]]):
 
     def __len__(self) -> int:
         """Number of images that this process takes in a whole epoch."""
-        if not self.shared:
-            return self.n
         world_size = lightly_dist.world_size()
         left_over = 0 if self.even else lightly_dist.rank() < self.n % world_size
         return self.n // world_size + left_over
@@ -94,31 +75,58 @@ class EpochSampler(Sampler[tuple[int, ...]]):
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         """Goes over the share of the epoch, or over what is left of it."""
         epoch, done = self.epoch, self.num_done
-        order, repeats = self._drawn()
-        indices = self._mine(order)[done:].tolist()
-        times = repeat(0) if repeats is None else self._mine(repeats)[done:].tolist()
-        for index, time in zip(indices, times, strict=False):
-            yield (epoch, index, time) if time else (epoch, index)
+        order, repeats = (self._mine(drawn)[done:].tolist() for drawn in self._drawn())
+        for index, repeat in zip(order, repeats, strict=True):
+            yield (epoch, index, repeat) if repeat else (epoch, index)
 
-    def _drawn(self) -> tuple[Tensor, Tensor | None]:
-        """The order of the epoch, and how often each image came before, if any did."""
+    def _drawn(self) -> tuple[Tensor, Tensor]:
+        """The order of the epoch, and how often each image came before, ``(n,)``."""
+        never = torch.zeros(self.n, dtype=torch.int64)
         if not self.shuffle:
-            return torch.arange(self.n), None
+            return torch.arange(self.n), never
         entropy = np.random.SeedSequence([self.seed, self.epoch])
         seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
         generator = torch.Generator().manual_seed(seed)
         labels = None if self.cluster_labels is None else self.cluster_labels()
         if labels is None:
-            return torch.randperm(self.n, generator=generator), None
+            return torch.randperm(self.n, generator=generator), never
         if labels.shape != (self.n,):
             raise ValueError(
                 f"cluster labels must have shape ({self.n},), one for each image, "
                 f"got {tuple(labels.shape)}"
             )
-        return even_order(labels, generator)
+        return _even_order(labels.cpu(), generator)
 
     def _mine(self, values: Tensor) -> Tensor:
-        if not self.shared:
-            return values
         mine = values[lightly_dist.rank() :: lightly_dist.world_size()]
         return mine[: len(self)]
+
+
+def _even_order(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draws ``n`` of ``n`` images so that all clusters have the same share.
+
+    Of k clusters that have images each gives ``n / k``, up to rounding: a random
+    permutation of its images, repeated as needed. All draws are then shuffled.
+
+    NOTE: HaDis' and ProPos' code draws with replacement, with weights that make the
+    clusters equally likely. Shares are the same on average, but in large clusters some
+    images would come several times while others do not come at all.
+
+    Returns:
+        Image at each place, and how often it has been drawn before, both ``(n,)``.
+    """
+    n = len(labels)
+    _, clusters, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
+    k = len(sizes)
+    # The images of a cluster in a random order, cluster after cluster.
+    shuffled = torch.randperm(n, generator=generator)
+    grouped = shuffled[clusters[shuffled].argsort(stable=True)]
+    shares = torch.full((k,), n // k)
+    shares[torch.randperm(k, generator=generator)[: n % k]] += 1
+    cluster = torch.arange(k).repeat_interleave(shares)  # (n,), of each draw
+    number = torch.arange(n) - (shares.cumsum(0) - shares)[cluster]  # in its cluster
+    first = (sizes.cumsum(0) - sizes)[cluster]
+    indices = grouped[first + number % sizes[cluster]]
+    repeats = number // sizes[cluster]
+    places = torch.randperm(n, generator=generator)
+    return indices[places], repeats[places]

@@ -79,9 +79,7 @@ def _load(
     files.append((dataset.meta["filename"], dataset.meta["md5"]))
     checksums = [(f"{dataset.base_folder}/{file}", md5) for file, md5 in files]
     checksums.append((dataset.filename, dataset.tgz_md5))
-    with checked_download(
-        dataset, root, title=title, source=name, download=download, checksums=checksums
-    ):
+    with checked_download(dataset, root, title, name, download, checksums):
         train = dataset(root, train=True, download=download)
         test = dataset(root, train=False, download=False)
     images = np.concatenate([train.data, test.data])

@@ -7,7 +7,7 @@ import io
 import os
 import socket
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,10 @@ def root_of(dataset: Any, path: str | Path) -> Path:
 def checked_download(
     dataset: Any,
     root: Path,
-    *,
     title: str,
     source: str,
     download: bool,
-    checksums: Sequence[tuple[str, str]] = (),
+    checksums: Iterable[tuple[str, str]] = (),
 ) -> Iterator[None]:
     """A context in which torchvision reads a data set, and may download it.
 
@@ -49,10 +48,10 @@ def checked_download(
     Args:
         dataset: torchvision's class.
         root: The folder in which its own folder is, or will be.
-        title: Name of the data set, for the error.
-        source: Name of the source, for the error.
-        download: Whether it may be downloaded, for the error.
-        checksums: Files below ``root`` and their MD5, so that the error can name one
+        title: Name of the data set in papers.
+        source: Name of the source.
+        download: Whether it may be downloaded.
+        checksums: Files below ``root`` and their MD5; the error names the first one
             that is damaged.
 
     Raises:
@@ -76,10 +75,9 @@ def checked_download(
         socket.setdefaulttimeout(timeout)
 
 
-def _damaged_file(root: Path, checksums: Sequence[tuple[str, str]]) -> str | None:
-    """The first file that is there but is not what it should be."""
+def _damaged_file(root: Path, checksums: Iterable[tuple[str, str]]) -> str | None:
     for name, md5 in checksums:
-        with contextlib.suppress(OSError):  # of which the other error tells
+        with contextlib.suppress(OSError):  # which the other error names
             if os.path.lexists(root / name) and not check_integrity(root / name, md5):
                 return f"{str(root / name)!r} is damaged"
     return None

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hadis_lightly.data.errors import DataError
+from hadis_lightly.data.errors import DataError, ImageProblem
 from hadis_lightly.data.files.folder import FolderSource, number_left_out
-from hadis_lightly.data.files.problems import ImageProblem
 from hadis_lightly.data.files.walk import check_folder, find_images
 from hadis_lightly.text import in_utf8
 
@@ -19,7 +18,7 @@ class ImageNetSubset(NamedTuple):
     """Some classes of ImageNet."""
 
     title: str
-    """What it is called in papers."""
+    """Name in papers."""
     classes: dict[str, str]
     """WordNet id to common name, in the order of the class numbers."""
 
@@ -55,15 +54,14 @@ def load_imagenet_subset(
     """Finds the images of some classes in a folder of ImageNet; none is opened yet.
 
     Of ImageNet's splits only train is used, as in the paper. A class folder may be a
-    link; what counts as an image in it, and which links in it are followed, is said in
-    :func:`load_folder`.
+    link. For images and links in it see :func:`load_folder`.
 
     Args:
         name: ``imagenet10`` or ``imagenet_dogs``.
         root: The folder that holds ``train/n02085936`` and so on, or that holds
             ``n02085936`` itself. Other classes in it do not matter.
         num_channels: 3 to read every image as RGB, 1 as grey.
-        on_error: ``skip`` leaves out folders that cannot be listed, or ``raise``.
+        on_error: ``raise`` if a folder cannot be listed, or ``skip`` it.
 
     Returns:
         The source; its keys are the paths relative to ``root``, with ``/``, its classes
@@ -78,12 +76,11 @@ def load_imagenet_subset(
     prefix = _prefix(root, name)
     files, counts, left_out = list[str](), list[int](), list[ImageProblem]()
     for folder in classes:
-        found = find_images(root / prefix / folder, on_error)
-        files += [f"{prefix}{folder}/{file}" for file in found.files]
-        counts.append(len(found.files))
+        found, problems = find_images(root / prefix / folder, on_error)
+        files += [f"{prefix}{folder}/{file}" for file in found]
+        counts.append(len(found))
         left_out += [
-            ImageProblem(f"{prefix}{folder}/{key}", reason)
-            for key, reason in found.left_out
+            ImageProblem(f"{prefix}{folder}/{key}", reason) for key, reason in problems
         ]
     names = [f"{folder} ({title})" for folder, title in classes.items()]
     if empty := [name for name, n in zip(names, counts, strict=True) if n == 0]:
@@ -110,18 +107,18 @@ def load_imagenet_subset(
 def _prefix(root: Path, name: str) -> str:
     """Where below ``root`` all class folders are: in ``train/``, or in itself."""
     title, classes = IMAGENET_SUBSETS[name]
-    missing = {
-        prefix: [key for key in classes if not (root / prefix / key).is_dir()]
-        for prefix in ("train/", "")
-    }
-    prefix = min(missing, key=lambda prefix: len(missing[prefix]))
-    if missing[prefix]:
-        check_folder(root)
-        names = ", ".join(f"{key} ({classes[key]})" for key in missing[prefix])
-        raise DataError(
-            f"data folder {str(root / prefix)!r} lacks {len(missing[prefix])} of the "
-            f"{len(classes)} class folders of {title}: {names}; point to a folder of "
-            f"ImageNet: data={name} data.path=DIR, where DIR or DIR/train holds "
-            f"{next(iter(classes))} and the others"
-        )
-    return prefix
+    prefix, missing = "", list(classes)
+    for candidate in ("train/", ""):
+        lacks = [key for key in classes if not (root / candidate / key).is_dir()]
+        if not lacks:
+            return candidate
+        if len(lacks) < len(missing):
+            prefix, missing = candidate, lacks
+    check_folder(root)
+    names = ", ".join(f"{key} ({classes[key]})" for key in missing)
+    raise DataError(
+        f"data folder {str(root / prefix)!r} lacks {len(missing)} of the "
+        f"{len(classes)} class folders of {title}: {names}; point to a folder of "
+        f"ImageNet: data={name} data.path=DIR, where DIR or DIR/train holds "
+        f"{next(iter(classes))} and the others"
+    )

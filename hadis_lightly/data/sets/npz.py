@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from hadis_lightly.data.errors import DataError
@@ -18,6 +17,7 @@ from hadis_lightly.data.image_source import (
 )
 from hadis_lightly.text import describe_error, in_utf8, printable
 
+_NAMES = ("images", "labels", "class_names")
 _MAX_LABEL = 2**31 - 1
 
 
@@ -36,31 +36,26 @@ def load_npz(path: str | Path) -> ArraySource:
         The source; its keys are the positions in the file.
 
     Raises:
-        DataError: if the file is missing or no npz, or if an array is missing, damaged,
-            too large for the memory, has the wrong dtype or shape, or does not fit the
-            others.
+        DataError: if the file is missing or not an npz file, or if an array is missing,
+            damaged, too large for the memory, has the wrong dtype or shape, or does not
+            fit the others.
     """
     path = Path(os.path.expanduser(path))
     if not os.path.isfile(path):
         problem = "is no file" if os.path.exists(path) else "does not exist"
         raise DataError(f"data file {str(path)!r} {problem}")
+    arrays = _read(path)
     try:
-        with path.open("rb") as file:  # which np.load leaves open if it fails
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, NpzFile):
-                raise DataError(
-                    f"data file {str(path)!r} is one array, not an npz file"
-                )
-            images = _images(archive, path)
-            targets = _targets(archive, path, len(images))
-            class_names = _class_names(archive, path, targets)
-    except DataError:
-        raise
-    except Exception as error:  # BadZipFile, EOFError, ValueError, OSError ...
-        raise DataError(
-            f"data file {str(path)!r} is not an npz file: {describe_error(error)}"
-        ) from error
-    n, height, width, channels = images.shape
+        images = _images(arrays["images"])
+        n, height, width, channels = images.shape
+        targets = np.full(n, -1, dtype=np.int64)
+        if "labels" in arrays:
+            targets = _targets(arrays["labels"], n)
+        class_names = None
+        if "class_names" in arrays:
+            class_names = _class_names(arrays["class_names"], targets.max())
+    except ValueError as error:
+        raise DataError(f"data file {str(path)!r}: {error}") from None
     return ArraySource(
         name="npz",
         class_names=class_names,
@@ -75,74 +70,69 @@ def load_npz(path: str | Path) -> ArraySource:
     )
 
 
-def _read(archive: NpzFile, path: Path, name: str) -> NDArray[Any]:
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of the file that matter."""
+    arrays = {}
+    name = None
     try:
-        array = archive[name]
+        with path.open("rb") as file:  # which np.load leaves open if it fails
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it is one array")
+            if "images" not in archive:
+                raise ValueError(f"no array 'images', it holds {sorted(archive)}")
+            for name in filter(archive.__contains__, _NAMES):
+                arrays[name] = np.asarray(archive[name])
     except Exception as error:  # BadZipFile, zlib.error, ValueError, MemoryError ...
+        problem = "is not an npz file of images"
+        if name is not None:
+            problem = f"has an array {name!r} that cannot be read"
         raise DataError(
-            f"{name!r} in {str(path)!r} cannot be read: {describe_error(error)}"
+            f"data file {str(path)!r} {problem}: {describe_error(error)}"
         ) from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{name!r} in {str(path)!r} is not an array")
-    return array
+    return arrays
 
 
-def _check(is_right: bool, path: Path, name: str, wanted: str, found: object) -> None:
-    """Raises ``'images' in 'set.npz' must be uint8, got float64`` and the like."""
-    if not is_right:
-        raise DataError(f"{name!r} in {str(path)!r} must {wanted}, got {found}")
-
-
-def _images(archive: NpzFile, path: Path) -> NDArray[np.uint8]:
+def _images(images: NDArray[Any]) -> NDArray[np.uint8]:
     """The images as ``(n, h, w, c)``."""
-    if "images" not in archive:
-        raise DataError(
-            f"no array 'images' in {str(path)!r}; it holds {sorted(archive)}"
-        )
-    images = _read(archive, path, "images")
-    _check(
-        images.dtype == np.uint8, path, "images", "be uint8 (0 to 255)", images.dtype
-    )
+    if images.dtype != np.uint8:
+        raise ValueError(f"'images' must be uint8 (0 to 255), got {images.dtype}")
     shape = images.shape
     images = images[..., np.newaxis] if images.ndim == 3 else images
-    _check(
-        images.ndim == 4 and images.shape[3] in (1, 3) and 0 not in images.shape,
-        path,
-        "images",
-        "have shape (n, h, w, 3), (n, h, w, 1) or (n, h, w), none of them 0",
-        shape,
-    )
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in shape:
+        raise ValueError(
+            "'images' must have shape (n, h, w, 3), (n, h, w, 1) or (n, h, w), none of "
+            f"them 0, got {shape}"
+        )
     return np.ascontiguousarray(images)
 
 
-def _targets(archive: NpzFile, path: Path, n: int) -> NDArray[np.int64]:
-    """The labels as int64 ``(n,)``, all -1 if the file has none."""
-    if "labels" not in archive:
-        return np.full(n, -1, dtype=np.int64)
-    labels = _read(archive, path, "labels")
-    _check(labels.dtype.kind in "iu", path, "labels", "be integers", labels.dtype)
-    is_right = labels.shape in ((n,), (n, 1))
-    wanted = f"have shape ({n},), one for each image"
-    _check(is_right, path, "labels", wanted, labels.shape)
+def _targets(labels: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """The labels as int64 ``(n,)``."""
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"'labels' must be integers, got {labels.dtype}")
+    if labels.shape not in ((n,), (n, 1)):
+        raise ValueError(
+            f"'labels' must have shape ({n},), one for each image, got {labels.shape}"
+        )
     wrong = labels[(labels < -1) | (labels > _MAX_LABEL)]
-    wanted = f"be 0 to {_MAX_LABEL:,}, or -1 where unknown"
-    _check(len(wrong) == 0, path, "labels", wanted, wrong[:1])
+    if len(wrong):
+        raise ValueError(
+            f"'labels' must be 0 to {_MAX_LABEL:,}, or -1 where unknown, got {wrong[0]}"
+        )
     return labels.reshape(n).astype(np.int64)
 
 
-def _class_names(
-    archive: NpzFile, path: Path, targets: NDArray[np.int64]
-) -> tuple[str, ...] | None:
-    if "class_names" not in archive:
-        return None
-    names = _read(archive, path, "class_names")
-    is_right = names.ndim == 1 and names.dtype.kind in "US"
-    found = f"{names.dtype} of shape {names.shape}"
-    _check(is_right, path, "class_names", "be a list of strings", found)
-    if targets.max() >= len(names):
-        raise DataError(
-            f"'labels' in {str(path)!r} go up to {targets.max()} but there are only "
-            f"{len(names)} 'class_names'"
+def _class_names(names: NDArray[Any], largest: int) -> tuple[str, ...]:
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise ValueError(
+            "'class_names' must be a list of strings, got "
+            f"{names.dtype} of shape {names.shape}"
+        )
+    if largest >= len(names):
+        raise ValueError(
+            f"'labels' go up to {largest}, but there are only {len(names)} "
+            "'class_names'"
         )
     if names.dtype.kind == "S":
         names = np.char.decode(names, "utf-8", "replace")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from hadis_lightly.data.errors import DataError
 from hadis_lightly.data.files.folder import load_folder
-from hadis_lightly.data.files.problems import check_on_error
 from hadis_lightly.data.image_source import ImageSource
 from hadis_lightly.data.sets.cifar import (
     DEFAULT_CIFAR10_PATH,
@@ -45,12 +44,12 @@ def load_source(
             ``imagenet_dogs`` a folder of ImageNet; not for ``digits``.
         download: Whether ``cifar10``, ``cifar20`` and ``stl10`` may be downloaded.
         num_channels: For ``folder``, ``imagenet10`` and ``imagenet_dogs``: 1 to read
-            every image as grey, 3 (the default) as RGB. For the others: what is
-            expected of them, if given.
+            every image as grey, 3 (the default) as RGB. For the others: the number to
+            expect, if given.
         limit: Keep only so many images, drawn at random whatever their class.
         seed: Seed of that draw; the same seed gives the same images.
-        on_error: For folders: what to do about a folder in it that cannot be listed,
-            ``raise`` or ``skip``. For the images see :func:`readable_images`.
+        on_error: For folders: ``raise`` if a folder in it cannot be listed, or ``skip``
+            it. For images that cannot be read see :func:`readable_images`.
         unlabelled: For ``stl10``: whether to add its 100,000 unlabelled images, for
             training alone.
 
@@ -66,53 +65,40 @@ def load_source(
     """
     if num_channels not in (None, 1, 3):
         raise DataError(f"num_channels must be 1 or 3, got {num_channels!r}")
-    check_on_error(on_error)
     if unlabelled and name != "stl10":
         raise DataError(f"only stl10 has unlabelled images, not {name!r}")
-    source = _load(name, path, download, num_channels, on_error, unlabelled)
+    needs_path = name in ("npz", "folder", *IMAGENET_SUBSETS)
+    if needs_path and not path:
+        kind = "FILE" if name == "npz" else "DIR"
+        raise DataError(f"data={name} needs a path: data.path={kind}")
+    where, channels = path or "", num_channels or 3
+    source: ImageSource
+    if name == "digits":
+        if path is not None:
+            raise DataError(
+                f"data=digits takes no path, it comes with scikit-learn; got {path!r}"
+            )
+        source = load_digits()
+    elif name == "cifar10":
+        source = load_cifar10(path or DEFAULT_CIFAR10_PATH, download)
+    elif name == "cifar20":
+        source = load_cifar20(path or DEFAULT_CIFAR20_PATH, download)
+    elif name == "stl10":
+        path = path or DEFAULT_STL10_PATH
+        source = load_stl10(path, download, unlabelled=unlabelled)
+    elif name in IMAGENET_SUBSETS:
+        source = load_imagenet_subset(name, where, channels, on_error=on_error)
+    elif name == "npz":
+        source = load_npz(where)
+    elif name == "folder":
+        source = load_folder(where, channels, on_error=on_error)
+    else:
+        raise DataError(
+            f"unknown data source {name!r}, choose one of {', '.join(SOURCE_NAMES)}"
+        )
     if num_channels not in (None, source.num_channels):
         raise DataError(
             f"num_channels is {num_channels} but the images of {name!r} have "
             f"{source.num_channels}: only a folder is read as either"
         )
     return source if limit is None else source.random_subset(limit, seed=seed)
-
-
-def _load(
-    name: str,
-    path: str | Path | None,
-    download: bool,
-    num_channels: int | None,
-    on_error: str,
-    unlabelled: bool,
-) -> ImageSource:
-    if name == "digits":
-        if path is not None:
-            raise DataError(
-                f"data=digits takes no path, it comes with scikit-learn; got {path!r}"
-            )
-        return load_digits()
-    if name == "cifar10":
-        return load_cifar10(path or DEFAULT_CIFAR10_PATH, download=download)
-    if name == "cifar20":
-        return load_cifar20(path or DEFAULT_CIFAR20_PATH, download=download)
-    if name == "stl10":
-        path = path or DEFAULT_STL10_PATH
-        return load_stl10(path, download=download, unlabelled=unlabelled)
-    if name in IMAGENET_SUBSETS:
-        folder = _required(path, name, "DIR")
-        return load_imagenet_subset(name, folder, num_channels or 3, on_error=on_error)
-    if name == "npz":
-        return load_npz(_required(path, "npz", "FILE"))
-    if name == "folder":
-        folder = _required(path, "folder", "DIR")
-        return load_folder(folder, num_channels or 3, on_error=on_error)
-    raise DataError(
-        f"unknown data source {name!r}, choose one of {', '.join(SOURCE_NAMES)}"
-    )
-
-
-def _required(path: str | Path | None, name: str, kind: str) -> str | Path:
-    if not path:
-        raise DataError(f"data={name} needs a path: data.path={kind}")
-    return path

@@ -18,7 +18,7 @@ from hadis_lightly.data.image_source import (
     position_keys,
 )
 from hadis_lightly.data.sets.download import checked_download, root_of
-from hadis_lightly.text import describe_error, in_utf8
+from hadis_lightly.text import describe_error
 
 DEFAULT_STL10_PATH = Path("data") / "stl10"
 _SIDE = 96
@@ -32,8 +32,7 @@ _SPLITS = {"train_X.bin": "train_y.bin", "test_X.bin": "test_y.bin"}
 class BinarySource(ImageSource):
     """A source whose images lie one after the other in a few files, as in STL-10.
 
-    None is held in memory: each is read from its place when it is asked for, by workers
-    as well as by threads.
+    None is held in memory: each is read from its place when it is asked for.
 
     Args:
         files: The files, each image 3 planes of 96 columns of 96 bytes.
@@ -53,18 +52,17 @@ class BinarySource(ImageSource):
         """
         file, number = self.places[index].tolist()
         path = self.files[file]
+        start = number * _IMAGE_BYTES
         try:
-            with open(path, "rb") as stream:
-                stream.seek(number * _IMAGE_BYTES)
-                content = stream.read(_IMAGE_BYTES)
-            if len(content) < _IMAGE_BYTES:
+            pixels = np.fromfile(path, np.uint8, _IMAGE_BYTES, offset=start)
+            if len(pixels) < _IMAGE_BYTES:
                 raise EOFError(f"it ends before image {number:,}")
         except (OSError, EOFError) as error:
             reason = describe_error(error)
             raise ImageReadError(f"cannot read {path!r}: {reason}", reason) from error
-        planes = np.frombuffer(content, np.uint8).reshape(3, _SIDE, _SIDE)
         # Column after column: (channel, x, y) to (y, x, channel).
-        return Image.fromarray(np.ascontiguousarray(planes.transpose(2, 1, 0)))
+        planes = pixels.reshape(3, _SIDE, _SIDE).transpose(2, 1, 0)
+        return Image.fromarray(np.ascontiguousarray(planes))
 
     def _rows(self, indices: NDArray[np.int64]) -> dict[str, Any]:
         return {"places": self.places[indices]}
@@ -101,32 +99,27 @@ def load_stl10(
     for name, count, part in zip(names, counts, labels, strict=False):
         if count != len(part):
             raise DataError(
-                f"data file {str(folder / name)!r} holds {count:,} images, but "
-                f"{_SPLITS[name]!r} beside it {len(part):,} labels: one of them is "
-                "damaged"
+                f"{str(folder / name)!r} holds {count:,} images, but "
+                f"{_SPLITS[name]!r} holds {len(part):,} labels: one is damaged"
             )
     class_names = _class_names(folder / "class_names.txt")
     known = np.concatenate(labels)
     num_unlabelled = sum(counts) - len(known)
-    description = (
-        f"STL-10: train + test merged, {len(known):,} images, {_SIDE} x {_SIDE}, "
-        f"{count_of_classes(known, class_names)}"
-    )
-    if unlabelled:
-        description += (
-            f", and {num_unlabelled:,} unlabelled ones for training alone, never scored"
-        )
+    more = f", and {num_unlabelled:,} unlabelled ones for training alone, never scored"
     targets = np.concatenate([known, np.full(num_unlabelled, -1)])
-    numbers = np.concatenate([np.arange(count) for count in counts])
+    places = [(file, i) for file, count in enumerate(counts) for i in range(count)]
     return BinarySource(
         name="stl10",
         class_names=class_names,
         targets=targets,
         keys=position_keys(len(targets)),
-        description=description,
+        description=(
+            f"STL-10: train + test merged, {len(known):,} images, {_SIDE} x {_SIDE}, "
+            f"{count_of_classes(known, class_names)}{more if unlabelled else ''}"
+        ),
         num_channels=3,
         files=tuple(str(folder / name) for name in names),
-        places=np.stack([np.repeat(np.arange(len(counts)), counts), numbers], axis=1),
+        places=np.array(places),
         training_only=np.arange(len(targets)) >= len(known) if unlabelled else None,
     )
 
@@ -136,9 +129,7 @@ def _require(root: Path, names: list[str], download: bool) -> None:
     folder = root / STL10.base_folder
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
-        with checked_download(
-            STL10, root, title="STL-10", source="stl10", download=download
-        ):
+        with checked_download(STL10, root, "STL-10", "stl10", download):
             if not download:
                 raise FileNotFoundError(f"no {str(folder / missing[0])!r}")
             STL10(root, download=True)
@@ -156,7 +147,7 @@ def _count_images(path: Path) -> int:
 
 def _targets(path: Path) -> NDArray[np.int64]:
     """The classes from 0, which the file counts from 1."""
-    labels = np.frombuffer(_content(path), np.uint8)
+    labels = np.fromfile(path, np.uint8)
     wrong = labels[(labels < 1) | (labels > _NUM_CLASSES)]
     if len(wrong):
         raise DataError(
@@ -169,17 +160,9 @@ def _class_names(path: Path) -> tuple[str, ...] | None:
     """The names by class, None if there is no such file."""
     if not path.exists():
         return None
-    names = _content(path).decode("utf-8", "replace").split()
+    names = path.read_text("utf-8", "replace").split()
     if len(names) != _NUM_CLASSES:
         raise DataError(
             f"data file {str(path)!r} must hold {_NUM_CLASSES} names, got {len(names)}"
         )
-    return tuple(map(in_utf8, names))
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = describe_error(error)
-        raise DataError(f"cannot open data file {str(path)!r}: {reason}") from error
+    return tuple(names)

@@ -41,7 +41,7 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
         loader = DeviceLoader(
             numbered_images(50), batch_size=50, shuffle=True, seed=seed
         )
-        loader.set_epoch(epoch)
+        loader.sampler.set_epoch(epoch)
         ((_, _, rows),) = list(loader)
         return rows.tolist()
 

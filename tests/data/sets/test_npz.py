@@ -87,9 +87,9 @@ def test_compressed_fortran_order_foreign_bytes(tmp_path: Path) -> None:
         ({"images": IMAGES[:0]}, r"none of them 0, got \(0, 6, 7, 3\)"),
         ({"labels": LABELS[:4]}, r"shape \(5,\).* got \(4,\)"),
         ({"labels": LABELS * 1.0}, "must be integers, got float64"),
-        ({"labels": LABELS - 1}, r"or -1 where unknown, got \[-2\]"),
-        ({"labels": np.full(5, 2**64 - 1, np.uint64)}, r"2,147,483,647, .*\[1844674"),
-        ({"labels": LABELS, "class_names": NAMES[:2]}, "up to 2 .* only 2 'class_na"),
+        ({"labels": LABELS - 1}, r"or -1 where unknown, got -2"),
+        ({"labels": np.full(5, 2**64 - 1, np.uint64)}, r"2,147,483,647, .* 1844674"),
+        ({"labels": LABELS, "class_names": NAMES[:2]}, "up to 2, .* only 2 'class_na"),
         ({"class_names": np.arange(3)}, "must be a list of strings, got int64"),
     ],
 )
@@ -110,7 +110,7 @@ def test_what_is_no_npz(tmp_path: Path) -> None:
         path.write_bytes(content)
         assert "is not an npz file" in refusal(path)
     np.save(tmp_path / "set.npy", IMAGES)
-    assert "is one array, not an npz" in refusal(tmp_path / "set.npy")
+    assert "not an npz file of images: it is one array" in refusal(tmp_path / "set.npy")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("images", b"text")
     assert "'images'" in refusal(path)
@@ -127,7 +127,7 @@ def test_a_shape_that_the_file_does_not_hold(tmp_path: Path, side: int) -> None:
     np.lib.format.write_array_header_1_0(entry, header)
     with zipfile.ZipFile(tmp_path / "set.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.npy", entry.getvalue() + IMAGES.tobytes())
-    assert "'images' in" in refusal(tmp_path / "set.npz")
+    assert "'images'" in refusal(tmp_path / "set.npz")
 
 
 def read_or_refuse(path: Path, content: bytes) -> None:

@@ -47,12 +47,10 @@ def test_limit_keeps_everything_aligned() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("digits", {"limit": 0}, "limit must be an integer >= 1, got 0"),
-        ("digits", {"limit": True}, "limit must be an integer >= 1, got True"),
+        ("digits", {"limit": 0}, "limit must be at least 1, got 0"),
         ("digits", {"path": "somewhere"}, "takes no path"),
         ("digits", {"num_channels": 3}, "num_channels is 3 but"),
         ("digits", {"num_channels": 4}, "must be 1 or 3, got 4"),
-        ("digits", {"on_error": "warn"}, "'raise' or 'skip', got 'warn'"),
         ("digits", {"unlabelled": True}, "only stl10 has unlabelled images, not 'dig"),
         ("npz", {}, "data=npz needs a path"),
         ("folder", {}, "data=folder needs a path"),
@@ -64,10 +62,3 @@ def test_wrong_arguments_are_named(
 ) -> None:
     with pytest.raises(DataError, match=message):
         load_source(name, **options)  # type: ignore[arg-type]
-
-
-def test_a_mask_that_does_not_fit_is_refused() -> None:
-    digits = load_digits()
-    fields = {name: getattr(digits, name) for name in digits.__dataclass_fields__}
-    with pytest.raises(DataError, match=r"training_only must be bool of shape \(1797,"):
-        type(digits)(**fields | {"training_only": np.zeros(3, bool)})

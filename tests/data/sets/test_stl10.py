@@ -114,8 +114,8 @@ def test_images_stay_on_the_disk(stl10: Path) -> None:
     [
         ("train_X.bin", -1, "829,439 bytes, which are not images of 27,648"),
         ("unlabeled_X.bin", 0, "is damaged: 0 bytes"),
-        ("train_X.bin", 27_648, "holds 1 images, but 'train_y.bin' beside it 30 la"),
-        ("test_y.bin", -1, "holds 50 images, but 'test_y.bin' beside it 49 labels"),
+        ("train_X.bin", 27_648, "holds 1 images, but 'train_y.bin' holds 30 labels"),
+        ("test_y.bin", -1, "holds 50 images, but 'test_y.bin' holds 49 labels"),
         ("class_names.txt", 9, "must hold 10 names, got 1"),
     ],
 )
@@ -151,8 +151,3 @@ def test_missing_files(stl10: Path) -> None:
     assert "data=stl10 data.path=DIR" in str(caught.value)
     (stl10 / FOLDER / "class_names.txt").unlink()
     assert load_stl10(stl10, download=False).class_names is None
-    file = stl10 / FOLDER / "train_y.bin"
-    file.unlink()
-    file.mkdir()
-    with pytest.raises(DataError, match=r"cannot open .*train_y.bin': Is a directory"):
-        load_stl10(stl10, download=False)

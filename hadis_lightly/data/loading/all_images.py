@@ -1,0 +1,109 @@
+"""All images of a source: their common size, their pixels, how many differ."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadis_lightly.data.errors import ImageSizeError
+from hadis_lightly.data.files.folder import FolderSource
+from hadis_lightly.data.image_source import ArraySource, ImageSource
+from hadis_lightly.data.thread_map import Progress, thread_map
+
+# Number of images that common_size looks at.
+_SAMPLE = 32
+
+
+def common_size(source: ImageSource) -> tuple[int, int] | None:
+    """Height and width of the images of a source, None if they differ.
+
+    Of images in files only a sample is looked at, unless :func:`readable_images` has
+    seen them all.
+
+    Raises:
+        ImageReadError: if one of them cannot be read.
+    """
+    if isinstance(source, ArraySource):
+        return source.images.shape[1], source.images.shape[2]
+    if isinstance(source, FolderSource) and source.sizes is not None:
+        sizes = {(height, width) for height, width in source.sizes.tolist()}
+    else:
+        n = len(source)
+        chosen = np.unique(np.linspace(0, n - 1, min(n, _SAMPLE)).astype(int))
+        sizes = {source.read(int(index)).size[::-1] for index in chosen}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def stack_images(
+    source: ImageSource,
+    num_threads: int = 4,
+    progress: Progress | None = None,
+) -> NDArray[np.uint8]:
+    """Reads all images into one array.
+
+    Args:
+        source: The source; that of an :class:`ArraySource` is not copied.
+        num_threads: Threads that read and decode.
+        progress: Called with the number of images read and the number of all.
+
+    Returns:
+        uint8 ``(n, h, w, c)``.
+
+    Raises:
+        ImageSizeError: if two images differ in size, naming them.
+        ImageReadError: if one cannot be read.
+    """
+    if isinstance(source, ArraySource):
+        return source.images
+    width, height = source.read(0).size
+    shape = (height, width, source.num_channels)
+    images = np.empty((len(source), *shape), dtype=np.uint8)
+
+    def read(index: int) -> None:
+        image = source.read(index)
+        if image.size != (width, height):
+            raise ImageSizeError(
+                f"images differ in size: {source.keys[0]!r} is {width} x {height} "
+                f"pixels, {source.keys[index]!r} is {image.width} x {image.height}"
+            )
+        images[index] = np.asarray(image).reshape(shape)
+
+    for _ in thread_map(read, len(source), num_threads, progress):
+        pass
+    return images
+
+
+def count_distinct(source: ImageSource, enough: int, num_threads: int = 4) -> int:
+    """Counts images that differ in size or in a pixel, until there are enough.
+
+    Args:
+        source: The source.
+        enough: Where to stop, at least 1.
+        num_threads: Threads that read and decode.
+
+    Returns:
+        The number of different images, at most ``enough``.
+
+    Raises:
+        ImageReadError: if one of those that are looked at cannot be read.
+
+    Example:
+        >>> from hadis_lightly.data import load_digits
+        >>> count_distinct(load_digits(), enough=10)
+        10
+    """
+
+    def digest(index: int) -> bytes:
+        image = source.read(index)
+        content = hashlib.blake2b(image.tobytes(), digest_size=16)
+        content.update(repr(image.size).encode("ascii"))
+        return content.digest()
+
+    seen: set[bytes] = set()
+    for value in thread_map(digest, len(source), num_threads):
+        seen.add(value)
+        if len(seen) == enough:
+            break
+    return len(seen)

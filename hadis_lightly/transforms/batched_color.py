@@ -38,32 +38,33 @@ def jitter(x: Tensor, factors: Tensor, order: Tensor, active: Sequence[bool]) ->
         order: Order of the four, ``(m, 4)``: a permutation of 0..3.
         active: Which of the four some image has; the others are left out.
     """
-    place = _places(order).unbind(dim=1)
+    place = order.argsort(dim=1).unbind(dim=1)
     ops = [op for op in (BRIGHTNESS, CONTRAST, SATURATION) if active[op]]
     if len(x) == 1 and SATURATION in ops:  # grey images have none, and no hue
         ops.remove(SATURATION)
+
     # The round of each operation: how many others come before it.
     round_of = {
-        op: sum(
-            ((place[other] < place[op]).int() for other in ops), start=0 * place[op]
-        )
+        op: torch.stack([place[other] < place[op] for other in ops]).sum(dim=0)
         for op in ops
     }
+
+    def run_round(number: int, rows: slice, chosen: Tensor | bool = True) -> None:
+        masks = {op: (round_of[op] == number) & chosen for op in ops}
+        _affine_round(x, factors, masks, rows)
+
     if not active[HUE] or len(x) == 1:
         for number in range(len(ops)):
-            masks = {op: round_of[op] == number for op in ops}
-            _affine_round(x, factors, masks, slice(None))
+            run_round(number, slice(None))
         return x
     before = num_before_hue(factors, order, active)
     ends = _ends(before, len(ops))
     for number in range(len(ops)):
-        masks = {op: (round_of[op] == number) & (number < before) for op in ops}
-        _affine_round(x, factors, masks, slice(ends[number], ends[-1]))
+        run_round(number, slice(ends[number], ends[-1]), number < before)
     jittered = slice(0, ends[-1])
     adjust_hue(x[:, jittered], factors[jittered, HUE])
     for number in range(len(ops)):
-        masks = {op: (round_of[op] == number) & (number >= before) for op in ops}
-        _affine_round(x, factors, masks, slice(0, ends[number]))
+        run_round(number, slice(0, ends[number]), number >= before)
     return x
 
 
@@ -72,19 +73,13 @@ def num_before_hue(factors: Tensor, order: Tensor, active: Sequence[bool]) -> Te
 
     4 for images that are not jittered at all. Arguments as in :func:`jitter`.
     """
-    place = _places(order)
+    place = order.argsort(dim=1)  # the inverse permutation
     count = torch.zeros_like(place[:, HUE])
     for op in (BRIGHTNESS, CONTRAST, SATURATION):
         if active[op]:
             count = count + (place[:, op] < place[:, HUE])
     changed = (factors[:, :HUE] != 1).any(dim=1) | (factors[:, HUE] != 0)
     return torch.where(changed, count, 4)
-
-
-def _places(order: Tensor) -> Tensor:
-    """The place of each of the four in the order: the inverse permutation."""
-    numbers = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return torch.zeros_like(order).scatter(1, order, numbers)
 
 
 def _ends(before: Tensor, num_rounds: int) -> list[int | None]:

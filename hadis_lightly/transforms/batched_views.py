@@ -8,27 +8,27 @@ from typing import Any
 import torch
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 from torch import Tensor
-from torchvision import transforms as v1
-from torchvision.transforms import v2
 
 from hadis_lightly.precision import full_precision
 from hadis_lightly.transforms.hadis_transform import HaDisTransform
 from hadis_lightly.transforms.input_checks import check_batch
 from hadis_lightly.transforms.keyed_random import keyed_uniforms
-from hadis_lightly.transforms.normalizations import Normalize
-from hadis_lightly.transforms.view_distribution import read_distribution
+from hadis_lightly.transforms.view_distribution import read_views
 from hadis_lightly.transforms.view_parameters import (
     NUM_UNIFORMS,
     ViewParameters,
     draw_parameters,
 )
 from hadis_lightly.transforms.view_pipeline import (
-    check_views,
     make_planes,
     processing_order,
     views_at_a_time,
 )
-from hadis_lightly.transforms.view_settings import ViewSettings, takes_view_settings
+from hadis_lightly.transforms.view_settings import (
+    Normalize,
+    ViewSettings,
+    takes_view_settings,
+)
 
 
 @takes_view_settings
@@ -82,12 +82,15 @@ class BatchedViews:
         memory_format: torch.memory_format = torch.contiguous_format,
         **settings: Any,
     ) -> None:
-        self._set_up(
-            HaDisTransform(input_size, normalize=normalize, **settings),
-            generator,
-            dtype,
-            memory_format,
+        if not dtype.is_floating_point:
+            raise ValueError(f"dtype must be floating point, got {dtype}.")
+        #: The distribution of each view.
+        self.views = read_views(
+            HaDisTransform(input_size, normalize=normalize, **settings)
         )
+        self.generator = generator
+        self.dtype = dtype
+        self.memory_format = memory_format
 
     @classmethod
     def from_settings(cls, settings: ViewSettings, **options: Any) -> BatchedViews:
@@ -121,34 +124,9 @@ class BatchedViews:
             >>> [view.shape[2] for view in views(torch.zeros(1, 3, 8, 8).byte())]
             [24, 24]
         """
-        made = cls.__new__(cls)
-        made._set_up(transform, generator, dtype, memory_format)
+        made = cls(generator=generator, dtype=dtype, memory_format=memory_format)
+        made.views = read_views(transform)
         return made
-
-    def _set_up(
-        self,
-        transform: Any,
-        generator: torch.Generator | None,
-        dtype: torch.dtype,
-        memory_format: torch.memory_format,
-    ) -> None:
-        transforms: Any = getattr(transform, "transforms", None)
-        is_list = isinstance(transforms, (list, tuple)) and len(transforms) > 0
-        # Of a Compose these are the steps of one view.
-        if not is_list or isinstance(transform, (v1.Compose, v2.Compose)):
-            raise ValueError(
-                "transform must be a multi-view transform with a list of transforms, "
-                f"got {type(transform).__name__}."
-            )
-        if not dtype.is_floating_point:
-            raise ValueError(f"dtype must be floating point, got {dtype}.")
-        #: The distribution of each view.
-        self.views = tuple(read_distribution(view) for view in transforms)
-        check_views(self.views)
-        self.input_size = self.views[0].size
-        self.generator = generator
-        self.dtype = dtype
-        self.memory_format = memory_format
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Returns the views of uint8 images ``(n, c, h, w)``, or of their crops.
@@ -164,13 +142,11 @@ class BatchedViews:
 
         The only draw there is: what follows from them can be compiled.
         """
-        self._check(images)
-        source = images.device if self.generator is None else self.generator.device
+        check_batch(images, self.views[0].mean, len(self.views))
+        device = images.device if self.generator is None else self.generator.device
+        shape = (len(self.views), len(images), NUM_UNIFORMS)
         drawn = torch.rand(
-            (len(self.views), len(images), NUM_UNIFORMS),
-            dtype=torch.float32,
-            device=source,
-            generator=self.generator,
+            shape, dtype=torch.float32, device=device, generator=self.generator
         )
         return drawn.to(images.device, non_blocking=True)
 
@@ -191,8 +167,7 @@ class BatchedViews:
         Raises:
             ValueError: If there are not as many keys as images.
         """
-        self._check(images)
-        if keys.is_floating_point() or keys.shape != (len(images),):
+        if keys.is_floating_point() or keys.shape != images.shape[:1]:
             raise ValueError(
                 f"keys must be {len(images)} integers, got {keys.dtype} of shape "
                 f"{tuple(keys.shape)}."
@@ -211,7 +186,7 @@ class BatchedViews:
         parameters = self.parameters(images, uniforms)
         if images.ndim == 5:  # one for each view, as the draws are
             images = images.transpose(0, 1).flatten(0, 1)
-        m, size = parameters.top.numel(), self.input_size
+        m, size = parameters.top.numel(), self.views[0].size
         views = torch.empty(
             (m, images.shape[1], size, size),
             dtype=self.dtype,
@@ -237,7 +212,7 @@ class BatchedViews:
 
     def parameters(self, images: Tensor, uniforms: Tensor) -> ViewParameters:
         """What the random numbers mean for these images, each field ``(v, n, ...)``."""
-        self._check(images)
+        check_batch(images, self.views[0].mean, len(self.views))
         shape = (len(self.views), len(images), NUM_UNIFORMS)
         if uniforms.shape != shape:
             raise ValueError(
@@ -253,6 +228,3 @@ class BatchedViews:
                 width=torch.full_like(drawn.width, width),
             )
         return drawn
-
-    def _check(self, images: Tensor) -> None:
-        check_batch(images, self.views[0].mean, len(self.views))

@@ -50,8 +50,8 @@ def jitter(x: Tensor, factors: Tensor, order: Tensor, active: Sequence[bool]) ->
     }
 
     def run_round(number: int, rows: slice, chosen: Tensor | bool = True) -> None:
-        masks = {op: (round_of[op] == number) & chosen for op in ops}
-        _affine_round(x, factors, masks, rows)
+        masks = {op: ((round_of[op] == number) & chosen)[rows] for op in ops}
+        _affine_round(x[:, rows], factors[rows], masks)
 
     if not active[HUE] or len(x) == 1:
         for number in range(len(ops)):
@@ -96,16 +96,12 @@ def _ends(before: Tensor, num_rounds: int) -> list[int | None]:
     return [int(end) for end in counts.searchsorted(range(num_rounds + 1), "right")]
 
 
-def _affine_round(
-    x: Tensor, factors: Tensor, masks: dict[int, Tensor], rows: slice
-) -> None:
-    """Turns rows of ``x`` into ``f * x + (1 - f) * g``, cut to 0..1.
+def _affine_round(x: Tensor, factors: Tensor, masks: dict[int, Tensor]) -> None:
+    """Turns ``x`` into ``f * x + (1 - f) * g``, cut to 0..1.
 
     ``g`` is 0 for brightness, the pixel's grey for saturation and the image's mean grey
     for contrast.
     """
-    x, factors = x[:, rows], factors[rows]
-    masks = {op: mask[rows] for op, mask in masks.items()}
     own = torch.ones_like(factors[:, 0])
     for op, mask in masks.items():
         own = torch.where(mask, factors[:, op], own)

@@ -36,15 +36,9 @@ class HaDisTransform(MultiViewTransform):
         List of two float32 tensors ``(c, input_size, input_size)``.
 
     Applies, in this order, with the paper's settings for 32 x 32 images as defaults:
-        - Random resized crop
-        - Random affine map (ours; off)
-        - Random horizontal flip; vertical flip (off); rotation (off)
-        - Color jitter
-        - Random gray scale
-        - Gaussian blur (off); solarization (off)
-        - Normalization
-
-    A step with probability or strength 0 is left out.
+    resized crop, affine map (ours; off), horizontal flip, vertical flip (off), rotation
+    (off), colour jitter, greyscale, Gaussian blur (off), solarization (off),
+    normalisation. A step with probability or strength 0 is left out.
 
     Args:
         {view_settings}
@@ -125,8 +119,7 @@ class HaDisCropTransform:
     """The random resized crops of :class:`HaDisTransform`, and nothing after them.
 
     For images of different sizes, which do not fit into one batch: a worker process
-    crops, and :class:`BatchedViews` does the rest on the device, to uint8 crops
-    ``(n, num_views, c, input_size, input_size)``.
+    crops them, and :class:`BatchedViews` does the rest on the device.
 
     Args:
         input_size: Height and width of a crop in pixels.
@@ -156,8 +149,5 @@ class HaDisCropTransform:
     def __call__(self, image: Image.Image) -> Tensor:
         """Returns random crops of the image, each with draws of its own."""
         check_image(image)
-        crops = [np.asarray(self._crop(image)) for _ in range(self.num_views)]
-        pixels = torch.from_numpy(np.stack(crops))  # (v, s, s) or (v, s, s, c)
-        if pixels.ndim == 3:
-            return pixels.unsqueeze(1)
-        return pixels.permute(0, 3, 1, 2).contiguous()
+        crops = [np.atleast_3d(self._crop(image)) for _ in range(self.num_views)]
+        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()

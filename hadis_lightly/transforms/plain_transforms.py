@@ -138,8 +138,7 @@ class BatchedTestTransform:
 
         Raises:
             TypeError: If the images are not uint8.
-            ValueError: If their shape does not fit, or their number of channels is not
-                that of ``normalize``.
+            ValueError: If their shape or number of channels does not fit.
         """
         check_batch(images, self.mean)
         size = self.input_size

@@ -2,8 +2,8 @@
 
 Images are planes, ``(c, m, h, w)``, of floats in 0..1: with the channel first, every
 operation runs over contiguous memory. As in torchvision on floats, nothing is rounded
-on the way. Arithmetic takes the place of masks over pixels, at which a CPU is an order
-of magnitude slower. Tensors changed in place were made in this room.
+on the way. Arithmetic replaces masks over pixels, which are an order of magnitude
+slower on a CPU. Only tensors made in this package are changed in place.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def jitter(x: Tensor, factors: Tensor, order: Tensor, active: Sequence[bool]) ->
 
     The first three are affine in the colours of a pixel. They run in rounds, one
     operation per image and round, before and after the hue. On a CPU images sorted by
-    :func:`num_before_hue` take half as long: a round skips those that have none.
+    :func:`num_before_hue` take half as long: a round skips those without one.
 
     Args:
         x: Planes ``(c, m, h, w)``; changed in place.
-        factors: Of the four, ``(m, 4)``; 1, 1, 1, 0 changes nothing.
+        factors: Factors of the four, ``(m, 4)``; 1, 1, 1, 0 changes nothing.
         order: Order of the four, ``(m, 4)``: a permutation of 0..3.
-        active: Which of the four some image has; the others are left out.
+        active: Whether any image has each of the four; the others are skipped.
     """
     place = order.argsort(dim=1).unbind(dim=1)
     ops = [op for op in (BRIGHTNESS, CONTRAST, SATURATION) if active[op]]
@@ -87,13 +87,12 @@ def _ends(before: Tensor, num_rounds: int) -> list[int | None]:
 
     None, an open slice, if images are not sorted or the host would have to wait.
     """
-    unknown: list[int | None] = [None] * (num_rounds + 1)
-    if not runs_on_host(before):
-        return unknown
-    counts = before.numpy()
-    if (counts[1:] < counts[:-1]).any():
-        return unknown
-    return [int(end) for end in counts.searchsorted(range(num_rounds + 1), "right")]
+    rounds = range(num_rounds + 1)
+    if runs_on_host(before):
+        counts = before.numpy()
+        if (counts[1:] >= counts[:-1]).all():
+            return [int(end) for end in counts.searchsorted(rounds, "right")]
+    return [None for _ in rounds]
 
 
 def _affine_round(x: Tensor, factors: Tensor, masks: dict[int, Tensor]) -> None:

@@ -35,8 +35,8 @@ from hadis_lightly.transforms.view_settings import (
 class BatchedViews:
     """The views of :class:`HaDisTransform` for a whole batch, on any device.
 
-    Every view of every image has draws of its own, distributed like those of
-    torchvision's transforms, which draw only once per batch themselves.
+    Every view of every image has draws of its own, where torchvision's transforms draw
+    once per batch; their distributions are the same.
 
     Input: uint8 images ``(n, c, h, w)``, c being 1 or 3. Or a crop for each view,
     ``(n, 2, c, h, w)``, as :class:`HaDisCropTransform` makes them: they are not cropped
@@ -49,16 +49,15 @@ class BatchedViews:
 
     Two things differ from the transform of single images: pixels are not rounded to
     whole levels between the steps, and the blur is a true Gaussian with mirrored
-    borders, as in torchvision, where Pillow has boxes and repeated borders.
+    borders, as in torchvision, while Pillow uses boxes and repeated borders.
 
     Args:
         {view_settings}
         normalize: As in :class:`HaDisTransform`.
         generator: Source of the draws; by default PyTorch's global generator of the
             images' device. One on the CPU gives the same draws on every device.
-        dtype: Of the views; the work is done in float32 all the same.
-        memory_format: Of the views: ``torch.contiguous_format`` or
-            ``torch.channels_last``.
+        dtype: Data type of the views; the computation is always in float32.
+        memory_format: Memory format of the views.
 
     Raises:
         TypeError: If a setting is unknown or of the wrong type; names it.
@@ -112,9 +111,9 @@ class BatchedViews:
             transform: :class:`HaDisTransform`, or any multi-view transform of lightly
                 made of the same steps, such as ``BYOLTransform``. Its views may differ
                 in all but size and normalisation, and be more or fewer than two.
-            generator: As in the class; so are the following.
-            dtype: Of the views.
-            memory_format: Of the views.
+            generator: As in the class.
+            dtype: As in the class.
+            memory_format: As in the class.
 
         Raises:
             ValueError: If a step cannot be done for batches; names the step.
@@ -211,7 +210,7 @@ class BatchedViews:
         return list(views.chunk(len(self.views)))
 
     def parameters(self, images: Tensor, uniforms: Tensor) -> ViewParameters:
-        """What the random numbers mean for these images, each field ``(v, n, ...)``."""
+        """The draws made from the random numbers, each field ``(v, n, ...)``."""
         check_batch(images, self.views[0].mean, len(self.views))
         shape = (len(self.views), len(images), NUM_UNIFORMS)
         if uniforms.shape != shape:

@@ -1,4 +1,4 @@
-"""Checks of the images that transforms are given."""
+"""Checks of the images passed to a transform."""
 
 from __future__ import annotations
 

@@ -37,8 +37,7 @@ class ViewParameters(NamedTuple):
     rotation: Tensor
     """Angle of the rotation after the flips, in degrees, counter-clockwise."""
     factors: Tensor
-    """Of brightness, contrast, saturation and hue, ``(v, n, 4)``; 1, 1, 1, 0 without
-    jitter."""
+    """Brightness, contrast, saturation, hue ``(v, n, 4)``; 1, 1, 1, 0 if unchanged."""
     order: Tensor
     """The order of those four, ``(v, n, 4)``, int64."""
     gray: Tensor

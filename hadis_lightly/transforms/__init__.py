@@ -4,17 +4,17 @@ from lightly.transforms.utils import IMAGENET_NORMALIZE
 
 from hadis_lightly.transforms.batched_views import BatchedViews
 from hadis_lightly.transforms.hadis_transform import HaDisCropTransform, HaDisTransform
-from hadis_lightly.transforms.normalizations import (
-    CIFAR10_NORMALIZE,
-    CIFAR100_NORMALIZE,
-    DIGITS_NORMALIZE,
-)
 from hadis_lightly.transforms.plain_transforms import (
     BatchedTestTransform,
     HaDisTestTransform,
+    ToNormalizedTensor,
 )
-from hadis_lightly.transforms.to_normalized_tensor import ToNormalizedTensor
-from hadis_lightly.transforms.view_settings import ViewSettings
+from hadis_lightly.transforms.view_settings import (
+    CIFAR10_NORMALIZE,
+    CIFAR100_NORMALIZE,
+    DIGITS_NORMALIZE,
+    ViewSettings,
+)
 
 __all__ = [
     "CIFAR10_NORMALIZE",

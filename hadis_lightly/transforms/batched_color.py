@@ -2,8 +2,8 @@
 
 Images are planes, ``(c, m, h, w)``, of floats in 0..1: with the channel first, every
 operation runs over contiguous memory. As in torchvision on floats, nothing is rounded
-on the way. Arithmetic takes the place of masks over pixels, at which a CPU is an order
-of magnitude slower. Tensors changed in place were made in this room.
+on the way. Arithmetic replaces masks over pixels, which are an order of magnitude
+slower on a CPU. Only tensors made in this package are changed in place.
 """
 
 from __future__ import annotations
@@ -30,40 +30,41 @@ def jitter(x: Tensor, factors: Tensor, order: Tensor, active: Sequence[bool]) ->
 
     The first three are affine in the colours of a pixel. They run in rounds, one
     operation per image and round, before and after the hue. On a CPU images sorted by
-    :func:`num_before_hue` take half as long: a round skips those that have none.
+    :func:`num_before_hue` take half as long: a round skips those without one.
 
     Args:
         x: Planes ``(c, m, h, w)``; changed in place.
-        factors: Of the four, ``(m, 4)``; 1, 1, 1, 0 changes nothing.
+        factors: Factors of the four, ``(m, 4)``; 1, 1, 1, 0 changes nothing.
         order: Order of the four, ``(m, 4)``: a permutation of 0..3.
-        active: Which of the four some image has; the others are left out.
+        active: Whether any image has each of the four; the others are skipped.
     """
-    place = _places(order).unbind(dim=1)
+    place = order.argsort(dim=1).unbind(dim=1)
     ops = [op for op in (BRIGHTNESS, CONTRAST, SATURATION) if active[op]]
     if len(x) == 1 and SATURATION in ops:  # grey images have none, and no hue
         ops.remove(SATURATION)
+
     # The round of each operation: how many others come before it.
     round_of = {
-        op: sum(
-            ((place[other] < place[op]).int() for other in ops), start=0 * place[op]
-        )
+        op: torch.stack([place[other] < place[op] for other in ops]).sum(dim=0)
         for op in ops
     }
+
+    def run_round(number: int, rows: slice, chosen: Tensor | bool = True) -> None:
+        masks = {op: ((round_of[op] == number) & chosen)[rows] for op in ops}
+        _affine_round(x[:, rows], factors[rows], masks)
+
     if not active[HUE] or len(x) == 1:
         for number in range(len(ops)):
-            masks = {op: round_of[op] == number for op in ops}
-            _affine_round(x, factors, masks, slice(None))
+            run_round(number, slice(None))
         return x
     before = num_before_hue(factors, order, active)
     ends = _ends(before, len(ops))
     for number in range(len(ops)):
-        masks = {op: (round_of[op] == number) & (number < before) for op in ops}
-        _affine_round(x, factors, masks, slice(ends[number], ends[-1]))
+        run_round(number, slice(ends[number], ends[-1]), number < before)
     jittered = slice(0, ends[-1])
     adjust_hue(x[:, jittered], factors[jittered, HUE])
     for number in range(len(ops)):
-        masks = {op: (round_of[op] == number) & (number >= before) for op in ops}
-        _affine_round(x, factors, masks, slice(0, ends[number]))
+        run_round(number, slice(0, ends[number]), number >= before)
     return x
 
 
@@ -72,7 +73,7 @@ def num_before_hue(factors: Tensor, order: Tensor, active: Sequence[bool]) -> Te
 
     4 for images that are not jittered at all. Arguments as in :func:`jitter`.
     """
-    place = _places(order)
+    place = order.argsort(dim=1)  # the inverse permutation
     count = torch.zeros_like(place[:, HUE])
     for op in (BRIGHTNESS, CONTRAST, SATURATION):
         if active[op]:
@@ -81,36 +82,25 @@ def num_before_hue(factors: Tensor, order: Tensor, active: Sequence[bool]) -> Te
     return torch.where(changed, count, 4)
 
 
-def _places(order: Tensor) -> Tensor:
-    """The place of each of the four in the order: the inverse permutation."""
-    numbers = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return torch.zeros_like(order).scatter(1, order, numbers)
-
-
 def _ends(before: Tensor, num_rounds: int) -> list[int | None]:
     """How many of the sorted images have at most 0, 1, ... rounds before their hue.
 
     None, an open slice, if images are not sorted or the host would have to wait.
     """
-    unknown: list[int | None] = [None] * (num_rounds + 1)
-    if not runs_on_host(before):
-        return unknown
-    counts = before.numpy()
-    if (counts[1:] < counts[:-1]).any():
-        return unknown
-    return [int(end) for end in counts.searchsorted(range(num_rounds + 1), "right")]
+    rounds = range(num_rounds + 1)
+    if runs_on_host(before):
+        counts = before.numpy()
+        if (counts[1:] >= counts[:-1]).all():
+            return [int(end) for end in counts.searchsorted(rounds, "right")]
+    return [None for _ in rounds]
 
 
-def _affine_round(
-    x: Tensor, factors: Tensor, masks: dict[int, Tensor], rows: slice
-) -> None:
-    """Turns rows of ``x`` into ``f * x + (1 - f) * g``, cut to 0..1.
+def _affine_round(x: Tensor, factors: Tensor, masks: dict[int, Tensor]) -> None:
+    """Turns ``x`` into ``f * x + (1 - f) * g``, cut to 0..1.
 
     ``g`` is 0 for brightness, the pixel's grey for saturation and the image's mean grey
     for contrast.
     """
-    x, factors = x[:, rows], factors[rows]
-    masks = {op: mask[rows] for op, mask in masks.items()}
     own = torch.ones_like(factors[:, 0])
     for op, mask in masks.items():
         own = torch.where(mask, factors[:, op], own)

@@ -10,17 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Extent = tuple[Tensor, Tensor, Tensor]
+
 
 def crop_and_resize(
-    planes: Tensor,
-    *,
-    top: Tensor,
-    left: Tensor,
-    height: Tensor,
-    width: Tensor,
-    horizontal_flip: Tensor,
-    vertical_flip: Tensor,
-    size: int,
+    planes: Tensor, vertical: Extent, horizontal: Extent, size: int
 ) -> Tensor:
     """Crops, resizes bilinearly with antialiasing, flips, and scales to 0..1.
 
@@ -29,19 +23,16 @@ def crop_and_resize(
 
     Args:
         planes: ``(c, m, h, w)``, floating point, in 0..255.
-        top: First row of each crop, ``(m,)``; so are the following.
-        left: First column.
-        height: Number of rows.
-        width: Number of columns.
-        horizontal_flip: Whether to swap left and right.
-        vertical_flip: Whether to swap top and bottom.
+        vertical: First row of each crop, its number of rows, and whether to swap top
+            and bottom, each ``(m,)``.
+        horizontal: The same for columns, left and right.
         size: Side of the result in pixels.
 
     Returns:
         The planes, ``(c, m, size, size)``.
     """
-    rows = _resampling(top, height, vertical_flip, planes.shape[2], size)
-    columns = _resampling(left, width, horizontal_flip, planes.shape[3], size)
+    rows = _resampling(*vertical, planes.shape[2], size)
+    columns = _resampling(*horizontal, planes.shape[3], size)
     # Rounding may have made white a little more than 1.
     return sandwich(rows.div_(255), planes, columns).clamp_(max=1)
 
@@ -85,27 +76,40 @@ def _resampling(
 def affine_map(
     x: Tensor,
     angle: Tensor,
-    translate_x: Tensor,
-    translate_y: Tensor,
+    right: Tensor,
+    down: Tensor,
     shear: Tensor,
+    mode: str = "bilinear",
 ) -> Tensor:
-    """Shears, rotates, then shifts about the centre; bilinear, black outside.
+    """Shears, rotates, then shifts about the centre; black outside.
 
     As in Pillow, the border of the image is not mixed with the black outside.
 
     Args:
         x: Square planes ``(c, m, size, size)``.
         angle: Rotation in degrees, clockwise, ``(m,)``.
-        translate_x: Shift to the right in pixels, ``(m,)``.
-        translate_y: Shift downwards in pixels, ``(m,)``.
+        right: Shift to the right in pixels, ``(m,)``.
+        down: Shift downwards in pixels, ``(m,)``.
         shear: Horizontal shear in degrees, ``(m,)``.
+        mode: Interpolation, ``"bilinear"`` or ``"nearest"``.
     """
     cos, sin = angle.deg2rad().cos(), angle.deg2rad().sin()
     tan = shear.deg2rad().tan()
     # The inverse of rotation @ shear: from the result back to the image.
-    inverse = _matrix(cos - sin * tan, sin + cos * tan, -sin, cos)
-    shift = torch.stack([translate_x, translate_y], dim=-1)
-    return _sample(x, inverse, shift, mode="bilinear")
+    inverse = torch.stack([cos - sin * tan, sin + cos * tan, -sin, cos], dim=-1)
+    size = x.shape[-1]
+    centres = torch.arange(size, device=x.device, dtype=x.dtype) + 0.5 - size / 2
+    rows, columns = torch.meshgrid(centres, centres, indexing="ij")
+    target = torch.stack([columns, rows], dim=-1).flatten(0, 1)  # (h * w, 2)
+    shifted = target - torch.stack([right, down], dim=-1).unsqueeze(1)
+    source = shifted @ inverse.reshape(-1, 2, 2).mT  # (m, h * w, 2)
+    source = source.reshape(-1, size, size, 2) * (2 / size)  # -1..1 from edge to edge
+    sampled = F.grid_sample(
+        x.transpose(0, 1), source, mode, padding_mode="border", align_corners=False
+    )
+    is_inside = ((source >= -1) & (source < 1)).all(dim=-1)
+    inside: Tensor = sampled.transpose(0, 1) * is_inside
+    return inside
 
 
 def rotate(x: Tensor, angle: Tensor) -> Tensor:
@@ -115,33 +119,11 @@ def rotate(x: Tensor, angle: Tensor) -> Tensor:
         x: Square planes ``(c, m, size, size)``.
         angle: Rotation in degrees, counter-clockwise, ``(m,)``.
     """
-    cos, sin = angle.deg2rad().cos(), angle.deg2rad().sin()
-    inverse = _matrix(cos, -sin, sin, cos)
-    return _sample(x, inverse, torch.zeros_like(inverse[:, 0]), mode="nearest")
+    zero = torch.zeros_like(angle)
+    return affine_map(x, -angle, zero, zero, zero, mode="nearest")
 
 
 def flip(x: Tensor, horizontal: Tensor, vertical: Tensor) -> Tensor:
     """Mirrors some of the planes ``(c, m, h, w)``; either mask is ``(m,)``."""
     x = torch.where(horizontal[:, None, None], x.flip(3), x)
     return torch.where(vertical[:, None, None], x.flip(2), x)
-
-
-def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """The matrices ``[[a, b], [c, d]]``, ``(m, 2, 2)``."""
-    return torch.stack([a, b, c, d], dim=-1).reshape(-1, 2, 2)
-
-
-def _sample(x: Tensor, inverse: Tensor, shift: Tensor, mode: str) -> Tensor:
-    """Samples every pixel at ``inverse @ (pixel - shift)``, about the centre."""
-    size = x.shape[-1]
-    centres = torch.arange(size, device=x.device, dtype=x.dtype) + 0.5 - size / 2
-    down, right = torch.meshgrid(centres, centres, indexing="ij")
-    target = torch.stack([right, down], dim=-1).flatten(0, 1)  # (h * w, 2)
-    source = (target - shift.unsqueeze(1)) @ inverse.mT  # (m, h * w, 2)
-    source = source.reshape(-1, size, size, 2) * (2 / size)  # -1..1 from edge to edge
-    sampled = F.grid_sample(
-        x.transpose(0, 1), source, mode, padding_mode="border", align_corners=False
-    )
-    is_inside = ((source >= -1) & (source < 1)).all(dim=-1)
-    inside: Tensor = sampled.transpose(0, 1) * is_inside
-    return inside

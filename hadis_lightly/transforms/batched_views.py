@@ -8,35 +8,35 @@ from typing import Any
 import torch
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 from torch import Tensor
-from torchvision import transforms as v1
-from torchvision.transforms import v2
 
 from hadis_lightly.precision import full_precision
 from hadis_lightly.transforms.hadis_transform import HaDisTransform
 from hadis_lightly.transforms.input_checks import check_batch
 from hadis_lightly.transforms.keyed_random import keyed_uniforms
-from hadis_lightly.transforms.normalizations import Normalize
-from hadis_lightly.transforms.view_distribution import read_distribution
+from hadis_lightly.transforms.view_distribution import read_views
 from hadis_lightly.transforms.view_parameters import (
     NUM_UNIFORMS,
     ViewParameters,
     draw_parameters,
 )
 from hadis_lightly.transforms.view_pipeline import (
-    check_views,
     make_planes,
     processing_order,
     views_at_a_time,
 )
-from hadis_lightly.transforms.view_settings import ViewSettings, takes_view_settings
+from hadis_lightly.transforms.view_settings import (
+    Normalize,
+    ViewSettings,
+    takes_view_settings,
+)
 
 
 @takes_view_settings
 class BatchedViews:
     """The views of :class:`HaDisTransform` for a whole batch, on any device.
 
-    Every view of every image has draws of its own, distributed like those of
-    torchvision's transforms, which draw only once per batch themselves.
+    Every view of every image has draws of its own, where torchvision's transforms draw
+    once per batch; their distributions are the same.
 
     Input: uint8 images ``(n, c, h, w)``, c being 1 or 3. Or a crop for each view,
     ``(n, 2, c, h, w)``, as :class:`HaDisCropTransform` makes them: they are not cropped
@@ -49,16 +49,15 @@ class BatchedViews:
 
     Two things differ from the transform of single images: pixels are not rounded to
     whole levels between the steps, and the blur is a true Gaussian with mirrored
-    borders, as in torchvision, where Pillow has boxes and repeated borders.
+    borders, as in torchvision, while Pillow uses boxes and repeated borders.
 
     Args:
         {view_settings}
         normalize: As in :class:`HaDisTransform`.
         generator: Source of the draws; by default PyTorch's global generator of the
             images' device. One on the CPU gives the same draws on every device.
-        dtype: Of the views; the work is done in float32 all the same.
-        memory_format: Of the views: ``torch.contiguous_format`` or
-            ``torch.channels_last``.
+        dtype: Data type of the views; the computation is always in float32.
+        memory_format: Memory format of the views.
 
     Raises:
         TypeError: If a setting is unknown or of the wrong type; names it.
@@ -82,12 +81,15 @@ class BatchedViews:
         memory_format: torch.memory_format = torch.contiguous_format,
         **settings: Any,
     ) -> None:
-        self._set_up(
-            HaDisTransform(input_size, normalize=normalize, **settings),
-            generator,
-            dtype,
-            memory_format,
+        if not dtype.is_floating_point:
+            raise ValueError(f"dtype must be floating point, got {dtype}.")
+        #: The distribution of each view.
+        self.views = read_views(
+            HaDisTransform(input_size, normalize=normalize, **settings)
         )
+        self.generator = generator
+        self.dtype = dtype
+        self.memory_format = memory_format
 
     @classmethod
     def from_settings(cls, settings: ViewSettings, **options: Any) -> BatchedViews:
@@ -109,9 +111,9 @@ class BatchedViews:
             transform: :class:`HaDisTransform`, or any multi-view transform of lightly
                 made of the same steps, such as ``BYOLTransform``. Its views may differ
                 in all but size and normalisation, and be more or fewer than two.
-            generator: As in the class; so are the following.
-            dtype: Of the views.
-            memory_format: Of the views.
+            generator: As in the class.
+            dtype: As in the class.
+            memory_format: As in the class.
 
         Raises:
             ValueError: If a step cannot be done for batches; names the step.
@@ -121,34 +123,9 @@ class BatchedViews:
             >>> [view.shape[2] for view in views(torch.zeros(1, 3, 8, 8).byte())]
             [24, 24]
         """
-        made = cls.__new__(cls)
-        made._set_up(transform, generator, dtype, memory_format)
+        made = cls(generator=generator, dtype=dtype, memory_format=memory_format)
+        made.views = read_views(transform)
         return made
-
-    def _set_up(
-        self,
-        transform: Any,
-        generator: torch.Generator | None,
-        dtype: torch.dtype,
-        memory_format: torch.memory_format,
-    ) -> None:
-        transforms: Any = getattr(transform, "transforms", None)
-        is_list = isinstance(transforms, (list, tuple)) and len(transforms) > 0
-        # Of a Compose these are the steps of one view.
-        if not is_list or isinstance(transform, (v1.Compose, v2.Compose)):
-            raise ValueError(
-                "transform must be a multi-view transform with a list of transforms, "
-                f"got {type(transform).__name__}."
-            )
-        if not dtype.is_floating_point:
-            raise ValueError(f"dtype must be floating point, got {dtype}.")
-        #: The distribution of each view.
-        self.views = tuple(read_distribution(view) for view in transforms)
-        check_views(self.views)
-        self.input_size = self.views[0].size
-        self.generator = generator
-        self.dtype = dtype
-        self.memory_format = memory_format
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Returns the views of uint8 images ``(n, c, h, w)``, or of their crops.
@@ -164,13 +141,11 @@ class BatchedViews:
 
         The only draw there is: what follows from them can be compiled.
         """
-        self._check(images)
-        source = images.device if self.generator is None else self.generator.device
+        check_batch(images, self.views[0].mean, len(self.views))
+        device = images.device if self.generator is None else self.generator.device
+        shape = (len(self.views), len(images), NUM_UNIFORMS)
         drawn = torch.rand(
-            (len(self.views), len(images), NUM_UNIFORMS),
-            dtype=torch.float32,
-            device=source,
-            generator=self.generator,
+            shape, dtype=torch.float32, device=device, generator=self.generator
         )
         return drawn.to(images.device, non_blocking=True)
 
@@ -191,8 +166,7 @@ class BatchedViews:
         Raises:
             ValueError: If there are not as many keys as images.
         """
-        self._check(images)
-        if keys.is_floating_point() or keys.shape != (len(images),):
+        if keys.is_floating_point() or keys.shape != images.shape[:1]:
             raise ValueError(
                 f"keys must be {len(images)} integers, got {keys.dtype} of shape "
                 f"{tuple(keys.shape)}."
@@ -211,7 +185,7 @@ class BatchedViews:
         parameters = self.parameters(images, uniforms)
         if images.ndim == 5:  # one for each view, as the draws are
             images = images.transpose(0, 1).flatten(0, 1)
-        m, size = parameters.top.numel(), self.input_size
+        m, size = parameters.top.numel(), self.views[0].size
         views = torch.empty(
             (m, images.shape[1], size, size),
             dtype=self.dtype,
@@ -236,8 +210,8 @@ class BatchedViews:
         return list(views.chunk(len(self.views)))
 
     def parameters(self, images: Tensor, uniforms: Tensor) -> ViewParameters:
-        """What the random numbers mean for these images, each field ``(v, n, ...)``."""
-        self._check(images)
+        """The draws made from the random numbers, each field ``(v, n, ...)``."""
+        check_batch(images, self.views[0].mean, len(self.views))
         shape = (len(self.views), len(images), NUM_UNIFORMS)
         if uniforms.shape != shape:
             raise ValueError(
@@ -253,6 +227,3 @@ class BatchedViews:
                 width=torch.full_like(drawn.width, width),
             )
         return drawn
-
-    def _check(self, images: Tensor) -> None:
-        check_batch(images, self.views[0].mean, len(self.views))

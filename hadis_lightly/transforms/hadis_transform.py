@@ -17,9 +17,12 @@ from torch import Tensor
 
 from hadis_lightly.checks import check_integer
 from hadis_lightly.transforms.input_checks import check_image
-from hadis_lightly.transforms.normalizations import Normalize
-from hadis_lightly.transforms.to_normalized_tensor import ToNormalizedTensor
-from hadis_lightly.transforms.view_settings import ViewSettings, takes_view_settings
+from hadis_lightly.transforms.plain_transforms import ToNormalizedTensor
+from hadis_lightly.transforms.view_settings import (
+    Normalize,
+    ViewSettings,
+    takes_view_settings,
+)
 
 
 @takes_view_settings
@@ -33,15 +36,9 @@ class HaDisTransform(MultiViewTransform):
         List of two float32 tensors ``(c, input_size, input_size)``.
 
     Applies, in this order, with the paper's settings for 32 x 32 images as defaults:
-        - Random resized crop
-        - Random affine map (ours; off)
-        - Random horizontal flip; vertical flip (off); rotation (off)
-        - Color jitter
-        - Random gray scale
-        - Gaussian blur (off); solarization (off)
-        - Normalization
-
-    A step with probability or strength 0 is left out.
+    resized crop, affine map (ours; off), horizontal flip, vertical flip (off), rotation
+    (off), colour jitter, greyscale, Gaussian blur (off), solarization (off),
+    normalisation. A step with probability or strength 0 is left out.
 
     Args:
         {view_settings}
@@ -70,16 +67,15 @@ class HaDisTransform(MultiViewTransform):
         normalize: Normalize | None = IMAGENET_NORMALIZE,
         **settings: Any,
     ) -> None:
-        view = _view(ViewSettings.from_arguments(input_size, normalize, **settings))
-        super().__init__(transforms=[view, view])
+        checked = ViewSettings.from_arguments(input_size, normalize, **settings)
+        super().__init__(transforms=[_view(checked)] * 2)
 
     @classmethod
     def from_settings(cls, settings: ViewSettings) -> HaDisTransform:
         """The transform of ready settings, such as the section ``views`` of a run."""
         settings.check()
         made = cls.__new__(cls)
-        view = _view(settings)
-        MultiViewTransform.__init__(made, transforms=[view, view])
+        MultiViewTransform.__init__(made, transforms=[_view(settings)] * 2)
         return made
 
     def __call__(self, image: Any) -> list[Tensor]:
@@ -88,59 +84,42 @@ class HaDisTransform(MultiViewTransform):
         return [transform(image) for transform in self.transforms]
 
 
-def _view(settings: ViewSettings) -> Any:
+def _view(s: ViewSettings) -> Any:
     """The steps of one view, those that would change nothing left out."""
-    s = settings
-    sigmas = (s.sigmas[0], s.sigmas[1])
-    degrees = None if s.rr_degrees is None else (s.rr_degrees[0], s.rr_degrees[1])
-    steps = [
-        T.RandomResizedCrop(size=s.input_size, scale=(s.min_scale, 1.0)),
-        *_affine(s),
-        *_when(s.hf_prob, T.RandomHorizontalFlip(p=s.hf_prob)),
-        *_when(s.vf_prob, T.RandomVerticalFlip(p=s.vf_prob)),
-        *_when(s.rr_prob, random_rotation_transform(s.rr_prob, degrees)),
-        *_color_jitter(s),
-        *_when(s.random_gray_scale, T.RandomGrayscale(p=s.random_gray_scale)),
-        *_when(s.gaussian_blur, GaussianBlur(prob=s.gaussian_blur, sigmas=sigmas)),
-        *_when(s.solarization_prob, RandomSolarization(prob=s.solarization_prob)),
-        ToNormalizedTensor(s.normalize),
-    ]
-    return T.Compose(steps)
-
-
-def _when(prob: float, step: Any) -> list[Any]:
-    return [step] if prob > 0 else []
-
-
-def _affine(s: ViewSettings) -> list[Any]:
-    if s.affine_degrees == s.affine_translate == s.affine_shear == 0:
-        return []
-    # After the crop, so that shift and shear act on the larger of the two images.
-    return [
-        T.RandomAffine(
-            degrees=s.affine_degrees,
-            translate=(s.affine_translate,) * 2 if s.affine_translate > 0 else None,
-            shear=s.affine_shear if s.affine_shear > 0 else None,
-            interpolation=T.InterpolationMode.BILINEAR,
-        )
-    ]
-
-
-def _color_jitter(s: ViewSettings) -> list[Any]:
+    affine = T.RandomAffine(
+        degrees=s.affine_degrees,
+        translate=(s.affine_translate,) * 2 if s.affine_translate else None,
+        shear=s.affine_shear or None,
+        interpolation=T.InterpolationMode.BILINEAR,
+    )
     parts = (s.cj_bright, s.cj_contrast, s.cj_sat, s.cj_hue)
     strengths = [s.cj_strength * part for part in parts]
-    if s.cj_prob == 0 or not any(strengths):
-        return []
     jitter = T.ColorJitter(*strengths)
-    return [jitter if s.cj_prob == 1 else T.RandomApply([jitter], p=s.cj_prob)]
+    if s.cj_prob < 1:
+        jitter = T.RandomApply([jitter], p=s.cj_prob)
+    degrees: Any = None if s.rr_degrees is None else tuple(s.rr_degrees)
+    blur = GaussianBlur(prob=s.gaussian_blur, sigmas=(s.sigmas[0], s.sigmas[1]))
+    steps = [
+        (True, T.RandomResizedCrop(size=s.input_size, scale=(s.min_scale, 1.0))),
+        # After the crop, so that shift and shear act on the larger of the two images.
+        (s.affine_degrees or s.affine_translate or s.affine_shear, affine),
+        (s.hf_prob, T.RandomHorizontalFlip(p=s.hf_prob)),
+        (s.vf_prob, T.RandomVerticalFlip(p=s.vf_prob)),
+        (s.rr_prob, random_rotation_transform(s.rr_prob, degrees)),
+        (s.cj_prob and any(strengths), jitter),
+        (s.random_gray_scale, T.RandomGrayscale(p=s.random_gray_scale)),
+        (s.gaussian_blur, blur),
+        (s.solarization_prob, RandomSolarization(prob=s.solarization_prob)),
+        (True, ToNormalizedTensor(s.normalize)),
+    ]
+    return T.Compose([step for is_used, step in steps if is_used])
 
 
 class HaDisCropTransform:
     """The random resized crops of :class:`HaDisTransform`, and nothing after them.
 
     For images of different sizes, which do not fit into one batch: a worker process
-    crops, and :class:`BatchedViews` does the rest on the device, to uint8 crops
-    ``(n, num_views, c, input_size, input_size)``.
+    crops them, and :class:`BatchedViews` does the rest on the device.
 
     Args:
         input_size: Height and width of a crop in pixels.
@@ -170,8 +149,5 @@ class HaDisCropTransform:
     def __call__(self, image: Image.Image) -> Tensor:
         """Returns random crops of the image, each with draws of its own."""
         check_image(image)
-        crops = [np.asarray(self._crop(image)) for _ in range(self.num_views)]
-        pixels = torch.from_numpy(np.stack(crops))  # (v, s, s) or (v, s, s, c)
-        if pixels.ndim == 3:
-            return pixels.unsqueeze(1)
-        return pixels.permute(0, 3, 1, 2).contiguous()
+        crops = [np.atleast_3d(self._crop(image)) for _ in range(self.num_views)]
+        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()

@@ -1,4 +1,4 @@
-"""Checks of images and keys: what a caller got wrong is named."""
+"""Checks of the images passed to a transform."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_image(image: object) -> None:
 
 
 def check_batch(
-    images: object, mean: Sequence[float] | None, num_views: int | None = None
+    images: torch.Tensor, mean: Sequence[float] | None, num_views: int | None = None
 ) -> None:
     """Raises unless ``images`` are a uint8 batch that fits.
 
@@ -39,8 +39,6 @@ def check_batch(
         mean: Mean of the normalisation, one value per channel.
         num_views: Number of crops per image.
     """
-    if not isinstance(images, torch.Tensor):
-        raise TypeError(f"images must be a tensor, got {type(images).__name__}.")
     if images.dtype != torch.uint8:
         raise TypeError(f"images must be uint8 (0 to 255), got {images.dtype}.")
     shape = tuple(images.shape)

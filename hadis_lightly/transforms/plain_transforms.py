@@ -1,7 +1,9 @@
-"""The plain transform under which images are embedded and clustered: no draws."""
+"""The transforms without draws: to a tensor, and to what is embedded and clustered."""
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 from lightly.transforms.torchvision_v2_compatibility import torchvision_transforms as T
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 from PIL import Image
@@ -9,10 +11,64 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from hadis_lightly.transforms.batched_color import normalize_channels
-from hadis_lightly.transforms.input_checks import check_batch, check_image
-from hadis_lightly.transforms.normalizations import Normalize
-from hadis_lightly.transforms.to_normalized_tensor import ToNormalizedTensor
-from hadis_lightly.transforms.view_settings import ViewSettings
+from hadis_lightly.transforms.input_checks import CHANNELS, check_batch, check_image
+from hadis_lightly.transforms.view_settings import Normalize, ViewSettings
+
+
+class ToNormalizedTensor:
+    """Turns a PIL image into a normalised float tensor, ``(x / 255 - mean) / std``.
+
+    The same values as lightly's ``ToTensor`` followed by ``Normalize``, looked up in a
+    table of the 256 values of a byte: one pass over the pixels instead of five, several
+    times faster on small images.
+
+    Args:
+        normalize: ``{"mean": [...], "std": [...]}`` with one entry per channel, for
+            pixels in 0..1; ``None`` leaves the pixels in 0..1.
+
+    Shape:
+        PIL image of mode ``L`` or ``RGB``, ``(h, w)`` pixels, to float32 ``(c, h, w)``.
+
+    Raises:
+        TypeError: If the input is not a PIL image.
+        ValueError: If its mode is neither ``L`` nor ``RGB``, or its number of channels
+            is not that of ``normalize``.
+
+    Example:
+        >>> image = Image.new("L", (3, 2), color=255)
+        >>> ToNormalizedTensor({"mean": [0.5], "std": [0.25]})(image)
+        tensor([[[2., 2., 2.],
+                 [2., 2., 2.]]])
+    """
+
+    def __init__(self, normalize: Normalize | None) -> None:
+        settings = ViewSettings.from_arguments(normalize=normalize)
+        self.normalize = settings.normalize
+        mean = np.array([settings.mean or [0.0]]).T
+        std = np.array([settings.std or [1.0]]).T
+        # Computed in float64 and rounded once.
+        table = (np.arange(256) / 255.0 - mean) / std
+        self._table = table.astype(np.float32)  # (c, 256)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Returns the image as a normalised float32 tensor ``(c, h, w)``."""
+        check_image(image)
+        channels = CHANNELS[image.mode]
+        table = self._table
+        if self.normalize is None:
+            table = table.repeat(channels, axis=0)
+        elif len(table) != channels:
+            raise ValueError(
+                f"normalize has {len(table)} channel(s) but the image has {channels} "
+                f"(mode {image.mode})."
+            )
+        width, height = image.size
+        pixels = np.asarray(image).reshape(height, width, channels)
+        output = np.empty((channels, height, width), dtype=np.float32)
+        for channel, values in enumerate(table):
+            # A byte is always in the table; "clip" spares numpy the check.
+            np.take(values, pixels[:, :, channel], out=output[channel], mode="clip")
+        return torch.from_numpy(output)
 
 
 class HaDisTestTransform:
@@ -40,9 +96,8 @@ class HaDisTestTransform:
     ) -> None:
         ViewSettings.from_arguments(input_size, normalize)
         self.input_size = input_size
-        self._resize_and_crop = T.Compose(
-            [T.Resize(size=input_size), T.CenterCrop(size=input_size)]
-        )
+        steps = [T.Resize(size=input_size), T.CenterCrop(size=input_size)]
+        self._resize_and_crop = T.Compose(steps)
         self._to_normalized_tensor = ToNormalizedTensor(normalize)
 
     def __call__(self, image: Image.Image) -> Tensor:
@@ -67,7 +122,6 @@ class BatchedTestTransform:
         ValueError: If ``input_size < 1`` or ``normalize`` is malformed.
 
     Example:
-        >>> import torch
         >>> images = torch.zeros(4, 3, 48, 64, dtype=torch.uint8)
         >>> BatchedTestTransform(input_size=32)(images).shape
         torch.Size([4, 3, 32, 32])
@@ -84,8 +138,7 @@ class BatchedTestTransform:
 
         Raises:
             TypeError: If the images are not uint8.
-            ValueError: If their shape does not fit, or their number of channels is not
-                that of ``normalize``.
+            ValueError: If their shape or number of channels does not fit.
         """
         check_batch(images, self.mean)
         size = self.input_size

@@ -1,8 +1,8 @@
-"""The distribution of one random view, read from the transform of single images."""
+"""The distribution of random views, read from a transform of single images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,25 +12,16 @@ from lightly.transforms.solarize import RandomSolarization
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from hadis_lightly.transforms.to_normalized_tensor import ToNormalizedTensor
+from hadis_lightly.transforms.plain_transforms import ToNormalizedTensor
 
 Range = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class AffineRanges:
-    """Ranges of a random affine map, in degrees and fractions of the side."""
-
-    degrees: Range = (0.0, 0.0)
-    translate: Range = (0.0, 0.0)
-    shear: Range = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class ViewDistribution:
     """What is drawn for a view, in the order in which it is applied.
 
-    Ranges are those of uniform draws, ``None`` where a step is left out.
+    Ranges are those of uniform draws.
     """
 
     size: int
@@ -39,17 +30,20 @@ class ViewDistribution:
     """Area of the crop, as a fraction of the image."""
     crop_ratio: Range = (3 / 4, 4 / 3)
     """Width over height of the crop; its logarithm is uniform."""
-    affine: AffineRanges | None = None
+    affine_degrees: Range = (0.0, 0.0)
+    """Rotation of the affine map, clockwise, bilinear."""
+    affine_translate: Range = (0.0, 0.0)
+    """Largest shift to the right and downwards, as fractions of the side."""
+    affine_shear: Range = (0.0, 0.0)
+    """Horizontal shear in degrees."""
     horizontal_flip_prob: float = 0.0
     vertical_flip_prob: float = 0.0
     rotation_prob: float = 0.0
     rotation_degrees: Range = (0.0, 0.0)
     """Angle of the rotation, counter-clockwise, to the nearest pixel."""
     jitter_prob: float = 0.0
-    brightness: Range | None = None
-    contrast: Range | None = None
-    saturation: Range | None = None
-    hue: Range | None = None
+    jitter: tuple[Range | None, ...] = (None,) * 4
+    """Factors of brightness, contrast and saturation, shift of the hue in turns."""
     gray_prob: float = 0.0
     blur_prob: float = 0.0
     blur_sigmas: Range = (0.1, 2.0)
@@ -60,10 +54,26 @@ class ViewDistribution:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
-    @property
-    def jitter(self) -> tuple[Range | None, ...]:
-        """Factors of brightness, contrast, saturation and hue, torchvision's order."""
-        return (self.brightness, self.contrast, self.saturation, self.hue)
+
+def read_views(transform: Any) -> tuple[ViewDistribution, ...]:
+    """Reads the distribution of each view of a multi-view transform.
+
+    Raises:
+        ValueError: If batches cannot do one of its steps; names the step.
+    """
+    transforms = getattr(transform, "transforms", None)
+    # Of a Compose these are the steps of one view.
+    if not transforms or isinstance(transform, (v1.Compose, v2.Compose)):
+        raise ValueError(
+            "transform must be a multi-view transform with a list of transforms, "
+            f"got {type(transform).__name__}."
+        )
+    views = tuple(read_distribution(view) for view in transforms)
+    for name in ("size", "mean", "std"):
+        values = {getattr(view, name) for view in views}
+        if len(values) > 1:
+            raise ValueError(f"all views must have one {name}, got {values}.")
+    return views
 
 
 def read_distribution(transform: Any) -> ViewDistribution:
@@ -80,14 +90,13 @@ def read_distribution(transform: Any) -> ViewDistribution:
     last = -1
     found: dict[str, Any] = {}
     for step in _steps(transform):
-        place = _place(step)
+        place, values = _read(step)
         if place <= last:
             raise ValueError(
                 f"{_name(step)} comes twice, or later than in BatchedViews."
             )
         last = place
-        _, read = _READERS[place]
-        found |= read(step)
+        found |= values
     if "size" not in found:
         raise ValueError("transform has no RandomResizedCrop, which must come first.")
     return ViewDistribution(**found)
@@ -96,11 +105,10 @@ def read_distribution(transform: Any) -> ViewDistribution:
 def _steps(transform: Any) -> Iterator[Any]:
     """The steps of nested transforms, without those that leave the pixels alone."""
     compose = (v1.Compose, v2.Compose)
-    if not isinstance(transform, compose):
-        # The views of lightly hold a Compose and nothing else.
-        inner = getattr(transform, "transform", None)
-        if isinstance(inner, compose) and set(vars(transform)) == {"transform"}:
-            transform = inner
+    inner = getattr(transform, "transform", None)
+    # The views of lightly hold a Compose and nothing else.
+    if isinstance(inner, compose) and set(vars(transform)) == {"transform"}:
+        transform = inner
     if isinstance(transform, compose):
         for step in transform.transforms:
             yield from _steps(step)
@@ -111,33 +119,55 @@ def _steps(transform: Any) -> Iterator[Any]:
         yield transform
 
 
-def _place(step: Any) -> int:
-    """The place of a step in the order of batches."""
-    for place, (kinds, _) in enumerate(_READERS):
-        if isinstance(step, kinds):
-            return place
+def _read(step: Any) -> tuple[int, dict[str, Any]]:
+    """The place of a step in the order of batches, and what it draws."""
+    match step:
+        case v1.RandomResizedCrop() | v2.RandomResizedCrop():
+            return 0, _read_crop(step)
+        case v1.RandomAffine() | v2.RandomAffine():
+            return 1, _read_affine(step)
+        case v1.RandomHorizontalFlip() | v2.RandomHorizontalFlip():
+            return 2, {"horizontal_flip_prob": step.p}
+        case v1.RandomVerticalFlip() | v2.RandomVerticalFlip():
+            return 3, {"vertical_flip_prob": step.p}
+        case RandomRotate():
+            degrees = (float(step.angle),) * 2
+            return 4, {"rotation_prob": step.prob, "rotation_degrees": degrees}
+        case RandomRotateDegrees():
+            apply: Any = step.transform
+            degrees = tuple(apply.transforms[0].degrees)
+            return 4, {"rotation_prob": apply.p, "rotation_degrees": degrees}
+        case v1.RandomApply() | v2.RandomApply():
+            return 5, _read_jitter(step.transforms, step.p)
+        case v1.ColorJitter() | v2.ColorJitter():
+            return 5, _read_jitter([step], 1.0)
+        case v1.RandomGrayscale() | v2.RandomGrayscale():
+            return 6, {"gray_prob": step.p}
+        case GaussianBlur():
+            return 7, {"blur_prob": step.prob, "blur_sigmas": tuple(step.sigmas)}
+        case RandomSolarization():
+            threshold = step.threshold
+            return 8, {"solarize_prob": step.prob, "solarize_threshold": threshold}
+        case v1.Normalize() | v2.Normalize():
+            mean, std = (tuple(map(float, x)) for x in (step.mean, step.std))
+            return 9, {"mean": mean, "std": std}
+        case ToNormalizedTensor():
+            return 9, {name: tuple(v) for name, v in (step.normalize or {}).items()}
     raise ValueError(f"{_name(step)} is not a step that BatchedViews can do.")
 
 
-def _name(step: Any) -> str:
-    return str(getattr(step, "__qualname__", type(step).__name__))
-
-
-def _crop(step: Any) -> dict[str, Any]:
-    sides = step.size if isinstance(step.size, (tuple, list)) else [step.size]
-    if len(set(sides)) > 1:
-        raise ValueError(f"size must be one side of a square, got {tuple(sides)}.")
+def _read_crop(step: Any) -> dict[str, Any]:
+    side, width = step.size
+    if side != width:
+        raise ValueError(f"size must be one side of a square, got {(side, width)}.")
     _check_bilinear(step)
     if not step.antialias:
         raise ValueError("RandomResizedCrop must have antialias=True.")
-    return {
-        "size": int(sides[0]),
-        "crop_scale": tuple(step.scale),
-        "crop_ratio": tuple(step.ratio),
-    }
+    scale, ratio = tuple(step.scale), tuple(step.ratio)
+    return {"size": side, "crop_scale": scale, "crop_ratio": ratio}
 
 
-def _affine(step: Any) -> dict[str, Any]:
+def _read_affine(step: Any) -> dict[str, Any]:
     _check_bilinear(step)
     shear = tuple(step.shear or (0.0, 0.0))
     if step.scale is not None or step.center is not None or any(shear[2:]):
@@ -146,88 +176,29 @@ def _affine(step: Any) -> dict[str, Any]:
         )
     if step.fill not in (0, None):
         raise ValueError(f"RandomAffine must fill with 0, got {step.fill!r}.")
-    translate = tuple(step.translate or (0.0, 0.0))
-    return {"affine": AffineRanges(tuple(step.degrees), translate, shear[:2])}
+    return {
+        "affine_degrees": tuple(step.degrees),
+        "affine_translate": tuple(step.translate or (0.0, 0.0)),
+        "affine_shear": shear[:2],
+    }
 
 
-def _rotation(step: Any) -> dict[str, Any]:
-    if isinstance(step, RandomRotate):
-        angle = float(step.angle)
-        return {"rotation_prob": step.prob, "rotation_degrees": (angle, angle)}
-    apply: Any = step.transform
-    rotation = apply.transforms[0]
-    if _interpolation(rotation) not in ("nearest", 0) or rotation.expand:
-        raise ValueError("RandomRotation must take the nearest pixel and not expand.")
-    degrees = tuple(rotation.degrees)
-    return {"rotation_prob": float(apply.p), "rotation_degrees": degrees}
-
-
-def _jitter(step: Any) -> dict[str, Any]:
-    prob, jitter = 1.0, step
-    if isinstance(step, (v1.RandomApply, v2.RandomApply)):
-        kinds = (v1.ColorJitter, v2.ColorJitter)
-        if len(step.transforms) != 1 or not isinstance(step.transforms[0], kinds):
-            inner = [_name(step) for step in step.transforms]
-            raise ValueError(f"RandomApply must apply a ColorJitter, got {inner}.")
-        prob, jitter = float(step.p), step.transforms[0]
-    found: dict[str, Any] = {"jitter_prob": prob}
-    for name in ("brightness", "contrast", "saturation", "hue"):
-        limits = getattr(jitter, name)
-        found[name] = None if limits is None else tuple(limits)
-    return found
-
-
-def _normalize(step: Any) -> dict[str, Any]:
-    if isinstance(step, ToNormalizedTensor):
-        if step.normalize is None:
-            return {}
-        mean, std = step.normalize["mean"], step.normalize["std"]
-    else:
-        mean, std = step.mean, step.std
-    return {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))}
+def _read_jitter(steps: Any, prob: float) -> dict[str, Any]:
+    jitter = steps[0]
+    if len(steps) > 1 or not isinstance(jitter, (v1.ColorJitter, v2.ColorJitter)):
+        names = [_name(step) for step in steps]
+        raise ValueError(f"RandomApply must apply a ColorJitter, got {names}.")
+    parts = (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
+    limits = tuple(part if part is None else tuple(part) for part in parts)
+    return {"jitter_prob": prob, "jitter": limits}
 
 
 def _check_bilinear(step: Any) -> None:
-    if _interpolation(step) not in ("bilinear", 2):
-        raise ValueError(
-            f"{_name(step)} must interpolate bilinearly, got {_interpolation(step)!r}."
-        )
+    # The name of the interpolation, or Pillow's number of it.
+    value = getattr(step.interpolation, "value", step.interpolation)
+    if value not in ("bilinear", 2):
+        raise ValueError(f"{_name(step)} must interpolate bilinearly, got {value!r}.")
 
 
-def _interpolation(step: Any) -> Any:
-    """The name of the interpolation, or Pillow's number of it."""
-    return getattr(step.interpolation, "value", step.interpolation)
-
-
-Reader = Callable[[Any], dict[str, Any]]
-
-
-def _prob(name: str) -> Reader:
-    return lambda step: {name: float(step.p)}
-
-
-# The steps, in the one order of batches.
-_READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
-    ((v1.RandomResizedCrop, v2.RandomResizedCrop), _crop),
-    ((v1.RandomAffine, v2.RandomAffine), _affine),
-    (
-        (v1.RandomHorizontalFlip, v2.RandomHorizontalFlip),
-        _prob("horizontal_flip_prob"),
-    ),
-    ((v1.RandomVerticalFlip, v2.RandomVerticalFlip), _prob("vertical_flip_prob")),
-    ((RandomRotate, RandomRotateDegrees), _rotation),
-    ((v1.RandomApply, v2.RandomApply, v1.ColorJitter, v2.ColorJitter), _jitter),
-    ((v1.RandomGrayscale, v2.RandomGrayscale), _prob("gray_prob")),
-    (
-        (GaussianBlur,),
-        lambda step: {"blur_prob": step.prob, "blur_sigmas": tuple(step.sigmas)},
-    ),
-    (
-        (RandomSolarization,),
-        lambda step: {
-            "solarize_prob": step.prob,
-            "solarize_threshold": step.threshold,
-        },
-    ),
-    ((v1.Normalize, v2.Normalize, ToNormalizedTensor), _normalize),
-)
+def _name(step: Any) -> str:
+    return str(getattr(step, "__qualname__", type(step).__name__))

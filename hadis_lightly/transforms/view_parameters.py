@@ -8,11 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hadis_lightly.transforms.view_distribution import (
-    AffineRanges,
-    Range,
-    ViewDistribution,
-)
+from hadis_lightly.transforms.view_distribution import Range, ViewDistribution
 
 # Random crops that torchvision tries before it takes a central one.
 _ATTEMPTS = 10
@@ -24,13 +20,10 @@ class ViewParameters(NamedTuple):
     """The draws of ``v`` views of ``n`` images: float32 or bool, each ``(v, n)``."""
 
     top: Tensor
-    """First row of the crop, a whole number of pixels."""
+    """First row of the crop; like the next three, a whole number of pixels."""
     left: Tensor
-    """First column of the crop."""
     height: Tensor
-    """Rows of the crop."""
     width: Tensor
-    """Columns of the crop."""
     angle: Tensor
     """Rotation of the affine map in degrees, clockwise."""
     translate_x: Tensor
@@ -44,8 +37,7 @@ class ViewParameters(NamedTuple):
     rotation: Tensor
     """Angle of the rotation after the flips, in degrees, counter-clockwise."""
     factors: Tensor
-    """Of brightness, contrast, saturation and hue, ``(v, n, 4)``; 1, 1, 1, 0 without
-    jitter."""
+    """Brightness, contrast, saturation, hue ``(v, n, 4)``; 1, 1, 1, 0 if unchanged."""
     order: Tensor
     """The order of those four, ``(v, n, 4)``, int64."""
     gray: Tensor
@@ -69,8 +61,8 @@ def draw_parameters(
     if len(set(views)) == 1:  # the usual case: all views at once
         return _draw(views[0], uniforms, height, width)
     drawn = [
-        _draw(view, uniforms[number : number + 1], height, width)
-        for number, view in enumerate(views)
+        _draw(view, u.unsqueeze(0), height, width)
+        for view, u in zip(views, uniforms, strict=True)
     ]
     return ViewParameters(*(torch.cat(field) for field in zip(*drawn, strict=True)))
 
@@ -80,8 +72,7 @@ def _draw(view: ViewDistribution, u: Tensor, height: int, width: int) -> ViewPar
     top, left, crop_height, crop_width = _crop(view, for_crop, height, width)
     order, u = u[..., :4].argsort(dim=-1), u[..., 4:]
     columns = iter(u.unbind(dim=-1))
-    affine = view.affine or AffineRanges()
-    max_x, max_y = (fraction * view.size for fraction in affine.translate)
+    max_x, max_y = (fraction * view.size for fraction in view.affine_translate)
     jittered = next(columns) < view.jitter_prob
     neutral = (1.0, 1.0, 1.0, 0.0)
     factors = [
@@ -94,10 +85,10 @@ def _draw(view: ViewDistribution, u: Tensor, height: int, width: int) -> ViewPar
         left=left,
         height=crop_height,
         width=crop_width,
-        angle=_uniform(next(columns), affine.degrees),
+        angle=_uniform(next(columns), view.affine_degrees),
         translate_x=_uniform(next(columns), (-max_x, max_x)).round(),
         translate_y=_uniform(next(columns), (-max_y, max_y)).round(),
-        shear=_uniform(next(columns), affine.shear),
+        shear=_uniform(next(columns), view.affine_shear),
         horizontal_flip=next(columns) < view.horizontal_flip_prob,
         vertical_flip=next(columns) < view.vertical_flip_prob,
         rotation=torch.where(
@@ -134,27 +125,17 @@ def _crop(
     fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
     first = fits.int().argmax(dim=-1, keepdim=True)
     some_fits = fits.any(dim=-1)
-    crop = []
-    fallback = _fallback_size(view.crop_ratio, height, width)
-    for sizes, size, place, side in (
-        (heights, fallback[0], u[..., -2], height),
-        (widths, fallback[1], u[..., -1], width),
-    ):
-        length = sizes.gather(-1, first).squeeze(-1)
-        room = side - length
-        start = (place * (room + 1)).floor()  # from 0 to room, both included
-        crop += [
-            torch.where(some_fits, start, float((side - size) // 2)),
-            torch.where(some_fits, length, float(size)),
+
+    def along(lengths: Tensor, place: Tensor, side: int, fallback: int) -> list[Tensor]:
+        length = lengths.gather(-1, first).squeeze(-1)
+        start = (place * (side - length + 1)).floor()  # the last place included
+        return [
+            torch.where(some_fits, start, float((side - fallback) // 2)),
+            torch.where(some_fits, length, float(fallback)),
         ]
-    top, crop_height, left, crop_width = crop
+
+    # If none fits, the largest crop of an allowed ratio.
+    rows, columns = round(min(height, width / low)), round(min(width, height * high))
+    top, crop_height = along(heights, u[..., -2], height, rows)
+    left, crop_width = along(widths, u[..., -1], width, columns)
     return top, left, crop_height, crop_width
-
-
-def _fallback_size(ratio: Range, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the largest crop of an allowed ratio."""
-    if width / height < ratio[0]:
-        return round(width / ratio[0]), width
-    if width / height > ratio[1]:
-        return height, round(height * ratio[1])
-    return height, width

@@ -29,16 +29,7 @@ from hadis_lightly.transforms.view_parameters import ViewParameters
 _WORKSPACE = {"cpu": 96 << 20}
 _WORKSPACE_ELSEWHERE = 512 << 20
 
-
 Views = tuple[ViewDistribution, ...]
-
-
-def check_views(views: Views) -> None:
-    """Raises unless all views have one size and normalisation."""
-    for name in ("size", "mean", "std"):
-        values = {getattr(view, name) for view in views}
-        if len(values) > 1:
-            raise ValueError(f"all views must have one {name}, got {values}.")
 
 
 def processing_order(views: Views, drawn: ViewParameters) -> Tensor:
@@ -52,6 +43,14 @@ def processing_order(views: Views, drawn: ViewParameters) -> Tensor:
     return torch.arange(len(drawn.order), device=drawn.order.device)
 
 
+def views_at_a_time(images: Tensor, size: int) -> int:
+    """As many views as keep the memory in use bounded."""
+    c, h, w = images.shape[1:]
+    floats = c * h * w + c * h * size + 8 * c * size**2 + 6 * size * (h + w)
+    budget = _WORKSPACE.get(images.device.type, _WORKSPACE_ELSEWHERE)
+    return max(1, budget // (4 * floats))
+
+
 def make_planes(views: Views, images: Tensor, drawn: ViewParameters) -> Tensor:
     """Makes one view of each image; steps that no view has are left out.
 
@@ -63,20 +62,20 @@ def make_planes(views: Views, images: Tensor, drawn: ViewParameters) -> Tensor:
     Returns:
         Normalised float32 planes, ``(c, m, size, size)``.
     """
-    has_affine = any(view.affine for view in views)
+    has_affine = any(
+        any(view.affine_degrees + view.affine_translate + view.affine_shear)
+        for view in views
+    )
     flips = (drawn.horizontal_flip, drawn.vertical_flip)
-    none = torch.zeros_like(flips[0])
+    # The affine map comes before the flips; without it they cost nothing in the crop.
+    across, along = (torch.zeros_like(x) if has_affine else x for x in flips)
     x = crop_and_resize(
         images.transpose(0, 1).float(),
-        top=drawn.top,
-        left=drawn.left,
-        height=drawn.height,
-        width=drawn.width,
-        horizontal_flip=none if has_affine else flips[0],
-        vertical_flip=none if has_affine else flips[1],
+        vertical=(drawn.top, drawn.height, along),
+        horizontal=(drawn.left, drawn.width, across),
         size=views[0].size,
     )
-    if has_affine:  # which comes before the flips
+    if has_affine:
         shift = (drawn.translate_x, drawn.translate_y)
         x = flip(affine_map(x, drawn.angle, *shift, drawn.shear), *flips)
     if any(view.rotation_prob > 0 for view in views):
@@ -99,11 +98,3 @@ def _jitters(views: Views) -> tuple[bool, ...]:
         any(view.jitter_prob > 0 and view.jitter[op] is not None for view in views)
         for op in range(4)
     )
-
-
-def views_at_a_time(images: Tensor, size: int) -> int:
-    """As many views as keep the memory in use bounded."""
-    c, h, w = images.shape[1:]
-    floats = c * h * w + c * h * size + 8 * c * size**2 + 6 * size * (h + w)
-    budget = _WORKSPACE.get(images.device.type, _WORKSPACE_ELSEWHERE)
-    return max(1, budget // (4 * floats))

@@ -60,12 +60,8 @@ def test_crop_and_resize_is_that_of_torchvision(size: int, channels: int) -> Non
     flips = torch.tensor([0, 1, 0, 1, 0, 1]).bool()
     made = crop_and_resize(
         255 * planes_of(images),
-        top=top.float(),
-        left=left.float(),
-        height=height.float(),
-        width=width.float(),
-        horizontal_flip=flips,
-        vertical_flip=~flips,
+        vertical=(top.float(), height.float(), ~flips),
+        horizontal=(left.float(), width.float(), flips),
         size=size,
     )
     for i, image in enumerate(images):

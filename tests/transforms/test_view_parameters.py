@@ -205,7 +205,7 @@ def test_probabilities_of_zero_and_one_are_certain(prob: float) -> None:
         rotation_prob=prob,
         rotation_degrees=(90.0, 90.0),
         jitter_prob=prob,
-        brightness=(0.5, 0.7),
+        jitter=((0.5, 0.7), None, None, None),
         gray_prob=prob,
         blur_prob=prob,
         solarize_prob=prob,

@@ -7,6 +7,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,19 +117,19 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             later version made it.
     """
     path = Path(path).expanduser()
-    if not path.is_dir():
-        return _read(path)
-    problems = []
-    for file in checkpoint_files(path):
-        try:
-            return _read(file)
-        except CheckpointError as error:
-            problems.append(error)
-    if problems:
-        raise problems[0]
-    raise CheckpointError(
-        f"{str(path)!r} is not the folder of a run: it has no checkpoint."
-    )
+    files = checkpoint_files(path) if path.is_dir() else [path]
+    if not files:
+        raise CheckpointError(
+            f"{str(path)!r} is not the folder of a run: it has no checkpoint."
+        )
+    newest, *earlier = files
+    try:
+        return _read(newest)
+    except CheckpointError as error:
+        for file in earlier:
+            with suppress(CheckpointError):
+                return _read(file)
+        raise error
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
@@ -211,12 +212,7 @@ class CheckpointIO(TorchCheckpointIO):
 
 
 def stamp(settings: Mapping[str, Any], source: ImageSource) -> dict[str, Any]:
-    """What a checkpoint says of the run that made it.
-
-    Args:
-        settings: All settings as plain data.
-        source: The images.
-    """
+    """What a checkpoint says of the run that made it; settings are plain data."""
     return {
         "format": FORMAT,
         "version": __version__,

@@ -6,9 +6,8 @@ import hashlib
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -211,15 +210,19 @@ class CheckpointIO(TorchCheckpointIO):
         return load_checkpoint(path).content
 
 
-def stamp(settings: Mapping[str, Any], source: ImageSource) -> dict[str, Any]:
-    """What a checkpoint says of the run that made it; settings are plain data."""
+def stamp(
+    settings: Settings, source: ImageSource, plain_transform: str, precision: str
+) -> dict[str, Any]:
+    """What a checkpoint says of the run that made it."""
     return {
         "format": FORMAT,
         "version": __version__,
-        "settings": dict(settings),
+        "settings": asdict(settings),
         "images": len(source),
         "description": source.description,
         "fingerprint": _fingerprint(source),
+        "plain_transform": plain_transform,
+        "precision": precision,
     }
 
 
@@ -228,9 +231,8 @@ def backbone_state_dict(
 ) -> dict[str, Tensor]:
     """Weights of the backbone alone, from a checkpoint.
 
-    Names are the backbone's own, so that torchvision's network takes them, and with it
-    lightly's modules around it: ``resnet18().load_state_dict(..., strict=False)``
-    misses only the classifier, ``fc``.
+    Names are the backbone's own: ``resnet18().load_state_dict(..., strict=False)`` of
+    torchvision misses only the classifier, ``fc``.
 
     Args:
         path: A checkpoint, or the folder of a run.

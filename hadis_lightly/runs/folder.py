@@ -23,7 +23,6 @@ from hadis_lightly.artifacts.checkpoint import (
     load_checkpoint,
 )
 from hadis_lightly.settings.changes import different_settings
-from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 
 # Tells the processes that Lightning starts what the first one has chosen.
@@ -95,7 +94,7 @@ def claimed_folder(
             is checked before a folder is made.
 
     Raises:
-        SettingsError: If the folder cannot be made.
+        OSError: If the folder cannot be made.
         CheckpointError: If there is no checkpoint, or it cannot be read.
     """
     if settings.output_dir is None:
@@ -170,26 +169,20 @@ def _settings_in(file: Path) -> dict[str, Any] | None:
 
 
 def _new_folder(settings: Settings, wanted: Path) -> RunFolder:
-    for attempt in range(1, 10_000):
-        folder = wanted if attempt == 1 else Path(f"{wanted}-{attempt}")
+    folder, number = wanted, 1
+    while True:
         settings.output_dir = str(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise SettingsError(
-                f"output_dir is {str(folder)!r}, which is not a folder."
-            ) from None
+        folder.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder)
-        if lock is None:
-            continue  # another run is just starting there
-        try:
-            with (folder / "settings.yaml").open("x", encoding="utf-8") as file:
-                file.write(OmegaConf.to_yaml(OmegaConf.structured(settings)))
-        except FileExistsError:
-            lock.close()
-            continue
-        return RunFolder(folder, lock)
-    raise SettingsError(f"there are 9,999 folders {str(wanted)!r}-* already.")
+        if lock is not None:  # else another run is just starting there
+            try:
+                with (folder / "settings.yaml").open("x", encoding="utf-8") as file:
+                    file.write(OmegaConf.to_yaml(OmegaConf.structured(settings)))
+                return RunFolder(folder, lock)
+            except FileExistsError:
+                lock.close()
+        number += 1
+        folder = Path(f"{wanted}-{number}")
 
 
 def _locked(folder: Path) -> IO[str] | None:

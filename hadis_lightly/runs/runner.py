@@ -112,7 +112,7 @@ def _train(
     module = method.build_module(parts)
     module.save_hyperparameters(asdict(resolved), logger=False)
     performance = describe_performance(
-        resolved, pipeline.kind, pipeline.reason, optimizer=method.optimizer
+        resolved, pipeline.kind, pipeline.reason, method.optimizer
     )
     with (
         cores_left_by_workers(device, pipeline.num_workers),
@@ -121,10 +121,8 @@ def _train(
         name = device_name(device)
         _say(settings, announcement(settings, source, world_size, name, folder.path))
         _say(settings, performance)
-        made_with = stamp(asdict(settings), source) | {
-            "plain_transform": pipeline.plain_transform,
-            "precision": resolved.trainer.precision,
-        }
+        precision = resolved.trainer.precision
+        made_with = stamp(settings, source, pipeline.plain_transform, precision)
         saving = _add_callbacks(settings, folder, trainer, clusters, made_with)
         start = folder.start
         if start is not None:

@@ -29,12 +29,12 @@ from hadis_lightly.settings.sections import Settings
 _PROJECT = "hadis-lightly"
 # What a run says itself, or has chosen.
 _QUIET = (
-    ".*does not have many workers.*",
-    ".*GPU available but not used.*",
-    ".*exists and is not empty.*",
-    ".*LeafSpec.*",
-    ".*dataloader is not resumable.*",  # Lightning does not see that ours is
-    ".*torch._prims_common.check.*",
+    ".*does not have many workers",
+    ".*GPU available but not used",
+    ".*exists and is not empty",
+    ".*LeafSpec",
+    ".*dataloader is not resumable",  # Lightning does not see that ours is
+    ".*torch._prims_common.check",
 )
 
 

@@ -156,7 +156,7 @@ def test_views_of_colour_do_not_fit_grey_images(tmp_path: Path) -> None:
     settings = small_settings(tmp_path / "run")
     settings.views.mean, settings.views.std = [0.1] * 3, [0.2] * 3
     with pytest.raises(
-        ValueError, match="views.mean has 3 values, but the images have 1"
+        ValueError, match=r"views\.mean has 3 values, but the images have 1"
     ):
         run(settings)
     assert list(tmp_path.iterdir()) == []

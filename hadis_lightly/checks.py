@@ -28,10 +28,6 @@ def check_bool(name: str, value: object) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r}.")
 
 
-#: The first integer that does not fit PyTorch's int64.
-_TOO_MANY = 2**63
-
-
 def check_integer(name: str, value: object, least: int) -> None:
     """Raises unless ``value`` is an integer of at least ``least``.
 
@@ -44,7 +40,7 @@ def check_integer(name: str, value: object, least: int) -> None:
         raise TypeError(f"{name} must be an integer, got {value!r}.")
     if int(value) < least:
         raise ValueError(f"{name} must be at least {least}, got {value!r}.")
-    if int(value) >= _TOO_MANY:
+    if int(value) >= 2**63:  # does not fit PyTorch's int64
         raise ValueError(f"{name} must be below 2**63, got {value!r}.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,8 +36,6 @@ def cores_left_by_workers(device: torch.device, num_workers: int) -> Iterator[No
 
 def unique_path(path: Path) -> Path:
     """The path, or one with a number if it is taken: ``a.csv``, ``a-2.csv``, ..."""
-    free, number = path, 2
-    while free.exists() or free.is_symlink():
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
-    return free
+    names = (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(2))
+    paths = itertools.chain([path], map(path.with_name, names))
+    return next(free for free in paths if not os.path.lexists(free))

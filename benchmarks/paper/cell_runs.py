@@ -22,8 +22,8 @@ from pixel_methods import PIXEL_METHODS, SETTINGS_THAT_MATTER, run_on_pixels
 
 from hadis_lightly.artifacts.results import EMBEDDINGS
 from hadis_lightly.cli.error_lines import one_line
+from hadis_lightly.runs.checkpointing import RunInterrupted
 from hadis_lightly.runs.folder import interrupted_run, is_finished
-from hadis_lightly.runs.interruption import RunInterrupted
 from hadis_lightly.runs.runner import run
 from hadis_lightly.settings.changes import different_settings
 from hadis_lightly.settings.sections import Settings

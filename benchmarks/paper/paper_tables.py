@@ -23,7 +23,7 @@ from options import read_options
 from table_text import tables, write_csv
 
 from hadis_lightly.cli.error_lines import one_line
-from hadis_lightly.runs.interruption import RunInterrupted
+from hadis_lightly.runs.checkpointing import RunInterrupted
 from hadis_lightly.settings.sections import Settings
 
 

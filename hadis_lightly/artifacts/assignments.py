@@ -19,6 +19,7 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 
 _FILE = "assignments.csv"
+_MEASURES = ("confidence", "distance", "isolation")
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ def write_assignments(folder: Path, assignments: Assignments) -> None:
     columns: dict[str, list[Any]] = {
         "key": assignments.keys,
         "cluster": assignments.labels.tolist(),
-        "confidence": [f"{x:.4f}" for x in assignments.confidence.tolist()],
-        "distance": [f"{x:.4f}" for x in assignments.distance.tolist()],
-        "isolation": [f"{x:.4f}" for x in assignments.isolation.tolist()],
     }
+    for name in _MEASURES:
+        values = getattr(assignments, name).tolist()
+        columns[name] = [f"{value:.4f}" for value in values]
     if assignments.targets is not None:
         columns["target"] = assignments.targets.tolist()
     with atomic_write(folder / _FILE) as file:
@@ -90,9 +91,7 @@ def read_assignments(folder: Path) -> Assignments:
         return Assignments(
             keys=columns["key"],
             labels=np.array(columns["cluster"], dtype=np.int64),
-            confidence=np.array(columns["confidence"], dtype=np.float32),
-            distance=np.array(columns["distance"], dtype=np.float32),
-            isolation=np.array(columns["isolation"], dtype=np.float32),
+            **{name: np.array(columns[name], np.float32) for name in _MEASURES},
             targets=None if targets is None else np.array(targets, dtype=np.int64),
         )
     except (OSError, csv.Error, KeyError, StopIteration, ValueError) as error:

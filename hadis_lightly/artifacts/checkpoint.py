@@ -6,8 +6,8 @@ import hashlib
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -116,19 +116,19 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             later version made it.
     """
     path = Path(path).expanduser()
-    if not path.is_dir():
-        return _read(path)
-    problems = []
-    for file in checkpoint_files(path):
-        try:
-            return _read(file)
-        except CheckpointError as error:
-            problems.append(error)
-    if problems:
-        raise problems[0]
-    raise CheckpointError(
-        f"{str(path)!r} is not the folder of a run: it has no checkpoint."
-    )
+    files = checkpoint_files(path) if path.is_dir() else [path]
+    if not files:
+        raise CheckpointError(
+            f"{str(path)!r} is not the folder of a run: it has no checkpoint."
+        )
+    newest, *earlier = files
+    try:
+        return _read(newest)
+    except CheckpointError as error:
+        for file in earlier:
+            with suppress(CheckpointError):
+                return _read(file)
+        raise error
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
@@ -210,20 +210,19 @@ class CheckpointIO(TorchCheckpointIO):
         return load_checkpoint(path).content
 
 
-def stamp(settings: Mapping[str, Any], source: ImageSource) -> dict[str, Any]:
-    """What a checkpoint says of the run that made it.
-
-    Args:
-        settings: All settings as plain data.
-        source: The images.
-    """
+def stamp(
+    settings: Settings, source: ImageSource, plain_transform: str, precision: str
+) -> dict[str, Any]:
+    """What a checkpoint says of the run that made it."""
     return {
         "format": FORMAT,
         "version": __version__,
-        "settings": dict(settings),
+        "settings": asdict(settings),
         "images": len(source),
         "description": source.description,
         "fingerprint": _fingerprint(source),
+        "plain_transform": plain_transform,
+        "precision": precision,
     }
 
 
@@ -232,9 +231,8 @@ def backbone_state_dict(
 ) -> dict[str, Tensor]:
     """Weights of the backbone alone, from a checkpoint.
 
-    Names are the backbone's own, so that torchvision's network takes them, and with it
-    lightly's modules around it: ``resnet18().load_state_dict(..., strict=False)``
-    misses only the classifier, ``fc``.
+    Names are the backbone's own: ``resnet18().load_state_dict(..., strict=False)`` of
+    torchvision misses only the classifier, ``fc``.
 
     Args:
         path: A checkpoint, or the folder of a run.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 
@@ -18,9 +18,8 @@ class MetricsFile:
     lose what it logged nor log twice what it does twice.
     """
 
-    def __init__(self, logger: CSVLogger) -> None:
+    def __init__(self, logger: Any) -> None:
         self.logger = logger
-
         self.path = Path(logger.log_dir) / "metrics.csv"
 
     def text(self) -> str:

@@ -86,7 +86,7 @@ class SavedRun:
                     f"the images are no longer in {str(where)!r}; set data.path to "
                     "their folder"
                 )
-            return _FolderReader(root, keys, len(self.settings.views.mean))
+            return _folder_reader(root, keys, len(self.settings.views.mean))
         source = load_source(
             data.source, where, download=False, unlabelled=data.unlabelled
         )
@@ -97,26 +97,20 @@ class SavedRun:
         return lambda row: source.read(rows[keys[row]])
 
 
-class _FolderReader:
+def _folder_reader(
+    root: Path, keys: list[str], num_channels: int
+) -> Callable[[int], Image.Image]:
     """Reads images below a folder by their keys, and nothing outside it."""
-
-    def __init__(self, root: Path, keys: list[str], num_channels: int) -> None:
-        for key in keys:
-            parts = PurePosixPath(key)
-            if parts.is_absolute() or ".." in parts.parts:
-                raise DataError(f"{key!r} is not a path below the folder of the images")
-        self.root, self.keys, self.num_channels = root, keys, num_channels
-        self._escaped: dict[str, Path] | None = None
-
-    def __call__(self, row: int) -> Image.Image:
-        key = self.keys[row]
-        path = self.root / key
-        if "\\" in key and not path.exists():  # a name that is not UTF-8
-            if self._escaped is None:
-                files, _ = find_images(self.root, on_error="skip")
-                self._escaped = {in_utf8(file): self.root / file for file in files}
-            path = self._escaped.get(key, path)
-        return read_image(path, num_channels=self.num_channels)
+    for key in keys:
+        parts = PurePosixPath(key)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise DataError(f"{key!r} is not a path below the folder of the images")
+    paths = [root / key for key in keys]
+    if any("\\" in key for key in keys):  # as names that are not UTF-8 are written
+        files, _ = find_images(root, on_error="skip")
+        escaped = {in_utf8(file): root / file for file in files}
+        paths = [escaped.get(key, root / key) for key in keys]
+    return lambda row: read_image(paths[row], num_channels=num_channels)
 
 
 def load_run(path: str | Path) -> SavedRun:
@@ -140,9 +134,11 @@ def load_run(path: str | Path) -> SavedRun:
             f"{str(folder)!r} has no results: the run has not finished. The same "
             "command with trainer.resume=auto continues it."
         )
-    clusters = checkpoint.clusters
-    left_out = folder / "left_out.txt"
+    clusters, left_out = checkpoint.clusters, []
     try:
+        if (folder / "left_out.txt").exists():
+            text = (folder / "left_out.txt").read_text(encoding="utf-8")
+            left_out = text.splitlines()
         result = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         embeddings = np.load(folder / EMBEDDINGS).astype(np.float32)
     except (OSError, ValueError) as error:
@@ -157,10 +153,5 @@ def load_run(path: str | Path) -> SavedRun:
         prototypes=clusters["partition"]["prototypes"].float().cpu().numpy(),
         history=clusters["history"],
         losses=losses(folder),
-        left_out=_lines_below_first(left_out) if left_out.is_file() else [],
+        left_out=[line.strip() for line in left_out[1:]],
     )
-
-
-def _lines_below_first(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.strip() for line in lines[1:]]

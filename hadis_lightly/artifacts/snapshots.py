@@ -17,6 +17,8 @@ from hadis_lightly.atomic import atomic_write
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 _FOLDER = "snapshots"
+_NUM_MOMENTS = 6  # as in Fig. 7 of the paper
+_MAX_IMAGES = 2000
 
 
 class Snapshot(NamedTuple):
@@ -34,55 +36,40 @@ class Snapshot(NamedTuple):
 class EmbeddingSnapshots(pl.Callback):
     """Writes embeddings of some images at evenly spaced epochs, first and last too.
 
+    The images are always the same ones.
+
     Args:
         clusters: The callback that clusters; it comes before this one.
         folder: Folder of the run.
-        num_moments: Number of snapshots; six in Fig. 7 of the paper.
-        max_images: Most images in a snapshot, always the same ones.
     """
 
-    def __init__(
-        self,
-        clusters: ClusteringCallback[Any],
-        folder: Path,
-        num_moments: int = 6,
-        max_images: int = 2000,
-    ) -> None:
+    def __init__(self, clusters: ClusteringCallback[Any], folder: Path) -> None:
         super().__init__()
         self.clusters = clusters
         self.folder = folder / _FOLDER
-        self.num_moments = num_moments
         self.moments = np.zeros(1, dtype=int)
-        self.max_images = max_images
 
-    def on_train_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Chooses the epochs, and writes the first snapshot."""
         accumulated = trainer.accumulate_grad_batches
         steps_per_epoch = max(1, math.ceil(trainer.num_training_batches / accumulated))
         # Not trainer.max_epochs: max_steps may end a run before.
         epochs = math.ceil(trainer.estimated_stepping_batches / steps_per_epoch)
-        self.moments = np.linspace(0, epochs, self.num_moments).round().astype(int)
+        self.moments = np.linspace(0, epochs, _NUM_MOMENTS).round().astype(int)
         self.on_train_epoch_end()
 
     def on_train_epoch_end(self, *args: Any) -> None:
         """Writes a snapshot if one is due."""
         clusters = self.clusters
-        history = clusters.history_
-        if not history or lightly_dist.rank() > 0:
+        if lightly_dist.rank() > 0 or not clusters.has_embedded:
             return
-        epoch = int(history[-1]["epoch"])
-        before = int(history[-2]["epoch"]) if len(history) > 1 else -1
-        if not ((self.moments > before) & (self.moments <= epoch)).any():
-            return
+        before, epoch = [-1, *(int(entry["epoch"]) for entry in clusters.history_)][-2:]
+        is_due = ((self.moments > before) & (self.moments <= epoch)).any()
         path = self.folder / f"epoch_{epoch:05d}.npz"
-        if path.exists() or not clusters.has_embedded:
+        if not is_due or path.exists():
             return
         embeddings = clusters.embeddings_
-        n = len(embeddings)
-        rows = np.random.default_rng(0).permutation(n)[: self.max_images]
-        self.folder.mkdir(exist_ok=True)
+        rows = np.random.default_rng(0).permutation(len(embeddings))[:_MAX_IMAGES]
         with atomic_write(path, "wb") as file:
             np.savez(
                 file,

@@ -14,7 +14,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import errors as config_errors
 
 from hadis_lightly.fields import field_infos
-from hadis_lightly.runs.interruption import RunInterrupted
+from hadis_lightly.runs.checkpointing import RunInterrupted
 
 # What a setting, the data or the machine can cause; anything else is a bug of ours.
 _EXPECTED = (

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hadis_lightly.cli.command import run_command
+from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.fields import setting
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction.predictor import check_device
 from hadis_lightly.prediction.table import (
-    SOURCES,
     PredictionSummary,
     SortIntoFolders,
     images_to_predict,
@@ -28,7 +28,9 @@ from hadis_lightly.system import unique_path
 class ImagesToPredict:
     """The images to assign."""
 
-    source: str = setting("folder", "Source of the images.", choices=tuple(SOURCES))
+    source: str = setting(
+        "folder", "Source of the images.", choices=tuple(SOURCE_NAMES)
+    )
     path: str | None = setting(
         None, "The folder, with its sub-folders; the npz file; the place of the set."
     )
@@ -166,7 +168,7 @@ def _describe(
 
 def main() -> None:
     """Runs the command."""
-    sources = {name: ImagesToPredict(source=name) for name in SOURCES}
+    sources = {name: ImagesToPredict(source=name) for name in SOURCE_NAMES}
     groups = {"data": ("folder", sources)}
     run_command("predict", PredictSettings(), predict_images, _DESCRIPTION, groups)
 

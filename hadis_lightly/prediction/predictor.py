@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from hadis_lightly.artifacts.checkpoint import (
     Checkpoint,
@@ -26,6 +25,8 @@ from hadis_lightly.settings.sections import Settings
 from hadis_lightly.text import describe_error
 from hadis_lightly.training.embedding import network_outputs
 from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
+
+_HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 class Prediction(NamedTuple):
@@ -73,19 +74,15 @@ class ClusterPredictor:
     ) -> None:
         self.settings = settings
         self.device = check_device(device)
-        is_half = precision in ("bf16-mixed", "16-mixed")
-        self.precision = (
-            "32-true" if is_half and self.device.type != "cuda" else precision
-        )
-        if self.precision == "64-true":
-            model = model.double()
-        self.model = model.to(self.device).eval()
+        self.dtype = torch.float64 if precision == "64-true" else torch.float32
+        self.half = _HALF.get(precision) if self.device.type == "cuda" else None
+        self.model = model.to(self.device, self.dtype).eval()
         self.partition = partition.to(self.device)
         views = settings.views
         self.num_channels = len(views.mean)
-        self._pillow = HaDisTestTransform(views.input_size, views.normalize)
-        self._batched = BatchedTestTransform(views.input_size, views.normalize)
-        self._is_batched = plain_transform == "batched"
+        is_batched = plain_transform == "batched"
+        kind = BatchedTestTransform if is_batched else HaDisTestTransform
+        self._transform = kind(views.input_size, views.normalize)
 
     @classmethod
     def from_checkpoint(
@@ -128,12 +125,9 @@ class ClusterPredictor:
 
     def transform_plain(self, image: Image.Image) -> Tensor:
         """The same from an image by :func:`~hadis_lightly.data.read_image`."""
-        if not self._is_batched:
-            return self._pillow(image)
-        pixels = torch.from_numpy(np.array(image))
-        is_grey = self.num_channels == 1
-        channels_first = pixels.unsqueeze(0) if is_grey else pixels.permute(2, 0, 1)
-        return self._batched(channels_first.unsqueeze(0))[0]
+        if isinstance(self._transform, HaDisTestTransform):
+            return self._transform(image)
+        return self._transform(pil_to_tensor(image).unsqueeze(0))[0]
 
     @torch.no_grad()
     def predict(
@@ -166,11 +160,11 @@ class ClusterPredictor:
             yield torch.stack(batch)
 
     def _predict(self, images: Tensor) -> Prediction:
-        dtype = torch.float64 if self.precision == "64-true" else torch.float32
-        images = images.to(self.device, dtype)
+        images = images.to(self.device, self.dtype)
         if self.settings.trainer.channels_last != "off":
             images = images.contiguous(memory_format=torch.channels_last)
-        with self._autocast():
+        is_half = self.half is not None
+        with torch.autocast(self.device.type, dtype=self.half, enabled=is_half):
             outputs = network_outputs(self.model, images)
         clusters = self.partition
         return Prediction(
@@ -179,12 +173,6 @@ class ClusterPredictor:
             distance=clusters.distance(*outputs).cpu(),
             embeddings=outputs[0].cpu(),
         )
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-        if self.precision not in dtypes:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=dtypes[self.precision])
 
 
 def check_device(device: str) -> torch.device:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data import (
-    SOURCE_NAMES,
     DataError,
     FolderSource,
     ImageProblem,
@@ -27,8 +26,6 @@ from hadis_lightly.data import (
 from hadis_lightly.prediction.predictor import ClusterPredictor
 from hadis_lightly.system import available_cores
 from hadis_lightly.text import printable
-
-COLUMNS = ("file", "cluster", "confidence", "distance")
 
 
 @dataclass
@@ -78,7 +75,7 @@ def predict_to_table(
     readable = _readable(images, summary, left_out)
     with atomic_write(path) as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        writer.writerow(["file", "cluster", "confidence", "distance"])
         while batch := list(islice(readable, batch_size)):
             tensors = [image.content for image in batch]
             found = predictor.predict(torch.stack(tensors), batch_size)  # type: ignore[arg-type]
@@ -117,19 +114,12 @@ def _readable(
         summary.num_left_out += 1
 
 
-#: Names of the sources of images.
-SOURCES = SOURCE_NAMES
-
-
 def images_to_predict(
     predictor: ClusterPredictor, source: str, path: str | None
 ) -> tuple[Iterable[StreamedImage[Tensor]], int]:
     """A stream of the predictor's tensors, and the number of images.
 
-    Args:
-        predictor: The predictor.
-        source: One of :data:`SOURCES`.
-        path: The folder or the file.
+    ``source`` and ``path`` are those of :func:`~hadis_lightly.data.load_source`.
 
     Raises:
         DataError: If there are no images.
@@ -152,12 +142,10 @@ class SortIntoFolders:
         by: ``link`` or ``copy``.
 
     Raises:
-        ValueError: If ``by`` is something else, or the folder exists.
+        ValueError: If the folder exists.
     """
 
     def __init__(self, folder: Path, n_clusters: int, by: str = "link") -> None:
-        if by not in ("link", "copy"):
-            raise ValueError(f"sort_by must be link or copy, got {by!r}.")
         if folder.exists():
             raise ValueError(
                 f"sort_into is {str(folder)!r}, which exists already: choose another "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hadis_lightly.runs.interruption import RunInterrupted
+from hadis_lightly.runs.checkpointing import RunInterrupted
 from hadis_lightly.runs.runner import run
 
 __all__ = ["RunInterrupted", "run"]

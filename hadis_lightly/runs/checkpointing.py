@@ -4,33 +4,51 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import CSVLogger
 from torch import distributed as torch_dist
 
 from hadis_lightly.artifacts.checkpoint import KEY, LAST
 from hadis_lightly.artifacts.metrics_file import MetricsFile
-from hadis_lightly.runs.interruption import RunInterrupted, StopRequest
 from hadis_lightly.training.health import HealthMonitor
 
 
-class RunCheckpoint(pl.Callback):
-    """Saves a run every few minutes, and when Ctrl-C or SIGTERM asks it to stop.
+class RunInterrupted(Exception):
+    """A signal has ended a run, which can be resumed.
 
-    Only finite states are saved, and only between two steps, which Lightning's
+    Args:
+        message: What was saved, and how to continue.
+        signum: The signal.
+    """
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.signum = signum
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of the process, by the convention of shells."""
+        return 128 + self.signum
+
+
+class RunCheckpoint(pl.Callback):
+    """Saves a run every few minutes, and when a signal asks it to stop.
+
+    Signals are Ctrl-C, SIGTERM and, under SLURM, SIGUSR1; a second Ctrl-C ends the run
+    at once. Only finite states are saved, and only between two steps, which Lightning's
     ``ModelCheckpoint`` does not promise.
 
     Args:
         folder: Folder of the run.
         stamp: What the run was made with.
         health: Checked before anything is saved.
+        metrics: The log, which goes into each checkpoint.
         every_n_minutes: Minutes between two checkpoints; 0 saves after every step, None
             ignores the time.
         every_n_epochs: Epochs between two checkpoints; None ignores them.
@@ -41,51 +59,63 @@ class RunCheckpoint(pl.Callback):
         folder: Path,
         stamp: Mapping[str, Any],
         health: HealthMonitor,
+        metrics: MetricsFile,
         *,
-        every_n_minutes: float | None = None,
-        every_n_epochs: int | None = None,
+        every_n_minutes: float | None,
+        every_n_epochs: int | None,
     ) -> None:
         super().__init__()
         self.path = folder / "checkpoints" / LAST
-        self.stamp = dict(stamp)
+        self.stamp = stamp
         self.health = health
+        self.metrics = metrics
         self.every_n_minutes = every_n_minutes
         self.every_n_epochs = every_n_epochs
-        self.metrics: MetricsFile | None = None
-        self.stop = StopRequest()
-        #: Seconds of training, as of the last call of :meth:`training_seconds`.
-        self.seconds = 0.0
         self.num_resumed = 0
-        self._last_saved = self._last_counted = time.monotonic()
-        self._batches_done: int | None = None
-        self._listening: AbstractContextManager[None] | None = None
+        self._start = self._last_saved = time.monotonic()
+        self._batches_done = 0
+        self._stop_signal = 0
+        self._earlier_handlers: dict[int, Any] = {}
         self._group: Any = None
 
-    def setup(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str
-    ) -> None:
-        """Starts the clock, and finds the log that goes into each checkpoint."""
-        self._last_saved = self._last_counted = time.monotonic()
-        for logger in trainer.loggers:
-            if isinstance(logger, CSVLogger):
-                self.metrics = MetricsFile(logger)
+    def seconds(self) -> float:
+        """Seconds of training until now, including those before an interruption."""
+        return time.monotonic() - self._start
 
-    def on_train_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Listens for signals; Lightning's own handlers are in place by now."""
         if trainer.world_size > 1:
             # Processes agree on the host, so that no GPU has to be waited for.
             self._group = torch_dist.new_group(backend="gloo")
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python delivers signals to the main thread only
         signals = [signal.SIGINT, signal.SIGTERM]
         if "SLURM_JOB_ID" in os.environ:
             signals.append(signal.SIGUSR1)
-        self._listening = self.stop.listening(tuple(signals))
-        self._listening.__enter__()
+        for signum in signals:
+            if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup sets it
+                self._earlier_handlers[signum] = signal.signal(signum, self._receive)
 
-    def on_train_epoch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def _receive(self, signum: int, frame: object) -> None:
+        if self._stop_signal and signum == signal.SIGINT:
+            # Lightning would handle a KeyboardInterrupt in its own way.
+            raise RunInterrupted(
+                "interrupted at once, nothing was saved; the last checkpoint stays",
+                signum,
+            )
+        self._stop_signal = signum
+
+    def on_train_end(self, *args: Any) -> None:
+        """Puts the earlier handlers of the signals back."""
+        while self._earlier_handlers:
+            signum, handler = self._earlier_handlers.popitem()
+            signal.signal(signum, handler or signal.SIG_DFL)
+
+    def on_exception(self, *args: Any) -> None:
+        """Puts the earlier handlers of the signals back."""
+        self.on_train_end()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Saves between two epochs."""
         epoch, n = trainer.current_epoch, self.every_n_epochs
         if epoch > 0:
@@ -93,11 +123,7 @@ class RunCheckpoint(pl.Callback):
             self._save_if(trainer, is_due, batches_done=0)
 
     def on_train_batch_start(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves between two steps of an epoch, once the last one has been logged."""
         if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
@@ -106,16 +132,30 @@ class RunCheckpoint(pl.Callback):
         is_due = trainer.world_size == 1 and self._is_due()
         self._save_if(trainer, is_due, batches_done=batch_idx)
 
+    def _is_due(self) -> bool:
+        if self.every_n_minutes is None:
+            return False
+        minutes = (time.monotonic() - self._last_saved) / 60
+        return bool(self._largest(minutes >= self.every_n_minutes))
+
     def _save_if(self, trainer: pl.Trainer, is_due: bool, batches_done: int) -> None:
-        self.stop.signum = self._largest(self.stop.signum)
-        if self.stop or is_due:
+        self._stop_signal = self._largest(self._stop_signal)
+        if self._stop_signal or is_due:
             self.save(trainer, batches_done)
-        if self.stop:
+        if self._stop_signal:
             raise RunInterrupted(
-                f"interrupted ({signal.Signals(self.stop.signum).name}); saved in "
+                f"interrupted ({signal.Signals(self._stop_signal).name}); saved in "
                 f"{self.path}. Continue with trainer.resume=auto.",
-                self.stop.signum,
+                self._stop_signal,
             )
+
+    def _largest(self, value: int) -> int:
+        """The largest value among the processes, so that all of them do the same."""
+        if self._group is None:
+            return int(value)
+        shared = torch.tensor(int(value))
+        torch_dist.all_reduce(shared, torch_dist.ReduceOp.MAX, group=self._group)
+        return int(shared)
 
     def save(self, trainer: pl.Trainer, batches_done: int = 0) -> None:
         """Writes a checkpoint.
@@ -128,74 +168,33 @@ class RunCheckpoint(pl.Callback):
             DivergedError: If a loss or a gradient was not finite.
         """
         self.health.check_now()
-        self.training_seconds()
         self._batches_done = batches_done
         trainer.save_checkpoint(self.path)
         self._last_saved = time.monotonic()
 
-    def training_seconds(self) -> float:
-        """Seconds of training until now, including those before an interruption."""
-        now = time.monotonic()
-        self.seconds += now - self._last_counted
-        self._last_counted = now
-        return self.seconds
-
     def on_save_checkpoint(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        checkpoint: dict[str, Any],
+        self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
         """Adds the stamp, and the exact point that the run has reached."""
         done, epoch = self._batches_done, trainer.current_epoch
-        if done is None:  # saved by other code than ours
-            return
-        checkpoint[KEY] = self.stamp | {
+        checkpoint[KEY] = {
+            **self.stamp,
             "epoch": epoch,
             "batches_done": done,
-            "seconds": self.seconds,
+            "seconds": self.seconds(),
             "num_resumed": self.num_resumed,
-            "metrics": self.metrics.text() if self.metrics is not None else "",
+            "metrics": self.metrics.text(),
         }
         _set_progress(checkpoint["loops"]["fit_loop"], epoch, done)
-        self._batches_done = None
 
     def on_load_checkpoint(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        checkpoint: dict[str, Any],
+        self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
         """Restores the clock and the log."""
         ours = checkpoint[KEY]
-        self.seconds = ours["seconds"]
+        self._start = time.monotonic() - ours["seconds"]
         self.num_resumed = ours["num_resumed"] + 1
-        if self.metrics is not None:
-            self.metrics.restore(ours["metrics"])
-
-    def on_exception(self, *args: Any) -> None:
-        """Stops listening."""
-        self.on_train_end()
-
-    def on_train_end(self, *args: Any) -> None:
-        """Stops listening."""
-        if self._listening is not None:
-            self._listening.__exit__(None, None, None)
-            self._listening = None
-
-    def _is_due(self) -> bool:
-        if self.every_n_minutes is None:
-            return False
-        minutes = (time.monotonic() - self._last_saved) / 60
-        return bool(self._largest(minutes >= self.every_n_minutes))
-
-    def _largest(self, value: int) -> int:
-        """The largest value among the processes, so that all of them do the same."""
-        if self._group is None:
-            return int(value)
-        shared = torch.tensor(int(value))
-        torch_dist.all_reduce(shared, torch_dist.ReduceOp.MAX, group=self._group)
-        return int(shared)
+        self.metrics.restore(ours["metrics"])
 
 
 def _set_progress(fit_loop: dict[str, Any], epoch: int, batches_done: int) -> None:
@@ -203,19 +202,14 @@ def _set_progress(fit_loop: dict[str, Any], epoch: int, batches_done: int) -> No
 
     Within a callback Lightning's counts of what is ready, started, processed and
     completed differ, and how it resumes from them depends on its version.
-
-    Args:
-        fit_loop: State of Lightning's loop, changed in place.
-        epoch: Epochs done.
-        batches_done: Batches done in the current epoch; 0 between two epochs.
     """
     is_within = int(batches_done > 0)
     epochs, batches = fit_loop["epoch_progress"], fit_loop["epoch_loop.batch_progress"]
-    for count in ("total", "current"):
-        epochs[count].update(ready=epoch + is_within, started=epoch + is_within)
-        epochs[count].update(processed=epoch, completed=epoch)
     total = batches["total"]["processed"]
     for count, number in (("total", total), ("current", batches_done)):
-        for name in ("ready", "started", "processed", "completed"):
-            batches[count][name] = number
+        epochs[count].update(ready=epoch + is_within, started=epoch + is_within)
+        epochs[count].update(processed=epoch, completed=epoch)
+        batches[count] |= dict.fromkeys(
+            ("ready", "started", "processed", "completed"), number
+        )
     batches["is_last_batch"] = False

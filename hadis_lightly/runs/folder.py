@@ -7,10 +7,10 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -22,13 +22,43 @@ from hadis_lightly.artifacts.checkpoint import (
     checkpoint_files,
     load_checkpoint,
 )
-from hadis_lightly.runs.resume import ResumePoint
 from hadis_lightly.settings.changes import different_settings
-from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 
 # Tells the processes that Lightning starts what the first one has chosen.
 _VARIABLE = "HADIS_LIGHTLY_RUN"
+
+
+class ResumePoint(NamedTuple):
+    """How far an interrupted run had come: plain data, for all processes."""
+
+    path: str
+    """The checkpoint."""
+    epoch: int
+    batches_done: int
+    """Batches done in this epoch."""
+    step: int
+    changes: list[str]
+    """Settings that have changed and may alter the last bits."""
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, settings: Settings) -> ResumePoint:
+        """The point that a checkpoint was saved at."""
+        stamp = checkpoint.stamp
+        return cls(
+            path=str(checkpoint.path),
+            epoch=stamp["epoch"],
+            batches_done=stamp["batches_done"],
+            step=checkpoint.content["global_step"],
+            changes=different_settings(stamp["settings"], settings, exactly=True),
+        )
+
+    def __str__(self) -> str:
+        batch = f", batch {self.batches_done}" if self.batches_done else ""
+        text = f"resumed from {self.path}, epoch {self.epoch}{batch}"
+        if self.changes:
+            text += f" (not to the last bit: {'; '.join(self.changes)})"
+        return text
 
 
 @dataclass
@@ -59,12 +89,12 @@ def claimed_folder(
     several processes only the first makes or looks for a folder.
 
     Args:
-        settings: All settings; depends on ``output_dir`` and ``trainer.resume``.
+        settings: All settings; ``output_dir`` is set to the folder.
         resume_point: Checks that a checkpoint fits. One that ``trainer.resume`` names
             is checked before a folder is made.
 
     Raises:
-        SettingsError: If the folder cannot be made.
+        OSError: If the folder cannot be made.
         CheckpointError: If there is no checkpoint, or it cannot be read.
     """
     if settings.output_dir is None:
@@ -72,11 +102,14 @@ def claimed_folder(
         settings.output_dir = str(Path("runs") / now)
     wanted = Path(os.path.relpath(settings.output_dir))
     resume = settings.trainer.resume
-    start, folder = None, None
+    folder = start = None
     if resume not in (None, "auto"):
         start = resume_point(load_checkpoint(resume))
     if rank_zero_only.rank:  # type: ignore[attr-defined]
-        yield _inherited(wanted)
+        # What the process that started this one has chosen.
+        chosen = os.environ.get(_VARIABLE)
+        path, point = json.loads(chosen) if chosen else (wanted, None)
+        yield RunFolder(Path(path), start=point and ResumePoint(*point))
         return
     if resume == "auto":
         others = wanted.parent.glob(f"{glob.escape(wanted.name)}-*")
@@ -96,22 +129,16 @@ def claimed_folder(
 def interrupted_run(settings: Settings, folders: Iterable[Path]) -> RunFolder | None:
     """The newest of some folders whose run has these settings and is not finished.
 
-    Args:
-        settings: All settings.
-        folders: Folders to look at.
-
     Returns:
         The folder, locked; None if there is none, or if the run is still going.
     """
-    found = [f for f in folders if (f / "settings.yaml").is_file()]
-    newest_first = sorted(
-        found, key=lambda f: (f / "settings.yaml").stat().st_mtime_ns, reverse=True
-    )
-    for folder in newest_first:
+    files = [f / "settings.yaml" for f in folders if (f / "settings.yaml").is_file()]
+    for file in sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True):
+        folder = file.parent
         if is_finished(folder):
             continue
-        content = _settings_in(folder)
-        if not content or different_settings(content, settings, exactly=True):
+        content = _settings_in(file)
+        if content is None or different_settings(content, settings, exactly=True):
             continue
         lock = _locked(folder)
         if lock is None:
@@ -132,36 +159,30 @@ def is_finished(folder: Path) -> bool:
     return False
 
 
-def _settings_in(folder: Path) -> dict[str, Any]:
-    """The settings that a run began with; empty if the file is not a run's."""
+def _settings_in(file: Path) -> dict[str, Any] | None:
+    """The settings that a run began with; None if the file is not a run's."""
     with suppress(Exception):
-        content = OmegaConf.to_container(OmegaConf.load(folder / "settings.yaml"))
-        if isinstance(content, dict) and isinstance(content["trainer"], dict):
-            return {str(name): value for name, value in content.items()}
-    return {}
+        content: Any = OmegaConf.to_container(OmegaConf.load(file))
+        if isinstance(content["trainer"], dict):
+            return dict(content)
+    return None
 
 
 def _new_folder(settings: Settings, wanted: Path) -> RunFolder:
-    for attempt in range(1, 10_000):
-        folder = wanted if attempt == 1 else Path(f"{wanted}-{attempt}")
+    folder, number = wanted, 1
+    while True:
         settings.output_dir = str(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise SettingsError(
-                f"output_dir is {str(folder)!r}, which is not a folder."
-            ) from None
+        folder.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder)
-        if lock is None:
-            continue  # another run is just starting there
-        try:
-            with (folder / "settings.yaml").open("x", encoding="utf-8") as file:
-                file.write(OmegaConf.to_yaml(OmegaConf.structured(settings)))
-        except FileExistsError:
-            lock.close()
-            continue
-        return RunFolder(folder, lock)
-    raise SettingsError(f"there are 9,999 folders {str(wanted)!r}-* already.")
+        if lock is not None:  # else another run is just starting there
+            try:
+                with (folder / "settings.yaml").open("x", encoding="utf-8") as file:
+                    file.write(OmegaConf.to_yaml(OmegaConf.structured(settings)))
+                return RunFolder(folder, lock)
+            except FileExistsError:
+                lock.close()
+        number += 1
+        folder = Path(f"{wanted}-{number}")
 
 
 def _locked(folder: Path) -> IO[str] | None:
@@ -187,11 +208,7 @@ def broadcast_folder(trainer: pl.Trainer, folder: RunFolder) -> Iterator[None]:
     """Gives all processes of a run the folder that the first one has chosen.
 
     Processes that Lightning starts inherit it; those that torchrun or SLURM have
-    started receive it.
-
-    Args:
-        trainer: Lightning's trainer.
-        folder: This process's; changed where another one is received.
+    started receive it in place of their own.
     """
     if trainer.world_size == 1:
         yield
@@ -202,19 +219,10 @@ def broadcast_folder(trainer: pl.Trainer, folder: RunFolder) -> Iterator[None]:
         chosen = trainer.strategy.broadcast((folder.path, folder.start))
         folder.path, folder.start = chosen
     before = os.environ.get(_VARIABLE)
-    start = None if folder.start is None else asdict(folder.start)
-    os.environ[_VARIABLE] = json.dumps([str(folder.path), start])
+    os.environ[_VARIABLE] = json.dumps([str(folder.path), folder.start])
     try:
         yield
     finally:
         os.environ.pop(_VARIABLE)
         if before is not None:
             os.environ[_VARIABLE] = before
-
-
-def _inherited(wanted: Path) -> RunFolder:
-    """What the process that started this one has chosen."""
-    if _VARIABLE not in os.environ:
-        return RunFolder(wanted)
-    path, start = json.loads(os.environ[_VARIABLE])
-    return RunFolder(Path(path), start=None if start is None else ResumePoint(**start))

@@ -10,8 +10,8 @@ import torch
 
 from hadis_lightly.settings.sections import Settings
 
-#: Compilation does not pay for a run of fewer steps.
-MIN_STEPS_TO_COMPILE = 2000
+# Compilation does not pay for a run of fewer steps.
+_MIN_STEPS = 2000
 
 
 def resolve_precision(settings: Settings) -> str:
@@ -22,12 +22,9 @@ def resolve_precision(settings: Settings) -> str:
     trainer = settings.trainer
     if trainer.precision != "auto":
         return trainer.precision
-    may_use_gpu = trainer.accelerator in ("auto", "gpu", "cuda")
-    if may_use_gpu and torch.cuda.is_available():
-        major, _ = torch.cuda.get_device_capability()
-        if major >= 8:
-            return "bf16-mixed"
-    return "32-true"
+    uses_cuda = trainer.accelerator != "cpu" and torch.cuda.is_available()
+    is_ampere = uses_cuda and torch.cuda.get_device_capability() >= (8, 0)
+    return "bf16-mixed" if is_ampere else "32-true"
 
 
 def resolve_performance(
@@ -37,28 +34,19 @@ def resolve_performance(
 
     Convolutions are fastest with channels last on CPUs and CUDA devices. Compiling
     takes minutes and pays for long runs on a GPU with a compiler.
-
-    Args:
-        settings: All settings.
-        device: Device that trains.
-        num_images: Size of the set, for the number of steps.
     """
-    trainer = settings.trainer
+    trainer, fused = settings.trainer, settings.optimizer.fused
+    compile_, layout = trainer.compile, trainer.channels_last
     is_gpu = device.type == "cuda"
-    compile_ = trainer.compile
     if compile_ == "auto":
         num_steps = trainer.max_steps
-        if settings.model.freeze_backbone:
-            num_steps = 0
-        elif num_steps < 0:
+        if num_steps < 0:
             num_steps = trainer.max_epochs * (num_images // settings.loader.batch_size)
-        is_long = num_steps >= MIN_STEPS_TO_COMPILE
+        is_long = num_steps >= _MIN_STEPS and not settings.model.freeze_backbone
         is_wanted = is_gpu and is_long and not trainer.gather_distributed
         compile_ = "default" if is_wanted and can_compile(device) else "off"
-    layout = trainer.channels_last
     if layout == "auto":
         layout = "on" if device.type in ("cpu", "cuda") else "off"
-    fused = settings.optimizer.fused
     if fused == "auto":
         # With fp16 Lightning unscales the gradients first, which fused SGD does itself.
         fused = "on" if is_gpu and trainer.precision != "16-mixed" else "off"

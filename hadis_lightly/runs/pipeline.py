@@ -91,7 +91,7 @@ def build_pipeline(
         images, reason = _resident_images(settings, source, device, num_processes)
         if images is not None:
             loaders = _device_loaders(settings, source, images)
-            return Pipeline(*loaders, build_views(settings), 0, "device", reason)
+            return Pipeline(*loaders, _build_views(settings), 0, "device", reason)
         if kind == "device":
             raise SettingsError(f"data.pipeline is device, but {reason}.")
         kind = "workers" if device.type in ("cpu", "cuda") else "lightly"
@@ -99,7 +99,7 @@ def build_pipeline(
     transform: Callable[[Any], Any] = HaDisTransform.from_settings(settings.views)
     if kind == "workers":
         transform = HaDisCropTransform(size, settings.views.min_scale)
-    views = build_views(settings) if kind == "workers" else None
+    views = _build_views(settings) if kind == "workers" else None
     plain = HaDisTestTransform(size, settings.views.normalize)
     train_loader = _loader(settings, source, device, transform, is_training=True)
     plain_loader = _loader(settings, source, device, plain, is_training=False)
@@ -144,19 +144,20 @@ def _resident_images(
         return None, str(error)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     try:
-        images = images if device.type == "cpu" else _moved(images, device)
+        images = _moved(images, device)
     except torch.OutOfMemoryError:
         return None, f"{format_bytes(num_bytes)} of images did not fit on {device.type}"
     where = "memory" if device.type == "cpu" else f"the memory of {device.type}"
     return images, f"{format_bytes(num_bytes)} of uint8 images stay in {where}"
 
 
-def _moved(images: Tensor, device: torch.device, slice_bytes: int = 1 << 26) -> Tensor:
-    """Copies the images to the device, contiguous, in slices to save memory."""
+def _moved(images: Tensor, device: torch.device) -> Tensor:
+    """The images on the device, there contiguous; copied in slices to save memory."""
+    if device.type == "cpu":
+        return images
     moved = torch.empty(images.shape, dtype=images.dtype, device=device)
-    step = max(1, slice_bytes // max(1, images[0].numel()))
-    for start in range(0, len(images), step):
-        moved[start : start + step] = images[start : start + step].to(device)
+    for i in range(0, len(images), 128):
+        moved[i : i + 128] = images[i : i + 128].to(device)
     return moved
 
 
@@ -164,22 +165,20 @@ def _device_loaders(
     settings: Settings, source: ImageSource, images: Tensor
 ) -> tuple[DeviceLoader, DeviceLoader]:
     """Loaders of images that are on the device: for training, and plain."""
-    size, normalize = settings.views.input_size, settings.views.normalize
-    train_loader = DeviceLoader(
+    views, targets = settings.views, source.targets
+    return DeviceLoader(
         images,
-        source.targets,
+        targets,
         settings.loader.batch_size,
         shuffle=True,
         drop_last=True,
         seed=settings.seed,
-    )
-    plain_loader = DeviceLoader(
+    ), DeviceLoader(
         images,
-        source.targets,
-        plain_batch_size(settings, images.device),
-        transform=BatchedTestTransform(size, normalize),
+        targets,
+        _plain_batch_size(settings, images.device),
+        transform=BatchedTestTransform(views.input_size, views.normalize),
     )
-    return train_loader, plain_loader
 
 
 def draw_evenly(train_loader: Any, clusters: ClusteringCallback[Any]) -> None:
@@ -187,10 +186,6 @@ def draw_evenly(train_loader: Any, clusters: ClusteringCallback[Any]) -> None:
 
     Not in the first epoch: worker processes ask for its order before the first
     clustering, and must draw the same as without workers.
-
-    Args:
-        train_loader: Its sampler is an :class:`~hadis_lightly.data.EpochSampler`.
-        clusters: The callback that clusters.
     """
     sampler = train_loader.sampler
 
@@ -202,7 +197,7 @@ def draw_evenly(train_loader: Any, clusters: ClusteringCallback[Any]) -> None:
     sampler.cluster_labels = labels
 
 
-def build_views(settings: Settings) -> BatchedViews:
+def _build_views(settings: Settings) -> BatchedViews:
     """Makes the views of whole batches, in the dtype and layout of the run."""
     dtypes = {"bf16-mixed": torch.bfloat16, "64-true": torch.float64}
     is_last = settings.trainer.channels_last == "on"
@@ -213,7 +208,7 @@ def build_views(settings: Settings) -> BatchedViews:
     )
 
 
-def plain_batch_size(settings: Settings, device: torch.device) -> int:
+def _plain_batch_size(settings: Settings, device: torch.device) -> int:
     """Images per batch of the clustering pass, which needs no gradients."""
     if settings.clustering.batch_size is not None:
         return settings.clustering.batch_size
@@ -249,7 +244,7 @@ def _loader(
     batch_size = settings.loader.batch_size
     return DataLoader(
         ReproducibleDataset(IndexedDataset(source, transform), settings.seed),
-        batch_size=batch_size if is_training else plain_batch_size(settings, device),
+        batch_size=batch_size if is_training else _plain_batch_size(settings, device),
         sampler=EpochSampler(
             len(source), shuffle=is_training, seed=settings.seed, even=is_training
         ),

@@ -15,13 +15,11 @@ def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | 
         return None
     if source.training_only is not None:
         source = source.subset(np.flatnonzero(~source.training_only), "those scored")
-    side = settings.views.input_size
-    pixels = []
-    for i in range(len(source)):
-        image = source[i][0]
-        if not isinstance(source, ArraySource):  # sizes may differ
-            image = image.resize((side, side))
-        pixels.append(np.asarray(image, dtype=np.float32).ravel() / 255)
+    size = (settings.views.input_size, settings.views.input_size)
+    images = (source.read(i) for i in range(len(source)))
+    if not isinstance(source, ArraySource):  # sizes may differ
+        images = (image.resize(size) for image in images)
+    pixels = [np.asarray(image, dtype=np.float32).ravel() / 255 for image in images]
     kmeans = KMeans(
         settings.n_clusters,
         metric="euclidean",

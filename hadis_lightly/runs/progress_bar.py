@@ -42,13 +42,7 @@ class RunProgressBar(ProgressBar):
         """Disables the bar, as Lightning does on all processes but the first."""
         self._is_enabled = False
 
-    def enable(self) -> None:
-        """Enables the bar."""
-        self._is_enabled = True
-
-    def on_train_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Opens the bar."""
         self._start = self._last_line = time.monotonic()
         self._first_step = trainer.global_step
@@ -66,9 +60,7 @@ class RunProgressBar(ProgressBar):
         if self._bar is not None:
             self._bar.update(trainer.global_step - self._bar.n)
 
-    def on_train_epoch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Shows losses and scores."""
         if self._bar is not None:
             self._bar.set_description_str(_describe(trainer), refresh=False)
@@ -82,7 +74,7 @@ class RunProgressBar(ProgressBar):
                 times = f"{clock(now - self._start)}<{clock(seconds)}"
                 print(f"{_describe(trainer)} {times}", file=sys.stderr, flush=True)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Closes the bar."""
         if self._bar is not None:
             self._bar.set_description_str(_describe(trainer))

@@ -13,6 +13,7 @@ from torch import nn
 
 from hadis_lightly.artifacts.assignments import assignments_of, write_assignments
 from hadis_lightly.artifacts.checkpoint import Checkpoint, stamp
+from hadis_lightly.artifacts.metrics_file import MetricsFile
 from hadis_lightly.artifacts.results import RunResult, write_embeddings, write_results
 from hadis_lightly.artifacts.score_table import ScoreTable
 from hadis_lightly.artifacts.snapshots import EmbeddingSnapshots
@@ -22,7 +23,12 @@ from hadis_lightly.methods.registry import build_model, check_run, method_of
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.report.run_figures import draw_figures
 from hadis_lightly.runs.checkpointing import RunCheckpoint
-from hadis_lightly.runs.folder import RunFolder, broadcast_folder, claimed_folder
+from hadis_lightly.runs.folder import (
+    ResumePoint,
+    RunFolder,
+    broadcast_folder,
+    claimed_folder,
+)
 from hadis_lightly.runs.performance import (
     describe_performance,
     resolve_performance,
@@ -30,14 +36,12 @@ from hadis_lightly.runs.performance import (
 )
 from hadis_lightly.runs.pipeline import Pipeline, build_pipeline, draw_evenly
 from hadis_lightly.runs.pixel_scores import pixel_scores
-from hadis_lightly.runs.resume import ResumePoint, resume
-from hadis_lightly.runs.source import build_source, check_batches, list_left_out
+from hadis_lightly.runs.source import build_source, check_size, list_left_out
 from hadis_lightly.runs.summary import announcement, device_name, scores_line, summary
 from hadis_lightly.runs.trainer import build_trainer, quiet_lightning
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.system import cores_left_by_workers
 from hadis_lightly.training.clustering_callback import ClusteringCallback
-from hadis_lightly.training.clustering_module import ClusteringModule
 from hadis_lightly.training.health import HealthMonitor
 from hadis_lightly.training.step_seeds import StepSeeds
 
@@ -97,13 +101,18 @@ def _train(
     resolved.trainer.precision = resolve_precision(settings)
     trainer = build_trainer(resolved, folder.path, method.has_unused_parameters)
     device, world_size = trainer.strategy.root_device, trainer.world_size
-    check_batches(settings, len(source), world_size)
+    check_size(settings, len(source), world_size)
     resolved = resolve_performance(resolved, device, len(source))
     pipeline = build_pipeline(resolved, source, device, world_size)
     clusters = _build_clusters(resolved, pipeline)
-    module = _build_module(resolved, source, model, clusters, pipeline, trainer)
+    if resolved.trainer.channels_last == "on":
+        # The same numbers, up to twice as fast.
+        model = model.to(memory_format=torch.channels_last)
+    parts = Parts(resolved, model, clusters, source, pipeline.views, world_size)
+    module = method.build_module(parts)
+    module.save_hyperparameters(asdict(resolved), logger=False)
     performance = describe_performance(
-        resolved, pipeline.kind, pipeline.reason, optimizer=method.optimizer
+        resolved, pipeline.kind, pipeline.reason, method.optimizer
     )
     with (
         cores_left_by_workers(device, pipeline.num_workers),
@@ -112,21 +121,20 @@ def _train(
         name = device_name(device)
         _say(settings, announcement(settings, source, world_size, name, folder.path))
         _say(settings, performance)
-        made_with = stamp(asdict(settings), source) | {
-            "plain_transform": pipeline.plain_transform,
-            "precision": resolved.trainer.precision,
-        }
+        precision = resolved.trainer.precision
+        made_with = stamp(settings, source, pipeline.plain_transform, precision)
         saving = _add_callbacks(settings, folder, trainer, clusters, made_with)
-        if folder.start is not None:
-            _say(settings, str(folder.start))
-            resume(folder.start, settings, clusters, pipeline)
-        path = None if folder.start is None else folder.start.path
+        start = folder.start
+        if start is not None:
+            _say(settings, str(start))
+            _prepare_to_resume(start, settings, clusters, pipeline)
+        path = start and start.path
         trainer.fit(module, pipeline.train_loader, ckpt_path=path)
     saving.save(trainer)
     result = RunResult(
         scores=clusters.scores_,
         output_dir=folder.path,
-        seconds=saving.seconds,
+        seconds=saving.seconds(),
         epochs=int(clusters.history_[-1]["epoch"]),
         description=source.description,
         method=method.title(settings),
@@ -149,22 +157,20 @@ def _build_clusters(settings: Settings, pipeline: Pipeline) -> ClusteringCallbac
     return clusters
 
 
-def _build_module(
+def _prepare_to_resume(
+    start: ResumePoint,
     settings: Settings,
-    source: ImageSource,
-    model: nn.Module,
     clusters: ClusteringCallback[Any],
     pipeline: Pipeline,
-    trainer: pl.Trainer,
-) -> ClusteringModule:
-    """The networks, in the layout that the device prefers, and their loss."""
-    if settings.trainer.channels_last == "on":
-        # The same numbers, up to twice as fast.
-        model = model.to(memory_format=torch.channels_last)
-    parts = Parts(settings, model, clusters, source, pipeline.views, trainer.world_size)
-    module = method_of(settings).build_module(parts)
-    module.save_hyperparameters(asdict(settings), logger=False)
-    return module
+) -> None:
+    """Sets the loader to the next batch; Lightning restores everything else."""
+    sampler: Any = pipeline.train_loader.sampler  # type: ignore[attr-defined]
+    sampler.start_at(start.epoch, start.batches_done * settings.loader.batch_size)
+    trainer = settings.trainer
+    # A complete run clusters no more, but its results need the embeddings.
+    clusters.embeds_at_start = start.epoch >= trainer.max_epochs or (
+        0 < trainer.max_steps <= start.step
+    )
 
 
 def _add_callbacks(
@@ -176,15 +182,16 @@ def _add_callbacks(
 ) -> RunCheckpoint:
     """Puts the callbacks of a run before the trainer's own; returns what saves."""
     health = HealthMonitor()
-    options = settings.trainer
     saving = RunCheckpoint(
         folder.path,
         made_with,
         health,
-        every_n_minutes=options.checkpoint_every_n_minutes,
-        every_n_epochs=options.checkpoint_every_n_epochs,
+        MetricsFile(trainer.loggers[0]),
+        every_n_minutes=settings.trainer.checkpoint_every_n_minutes,
+        every_n_epochs=settings.trainer.checkpoint_every_n_epochs,
     )
-    callbacks: list[pl.Callback] = [
+    # Before the progress bar, which shows the scores.
+    trainer.callbacks[:0] = [  # type: ignore[attr-defined]
         # First, so that it hears signals while the others work.
         saving,
         # Before the clusters: a loss that is not finite says more than an embedding.
@@ -192,12 +199,10 @@ def _add_callbacks(
         clusters,
         # After the clusters, which they write down.
         EmbeddingSnapshots(clusters, folder.path),
-        ScoreTable(clusters, folder.path, saving.training_seconds),
+        ScoreTable(clusters, folder.path, saving.seconds),
         # Alone in its hook, so it may stand anywhere.
         StepSeeds(settings.seed),
     ]
-    # Before the progress bar, which shows the scores.
-    trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]
     return saving
 
 

@@ -30,7 +30,7 @@ def build_source(settings: Settings) -> ImageSource:
         DataError: If data cannot be read; names all unreadable files, unless
             ``data.on_error`` is ``skip``.
     """
-    data = settings.data
+    data, threads = settings.data, available_cores()
     source = load_source(
         data.source,
         data.path,
@@ -48,16 +48,13 @@ def build_source(settings: Settings) -> ImageSource:
                 f"views.{name} has {given} values, but the images have "
                 f"{source.num_channels} channels."
             )
-    _check_number(settings, len(source))
+    check_size(settings, len(source))
     with StepProgress("checking images", settings.trainer.progress_bar) as progress:
         source = readable_images(
-            source,
-            on_error=data.on_error,
-            num_threads=available_cores(),
-            progress=progress,
+            source, on_error=data.on_error, num_threads=threads, progress=progress
         )
-    _check_number(settings, len(source))
-    num_distinct = count_distinct(source, settings.n_clusters, available_cores())
+    check_size(settings, len(source))
+    num_distinct = count_distinct(source, settings.n_clusters, threads)
     if num_distinct < settings.n_clusters:
         seen = f"there are only {num_distinct} different images"
         if num_distinct == 1:
@@ -66,17 +63,14 @@ def build_source(settings: Settings) -> ImageSource:
     return source
 
 
-def _check_number(settings: Settings, n: int) -> None:
+def check_size(settings: Settings, n: int, world_size: int | None = None) -> None:
+    """Raises SettingsError if ``n`` images are too few for the clusters or batches."""
     if settings.n_clusters > n:
         images = "there is only 1 image" if n == 1 else f"there are only {n} images"
         raise SettingsError(f"n_clusters is {settings.n_clusters}, but {images}.")
-    devices = settings.trainer.devices
-    check_batches(settings, n, 1 if devices == "auto" else int(devices))
-
-
-def check_batches(settings: Settings, n: int, world_size: int = 1) -> None:
-    """Raises SettingsError unless ``n`` images fill a batch on every device."""
-    size = settings.loader.batch_size
+    size, devices = settings.loader.batch_size, settings.trainer.devices
+    if world_size is None:
+        world_size = 1 if devices == "auto" else int(devices)
     if size * world_size > n:
         times = f" on each of {world_size} devices" if world_size > 1 else ""
         raise SettingsError(

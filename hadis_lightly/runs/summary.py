@@ -43,8 +43,8 @@ def scores_line(scores: dict[str, float]) -> str:
     words = []
     for name, value in scores.items():
         title = name.upper() if name in ("nmi", "acc", "ari") else name
-        is_count = name in ("size_min", "size_max")
-        words.append(f"{title} {value:,.0f}" if is_count else f"{title} {value:.3f}")
+        number = f"{value:,.0f}" if name in ("size_min", "size_max") else f"{value:.3f}"
+        words.append(f"{title} {number}")
     return "  ".join(words)
 
 
@@ -56,10 +56,8 @@ def announcement(
     folder: Path,
 ) -> str:
     """The plan: method, length, device, images and folder."""
-    options = settings.trainer
-    length = f"{options.max_epochs} epochs"
-    if options.max_steps > 0:
-        length = f"{options.max_steps} steps"
+    epochs, steps = settings.trainer.max_epochs, settings.trainer.max_steps
+    length = f"{steps} steps" if steps > 0 else f"{epochs} epochs"
     length += f" of batches of {settings.loader.batch_size}"
     if settings.model.freeze_backbone:
         length = "nothing is trained"

@@ -29,12 +29,12 @@ from hadis_lightly.settings.sections import Settings
 _PROJECT = "hadis-lightly"
 # What a run says itself, or has chosen.
 _QUIET = (
-    ".*does not have many workers.*",
-    ".*GPU available but not used.*",
-    ".*exists and is not empty.*",
-    ".*LeafSpec.*",
-    ".*dataloader is not resumable.*",  # Lightning does not see that ours is
-    ".*torch._prims_common.check.*",
+    ".*does not have many workers",
+    ".*GPU available but not used",
+    ".*exists and is not empty",
+    ".*LeafSpec",
+    ".*dataloader is not resumable",  # Lightning does not see that ours is
+    ".*torch._prims_common.check",
 )
 
 
@@ -44,7 +44,7 @@ def build_trainer(
     """Makes Lightning's trainer, with its learning rate monitor and progress bar.
 
     Args:
-        settings: All settings.
+        settings: All settings; precision is resolved.
         folder: Folder of the run, for the loggers.
         has_unused_parameters: Whether a step leaves out some of the networks, which
             DistributedDataParallel has to know.
@@ -110,10 +110,6 @@ def build_loggers(name: str, folder: Path) -> list[Logger]:
     Weights & Biases and MLflow read their own environment variables, such as
     ``WANDB_MODE=offline`` and ``MLFLOW_TRACKING_URI``; without the latter MLflow writes
     ``mlflow.db`` into the folder.
-
-    Args:
-        name: tensorboard, wandb, mlflow or none.
-        folder: Folder of the run.
     """
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     if name == "tensorboard":
@@ -135,8 +131,7 @@ def quiet_lightning() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for message in _QUIET:
-                warnings.filterwarnings("ignore", message)
+            warnings.filterwarnings("ignore", "|".join(_QUIET))
             yield
     finally:
         logger.setLevel(level)

@@ -29,10 +29,13 @@ from hadis_lightly.training.cluster_head_module import ClusterHeadModule
 from hadis_lightly.training.contrastive_clustering import ContrastiveClustering
 from hadis_lightly.training.pici import PICI
 from hadis_lightly.transforms import BatchedTestTransform, BatchedViews
+from tests.training.plain_trainer import plain_trainer
 from tests.training.test_no_synchronization import (
     Steps,
     Watch,
+    make_images,
     needs_pretence,
+    on_the_pretended_gpu,
     pretended_gpu,
     reading_forbidden,
 )
@@ -108,21 +111,19 @@ def pici(
     )
 
 
-MAKERS: dict[str, Callable[..., ClusterHeadModule]] = {"cc": cc, "pici": pici}
+Maker = Callable[..., ClusterHeadModule]
+MAKERS: dict[str, Maker] = {"cc": cc, "pici": pici}
 both = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 
 
-def fit(module: ClusterHeadModule, max_epochs: int = 1, **options: Any) -> pl.Trainer:
+def fit(
+    module: ClusterHeadModule,
+    *callbacks: pl.Callback,
+    max_epochs: int = 1,
+    **options: Any,
+) -> pl.Trainer:
     torch.manual_seed(1)
-    trainer = pl.Trainer(
-        max_epochs=max_epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
+    trainer = plain_trainer(*callbacks, max_epochs=max_epochs, **options)
     trainer.fit(module, DataLoader(TwoViews(), batch_size=BATCH))
     return trainer
 
@@ -133,7 +134,7 @@ class Recorder(pl.Callback):
     def __init__(self) -> None:
         self.losses: list[dict[str, float]] = []
         self.rates: list[float] = []
-        #: Of every step the parts that had a gradient other than 0.
+        #: Of every step the parts that had a gradient: Adam moves no others.
         self.trained: list[set[str]] = []
 
     def on_before_optimizer_step(
@@ -147,7 +148,7 @@ class Recorder(pl.Callback):
             {
                 _part(name)
                 for name, parameter in pl_module.model.named_parameters()
-                if parameter.grad is not None and bool((parameter.grad != 0).any())
+                if parameter.grad is not None
             }
         )
 
@@ -164,11 +165,11 @@ def _part(name: str) -> str:
 
 @both
 def test_losses_of_every_epoch_are_logged_under_their_names(
-    make: Callable[..., ClusterHeadModule],
+    make: Maker,
 ) -> None:
     recorder = Recorder()
     module = make(clusters_of())
-    trainer = fit(module, callbacks=[recorder])
+    trainer = fit(module, recorder)
     logged = {
         name.removeprefix("train/"): float(value)
         for name, value in trainer.callback_metrics.items()
@@ -189,17 +190,17 @@ def test_losses_of_every_epoch_are_logged_under_their_names(
 
 @both
 def test_training_makes_the_loss_smaller(
-    make: Callable[..., ClusterHeadModule],
+    make: Maker,
 ) -> None:
     recorder = Recorder()
-    fit(make(learning_rate=3e-3), max_epochs=10, callbacks=[recorder])
+    fit(make(learning_rate=3e-3), recorder, max_epochs=10)
     losses = [losses["loss"] for losses in recorder.losses]
     assert sum(losses[-STEPS:]) < sum(losses[:STEPS]) - 0.5
 
 
 @both
 def test_a_module_embeds_and_assigns_as_its_model(
-    make: Callable[..., ClusterHeadModule],
+    make: Maker,
 ) -> None:
     module = make()
     fit(module)
@@ -208,21 +209,17 @@ def test_a_module_embeds_and_assigns_as_its_model(
     model: Any = module.model
     embeddings, probabilities = module.embed_and_assign(images)
     assert module.training and model.training  # as it was
-    for ours, expected in zip(
-        (embeddings, probabilities), model.embed_and_assign(images), strict=True
-    ):
-        assert torch.equal(ours, expected) and not ours.requires_grad
+    assert not embeddings.requires_grad and not probabilities.requires_grad
     for ours in (module.embed(images), module(images), model.embed(images)):
         assert torch.equal(ours, embeddings)
     assert torch.equal(probabilities, model.assign(images))
-    assert torch.equal(probabilities.argmax(dim=1), model.predict(images))
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(N))
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(N))
 
 
 @both
 def test_the_module_brings_its_clusters_along(
-    make: Callable[..., ClusterHeadModule],
+    make: Maker,
 ) -> None:
     clusters = clusters_of()
     module = make(clusters)
@@ -235,11 +232,11 @@ def test_the_module_brings_its_clusters_along(
 @both
 @pytest.mark.parametrize("warmup_epochs", [0, 2])
 def test_adam_at_the_given_rate_after_a_warm_up(
-    make: Callable[..., ClusterHeadModule], warmup_epochs: int
+    make: Maker, warmup_epochs: int
 ) -> None:
     recorder = Recorder()
     module = make(learning_rate=2e-3, weight_decay=0.01, warmup_epochs=warmup_epochs)
-    trainer = fit(module, max_epochs=3, callbacks=[recorder])
+    trainer = fit(module, recorder, max_epochs=3)
     (optimizer,) = trainer.optimizers
     assert type(optimizer) is torch.optim.Adam
     (group,) = optimizer.param_groups
@@ -253,23 +250,6 @@ def test_adam_at_the_given_rate_after_a_warm_up(
 
 
 @both
-def test_a_step_is_adams(make: Callable[..., ClusterHeadModule]) -> None:
-    """The first step of Adam is the learning rate, by the sign of the gradient."""
-    module = make(learning_rate=1e-3)
-    before = [p.detach().clone() for p in module.parameters()]
-    fit(module, max_steps=1)
-    moved = 0
-    for old, new in zip(before, module.parameters(), strict=True):
-        if new.grad is not None and new.requires_grad:
-            clear = new.grad.abs() > 1e-5
-            step = (new.detach() - old)[clear]
-            expected = -1e-3 * new.grad[clear].sign()
-            torch.testing.assert_close(step, expected, rtol=2e-2, atol=1e-6)
-            moved += int(clear.sum())
-    assert moved > 1000
-
-
-@both
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -277,23 +257,16 @@ def test_a_step_is_adams(make: Callable[..., ClusterHeadModule]) -> None:
         ({"seed": -1}, "seed must be at least 0, got -1"),
     ],
 )
-def test_bad_numbers(
-    make: Callable[..., ClusterHeadModule], options: dict[str, Any], message: str
-) -> None:
+def test_bad_numbers(make: Maker, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(**options)
-
-
-def test_bad_numbers_of_epochs() -> None:
     with pytest.raises(ValueError, match="pretraining_epochs must be at least 0, got"):
         pici(pretraining_epochs=-1)
 
 
 @both
 @pytest.mark.parametrize("training_only", [[True] * N, torch.ones(N)])
-def test_training_only_is_a_tensor_of_bools(
-    make: Callable[..., ClusterHeadModule], training_only: Any
-) -> None:
+def test_training_only_is_a_tensor_of_bools(make: Maker, training_only: Any) -> None:
     with pytest.raises(TypeError, match="training_only must be a tensor of bools"):
         make(training_only=training_only)
 
@@ -361,7 +334,7 @@ def test_training_only_images_of_pici_have_no_pseudo_label_either() -> None:
 
     module.criterion.forward = criterion  # type: ignore[method-assign]
     recorder = Recorder()
-    fit(module, callbacks=[recorder])
+    fit(module, recorder)
     labels, weights = (torch.cat(column) for column in zip(*seen, strict=True))
     assert torch.equal(labels == -1, training_only)
     assert torch.equal(weights == 0, training_only)
@@ -372,7 +345,7 @@ def test_training_only_images_of_pici_have_no_pseudo_label_either() -> None:
 
 
 @both
-def test_training_only_goes_by_index(make: Callable[..., ClusterHeadModule]) -> None:
+def test_training_only_goes_by_index(make: Maker) -> None:
     assert make().weights_of(["a.png", "b.png"]) is None
     module = make(training_only=some_apart())
     weights = module.weights_of(torch.tensor([1, 0, 39]))
@@ -401,7 +374,7 @@ def four_epochs() -> Recorder:
     module = pici(clusters, pretraining_epochs=1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        fit(module, max_epochs=4, callbacks=[recorder])
+        fit(module, recorder, max_epochs=4)
     return recorder
 
 
@@ -422,35 +395,9 @@ def test_each_part_of_pici_is_trained_in_its_phases(four_epochs: Recorder) -> No
         assert trained == expected, step
 
 
-def test_weights_without_a_gradient_stay_where_they_are() -> None:
-    """Adam would move on by its momentum, but for gradients that are not there."""
-    before = make_pici_model().state_dict()
-    module = pici(pretraining_epochs=2)
-    fit(module, max_epochs=2)
-    for name, value in module.model.state_dict().items():
-        is_head = name.startswith(tuple(HEADS))
-        assert not is_head or torch.equal(value, before[name]), name
-    middle: dict[str, Tensor] = {}
-
-    class Keep(pl.Callback):
-        def on_train_epoch_start(
-            self, trainer: pl.Trainer, pl_module: pl.LightningModule
-        ) -> None:
-            if trainer.current_epoch == 1:
-                middle.update(
-                    {k: v.clone() for k, v in module.model.state_dict().items()}
-                )
-
-    module = pici(clusters_of(interaction_epochs=1))
-    fit(module, max_epochs=2, callbacks=[Keep()])
-    for name, value in module.model.state_dict().items():
-        if _part(name) == "decoder":
-            assert torch.equal(value, middle[name]), name
-
-
 def test_without_clusters_there_is_no_last_phase() -> None:
     recorder = Recorder()
-    fit(pici(pretraining_epochs=1), max_epochs=3, callbacks=[recorder])
+    fit(pici(pretraining_epochs=1), recorder, max_epochs=3)
     assert {losses["loss_interaction"] for losses in recorder.losses} == {0.0}
     assert recorder.losses[-1]["loss_reconstruction"] > 0
 
@@ -459,7 +406,7 @@ def test_the_last_phase_pulls_the_head_to_the_pseudo_labels() -> None:
     clusters = clusters_of(interaction_epochs=15)
     recorder = Recorder()
     module = pici(clusters, learning_rate=3e-3)
-    fit(module, max_epochs=15, callbacks=[recorder])
+    fit(module, recorder, max_epochs=15)
     first, last = recorder.losses[0], recorder.losses[-1]
     assert last["loss_interaction"] < 0.2 < first["loss_interaction"]
     assert clusters.scores_["acc"] > 0.9
@@ -468,57 +415,35 @@ def test_the_last_phase_pulls_the_head_to_the_pseudo_labels() -> None:
 # No step waits for an accelerator.
 
 
-def uint8_images() -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(256, (48, 3, 8, 8), generator=generator, dtype=torch.uint8)
-
-
 @both
 def test_no_step_on_the_cpu_reads_a_value(
-    make: Callable[..., ClusterHeadModule],
+    make: Maker,
 ) -> None:
     """In all phases: PICI has one epoch of each.
 
     Adam is fused, as on GPUs. Else it counts its steps on the host, and reads that.
     """
-    images = uint8_images()
+    images = make_images(size=8)
     clean = DeviceLoader(images, batch_size=32, transform=BatchedTestTransform(8))
-    clusters = ClusterHeadAssignment(
+    callback = ClusterHeadAssignment(
         K, clean, pseudo_label_epochs=1, n_init=1, random_state=0
     )
-    options: dict[str, Any] = {"views": BatchedViews(8, gaussian_blur=0.5), "seed": 0}
-    if make is pici:
-        options["pretraining_epochs"] = 1
-    training_only = torch.arange(48) % 5 == 0
+    own = {"pretraining_epochs": 1} if make is pici else {}
     module = make(
-        clusters,
-        training_only=training_only,
+        callback,
+        training_only=torch.arange(len(images)) % 5 == 0,
         fused=True,
-        **options,
+        views=BatchedViews(8, gaussian_blur=0.5),
+        seed=0,
+        **own,
     )
     watch = Watch()
-    trainer = pl.Trainer(
-        max_epochs=3,
-        accelerator="cpu",
-        callbacks=[Steps(watch)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = plain_trainer(Steps(watch), max_epochs=3)
     loader = DeviceLoader(images, batch_size=8, shuffle=True, drop_last=True)
     with reading_forbidden(watch), watch:
         trainer.fit(module, loader)
     assert watch.num_operations > 1000  # it has watched
     assert trainer.current_epoch == 3
-
-
-def on_the_pretended_gpu(model: nn.Module) -> nn.Module:
-    torch.__future__.set_overwrite_module_params_on_conversion(True)
-    try:
-        return model._apply(lambda x: torch.empty(x.shape, dtype=x.dtype))
-    finally:
-        torch.__future__.set_overwrite_module_params_on_conversion(False)
 
 
 @needs_pretence

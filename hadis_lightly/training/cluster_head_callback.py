@@ -104,7 +104,7 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
     def on_train_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
-        """Clusters before the first epoch."""
+        """Clusters before the first epoch, unless a checkpoint brought the labels."""
         super().on_train_start(trainer, pl_module)
         if self._pseudo_labels is not None:  # from a checkpoint
             is_due = self._needs_pseudo_labels(trainer, trainer.current_epoch)

@@ -1,4 +1,4 @@
-"""A set of images, its embeddings and its clusters."""
+"""The embeddings and the clusters of a set of images."""
 
 from __future__ import annotations
 

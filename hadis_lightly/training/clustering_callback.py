@@ -45,10 +45,11 @@ class ClusteringCallback(ClusteredSet[C], Callback, ABC):
             the plain test transform. Keys are indices, as from
             :class:`~hadis_lightly.data.IndexedDataset`, or file names, as from
             lightly's ``LightlyDataset``; targets are class numbers, -1 where unknown.
-        n_clusters, ...: As of :class:`PrototypeKMeans`.
+        n_clusters, warmup_epochs, every_n_epochs, n_init, random_state, whiten: See
+            :class:`PrototypeKMeans`.
 
     Attributes:
-        partition_, labels_, ...: See :class:`ClusteredSet`.
+        partition_, labels_, prototypes_: See :class:`ClusteredSet`.
         scores_: ``{"nmi", "acc", "ari"}`` where targets are known, else the label-free
             scores of :func:`~hadis_lightly.cluster.label_free_scores`.
         history_: One dictionary per clustering: epoch, seconds and scores.
@@ -199,7 +200,7 @@ class ClusteringCallback(ClusteredSet[C], Callback, ABC):
                 self.embeddings_, self.labels_, self.prototypes_
             )
         if not self.is_warming_up:
-            self._watch_for_collapse(trainer, epoch)
+            self._warn_of_collapse(trainer, epoch)
         self.history_.append({"epoch": epoch, "seconds": seconds} | self.scores_)
         metrics = {f"cluster/{name}": value for name, value in self.scores_.items()}
         trainer.callback_metrics.update(
@@ -241,7 +242,7 @@ class ClusteringCallback(ClusteredSet[C], Callback, ABC):
         # A loader that shuffles comes back into the order of its first pass.
         self._embedded = embedded.at(embedded.keys.rows(self._keys.keys))
 
-    def _watch_for_collapse(self, trainer: Trainer, epoch: int) -> None:
+    def _warn_of_collapse(self, trainer: Trainer, epoch: int) -> None:
         """Logs the signs that the clustering before did not show."""
         signs = {}
         if epoch >= _MIN_EPOCHS:

@@ -158,9 +158,9 @@ class ClusteringModule(pl.LightningModule, ABC):
     def log_losses(self, terms: Sequence[Tensor]) -> None:
         """Logs the loss terms: ``train/loss`` is the mean over an epoch.
 
-        Loggers also get ``train/loss_step`` at every ``log_every_n_steps``-th step, as
-        Lightning's Trainer says. The sums are our own because Lightning's are not in
-        its checkpoints: an epoch that is resumed logs the mean over all its steps.
+        Loggers also get ``train/loss_step`` at every ``log_every_n_steps``-th step. The
+        sums are our own because Lightning's are not in its checkpoints: an epoch that
+        is resumed logs the mean over all its steps.
 
         Args:
             terms: A scalar for each of :attr:`loss_names`.

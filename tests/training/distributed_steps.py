@@ -97,6 +97,9 @@ class Recorder(pl.Callback):
         assert isinstance(pl_module, ClusteringModule)
         for name, value in pl_module.model.state_dict().items():
             self.keep(f"{trainer.global_step} after {name}", value)
+        callback: Any = pl_module.callback
+        if getattr(callback, "pseudo_label_epochs", 0):
+            self.keep("pseudo-labels", callback.pseudo_labels(torch.arange(NUM_IMAGES)))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         callback: Any = pl_module.callback
@@ -104,8 +107,6 @@ class Recorder(pl.Callback):
         self.keep("targets", callback.targets_)
         self.keep("embeddings", callback.embeddings_)
         self.keep("prototypes", callback.prototypes_)
-        if getattr(callback, "pseudo_label_epochs", 0):
-            self.keep("pseudo-labels", callback.pseudo_labels(torch.arange(NUM_IMAGES)))
 
     def keep(self, name: str, value: Tensor) -> None:
         self.seen[name] = value.detach().clone()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -135,7 +135,6 @@ class HealthMonitor(Callback):
         self._record = FiniteRecord()
         self._names: list[str] = []
         self._loss_names: Sequence[str] = ()
-        self._batch = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the names of losses and parameters."""
@@ -144,21 +143,15 @@ class HealthMonitor(Callback):
         self._record = FiniteRecord(_MAX_SKIPPED if has_scaler else 0)
         self._names = [n for n, p in pl_module.named_parameters() if p.requires_grad]
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Takes note of the batch."""
-        self._batch = batch_idx
-
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Checks the losses and the gradients of the step."""
         trained = (p for p in pl_module.parameters() if p.requires_grad)
         losses: Tensor = pl_module.last_losses  # type: ignore[assignment]
-        self._record.add(
-            trainer.current_epoch, self._batch, losses, gradient_norms(trained)
-        )
+        norms = gradient_norms(trained)
+        batch = trainer.fit_loop.batch_idx
+        self._record.add(trainer.current_epoch, batch, losses, norms)
         self._stop_at(self._record.look(trainer.global_step))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

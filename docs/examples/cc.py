@@ -56,15 +56,15 @@ def main(folder, input_size=224, batch_size=256, max_epochs=200, num_workers=8):
     )
     plain = LightlyDataset(folder, transform=HaDisTestTransform(input_size))
     plain_loader = DataLoader(plain, batch_size=batch_size, num_workers=num_workers)
-    model.clusters = ClusterHeadAssignment(10, plain_loader)
+    model.callback = ClusterHeadAssignment(10, plain_loader)
     trainer = pl.Trainer(
         max_epochs=max_epochs,
         accelerator="auto",
         devices=1,
-        callbacks=[model.clusters],
+        callbacks=[model.callback],
     )
     trainer.fit(model, dataloader)
-    print(model.clusters.scores_)
+    print(model.callback.scores_)
     return model
 
 

@@ -19,25 +19,19 @@ def build_backbone_of(
         SettingsError: If there is no backbone of that name, if it does not take such
             images, or if the weights cannot be read or do not fit.
     """
-    name, input_size = settings.model.backbone, settings.views.input_size
+    name, path = settings.model.backbone, settings.model.weights
+    input_size = settings.views.input_size
     try:
         backbone = build_backbone(name, num_channels, input_size)
         input_dim = feature_dim(backbone, num_channels, input_size)
     except ValueError as error:
         raise SettingsError(f"model.{error}") from None
-    if with_weights:
-        _load_weights(backbone, settings)
+    is_resumed = settings.trainer.resume not in (None, "auto")  # has all weights
+    if with_weights and path is not None and not is_resumed:
+        try:
+            loaded = load_backbone_weights(backbone, path)
+        except ValueError as error:
+            raise SettingsError(f"model.weights: {error}") from None
+        if rank_zero_only.rank == 0 and not settings.quiet:  # type: ignore[attr-defined]
+            print(f"backbone starts from {loaded}", flush=True)
     return backbone, input_dim
-
-
-def _load_weights(backbone: nn.Module, settings: Settings) -> None:
-    """Loads ``model.weights``, unless a checkpoint has all weights anyway."""
-    path = settings.model.weights
-    if path is None or settings.trainer.resume not in (None, "auto"):
-        return
-    try:
-        loaded = load_backbone_weights(backbone, path)
-    except ValueError as error:
-        raise SettingsError(f"model.weights: {error}") from None
-    if rank_zero_only.rank == 0 and not settings.quiet:  # type: ignore[attr-defined]
-        print(f"backbone starts from {loaded}", flush=True)

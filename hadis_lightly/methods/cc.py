@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hadis_lightly.loss import CCLoss
 from hadis_lightly.methods.backbone import build_backbone_of
 from hadis_lightly.methods.cluster_head import ClusterHeadMethod
-from hadis_lightly.methods.method import Parts
 from hadis_lightly.models import CCClusterHead, CCInstanceHead, CCModel
 from hadis_lightly.settings.sections import Settings
-from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
 from hadis_lightly.training.contrastive_clustering import ContrastiveClustering
 
 
@@ -19,6 +17,8 @@ class CCMethod(ClusterHeadMethod):
     """Contrastive Clustering: an instance loss and a cluster loss."""
 
     name = "CC"
+    loss_type = CCLoss
+    module_type = ContrastiveClustering
     settings: Mapping[str, Any] = {
         "loader.batch_size": 256,
         "loader.even_clusters": False,
@@ -38,25 +38,4 @@ class CCMethod(ClusterHeadMethod):
             backbone,
             CCInstanceHead(input_dim, output_dim=settings.contrast.output_dim),
             CCClusterHead(input_dim, settings.n_clusters),
-        )
-
-    def build_callback(
-        self, settings: Settings, plain_loader: Iterable[Any]
-    ) -> ClusterHeadAssignment:
-        """The clusters of the head."""
-        return ClusterHeadAssignment(
-            settings.n_clusters,
-            plain_loader,
-            every_n_epochs=settings.clustering.every_n_epochs,
-            random_state=settings.seed,
-        )
-
-    def build_module(self, parts: Parts) -> ContrastiveClustering:
-        """The networks and the loss, in one module."""
-        return ContrastiveClustering(
-            parts.model,
-            CCLoss(**self.loss_options(parts.settings)),
-            parts.callback,
-            **self.optimizer_options(parts),
-            **parts.module_options(),
         )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 from hadis_lightly.cluster import HeadPartition
+from hadis_lightly.loss import CCLoss, PICILoss
 from hadis_lightly.methods.method import Method, Parts
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
+from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
+from hadis_lightly.training.cluster_head_module import ClusterHeadModule
 
 # Adam takes steps of about the learning rate whatever the gradient: more than this
 # turns any network into noise.
@@ -21,6 +25,8 @@ class ClusterHeadMethod(Method):
 
     optimizer = "Adam"
     partition_type = HeadPartition
+    loss_type: type[CCLoss] | type[PICILoss]
+    module_type: type[ClusterHeadModule]
 
     def check(self, settings: Settings) -> None:
         """Checks what does not go with a cluster head, or with Adam."""
@@ -38,23 +44,45 @@ class ClusterHeadMethod(Method):
                 f"method=hadis, not with {method}."
             )
 
-    def loss_options(self, settings: Settings) -> dict[str, Any]:
-        """The arguments of the method's loss."""
-        return {
-            "n_clusters": settings.n_clusters,
-            "instance_temperature": settings.contrast.instance_temperature,
-            "cluster_temperature": settings.contrast.cluster_temperature,
-            "gather_distributed": settings.trainer.gather_distributed,
-        }
+    def phases(self, settings: Settings) -> tuple[int, int]:
+        """First epochs, in which the head is not trained; last, with pseudo-labels."""
+        return 0, 0
 
-    def optimizer_options(self, parts: Parts) -> dict[str, Any]:
-        """The keyword arguments of every module with a cluster head."""
-        optimizer, training_only = parts.settings.optimizer, parts.source.training_only
-        return {
-            "learning_rate": optimizer.learning_rate,
-            "weight_decay": optimizer.weight_decay,
-            "warmup_epochs": optimizer.warmup_epochs,
-            "training_only": (
+    def build_callback(
+        self, settings: Settings, plain_loader: Iterable[Any]
+    ) -> ClusterHeadAssignment:
+        """The clusters of the head, and pseudo-labels for the last epochs, if any."""
+        first, last = self.phases(settings)
+        return ClusterHeadAssignment(
+            settings.n_clusters,
+            plain_loader,
+            warmup_epochs=first,
+            every_n_epochs=settings.clustering.every_n_epochs,
+            pseudo_label_epochs=last,
+            n_init=settings.clustering.n_init,
+            random_state=settings.seed,
+            whiten=settings.clustering.whiten,
+        )
+
+    def build_module(self, parts: Parts, **own: Any) -> ClusterHeadModule:
+        """The networks and the loss, in one module, with its ``own`` options."""
+        settings, training_only = parts.settings, parts.source.training_only
+        criterion = self.loss_type(
+            settings.n_clusters,
+            instance_temperature=settings.contrast.instance_temperature,
+            cluster_temperature=settings.contrast.cluster_temperature,
+            gather_distributed=settings.trainer.gather_distributed,
+        )
+        return self.module_type(
+            parts.model,
+            criterion,
+            parts.callback,
+            learning_rate=settings.optimizer.learning_rate,
+            weight_decay=settings.optimizer.weight_decay,
+            warmup_epochs=settings.optimizer.warmup_epochs,
+            training_only=(
                 None if training_only is None else torch.from_numpy(training_only)
             ),
-        }
+            **parts.module_options(),
+            **own,
+        )

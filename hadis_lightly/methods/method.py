@@ -16,8 +16,8 @@ from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.clustering_module import ClusteringModule, ModuleOptions
 from hadis_lightly.transforms import BatchedViews
 
-#: From ``trainer.compile`` to the mode of ``torch.compile``.
-COMPILE_MODES = {
+# From ``trainer.compile`` to the mode of ``torch.compile``.
+_COMPILE_MODES = {
     "off": None,
     "default": "default",
     "cudagraphs": "reduce-overhead",
@@ -36,7 +36,6 @@ class Parts:
     callback: Any
     """From its ``build_callback``."""
     source: ImageSource
-    """The images."""
     views: BatchedViews | None = None
     """Makes the views on the device, unless the loader does."""
     world_size: int = 1
@@ -49,7 +48,7 @@ class Parts:
             "views": self.views,
             "seed": settings.seed,
             "images_repeat": settings.loader.even_clusters,
-            "compile_mode": COMPILE_MODES[settings.trainer.compile],
+            "compile_mode": _COMPILE_MODES[settings.trainer.compile],
             "fused": settings.optimizer.fused == "on",
         }
 

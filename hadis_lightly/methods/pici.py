@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from hadis_lightly.loss import PICILoss
 from hadis_lightly.methods.cluster_head import ClusterHeadMethod
@@ -18,40 +18,19 @@ from hadis_lightly.models.checks import check_timm
 from hadis_lightly.settings.environment import MASKED_VIT
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
-from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
+from hadis_lightly.training.cluster_head_module import ClusterHeadModule
 from hadis_lightly.training.pici import PICI
 
 _PAPER_EPOCHS, _PAPER_PRETRAINING, _PAPER_INTERACTION = 1050, 200, 50
 
 
-class Phases(NamedTuple):
-    """Epochs of the first and of the last phase; those between are the second."""
-
-    pretraining: int
-    interaction: int
-
-
-def phases_of(settings: Settings) -> Phases:
-    """Lengths of the phases, by default in the proportions of the paper.
-
-    The last one has an epoch at least, where there are three.
-    """
-    max_epochs = settings.trainer.max_epochs
-    share = max_epochs / _PAPER_EPOCHS
-    pretraining = settings.pici.pretraining_epochs
-    if pretraining is None:
-        pretraining = round(_PAPER_PRETRAINING * share)
-    interaction = settings.pici.interaction_epochs
-    if interaction is None:
-        interaction = max(int(max_epochs >= 3), round(_PAPER_INTERACTION * share))
-    return Phases(pretraining, interaction)
-
-
 class PICIMethod(ClusterHeadMethod):
     """PICI: a masked autoencoder, both contrasts, and their interaction."""
 
-    has_unused_parameters = True
     name = "PICI"
+    loss_type = PICILoss
+    module_type = PICI
+    has_unused_parameters = True
     settings: Mapping[str, Any] = {
         "loader.batch_size": 96,
         "loader.even_clusters": False,
@@ -89,13 +68,28 @@ class PICIMethod(ClusterHeadMethod):
                 f"views.input_size must be a multiple of pici.patch_size={patch_size}, "
                 f"got {size}."
             )
-        pretraining, interaction = phases_of(settings)
-        max_epochs = settings.trainer.max_epochs
-        if pretraining + interaction > max_epochs:
+        max_epochs, in_phases = settings.trainer.max_epochs, sum(self.phases(settings))
+        if in_phases > max_epochs:
             raise SettingsError(
                 "pici.pretraining_epochs and pici.interaction_epochs together must be "
-                f"<= trainer.max_epochs={max_epochs}, got {pretraining + interaction}."
+                f"<= trainer.max_epochs={max_epochs}, got {in_phases}."
             )
+
+    def phases(self, settings: Settings) -> tuple[int, int]:
+        """Epochs of the first and of the last phase; those between are the second.
+
+        By default in the proportions of the paper; the last has an epoch at least,
+        where there are three.
+        """
+        max_epochs = settings.trainer.max_epochs
+        share = max_epochs / _PAPER_EPOCHS
+        pretraining = settings.pici.pretraining_epochs
+        if pretraining is None:
+            pretraining = round(_PAPER_PRETRAINING * share)
+        interaction = settings.pici.interaction_epochs
+        if interaction is None:
+            interaction = max(int(max_epochs >= 3), round(_PAPER_INTERACTION * share))
+        return pretraining, interaction
 
     def build_model(
         self, settings: Settings, num_channels: int, *, with_weights: bool = True
@@ -123,30 +117,7 @@ class PICIMethod(ClusterHeadMethod):
         except ValueError as error:
             raise SettingsError(f"method=pici: {error}") from None
 
-    def build_callback(
-        self, settings: Settings, plain_loader: Iterable[Any]
-    ) -> ClusterHeadAssignment:
-        """The clusters of the head, and pseudo-labels for its last epochs."""
-        phases, options = phases_of(settings), settings.clustering
-        return ClusterHeadAssignment(
-            settings.n_clusters,
-            plain_loader,
-            warmup_epochs=phases.pretraining,
-            every_n_epochs=options.every_n_epochs,
-            pseudo_label_epochs=phases.interaction,
-            n_init=options.n_init,
-            random_state=settings.seed,
-            whiten=options.whiten,
-        )
-
-    def build_module(self, parts: Parts) -> PICI:
-        """The networks and the loss, in one module."""
-        settings = parts.settings
-        return PICI(
-            parts.model,
-            PICILoss(**self.loss_options(settings)),
-            parts.callback,
-            pretraining_epochs=phases_of(settings).pretraining,
-            **self.optimizer_options(parts),
-            **parts.module_options(),
-        )
+    def build_module(self, parts: Parts, **own: Any) -> ClusterHeadModule:
+        """The networks and the loss; without heads in the first phase."""
+        pretraining, _ = self.phases(parts.settings)
+        return super().build_module(parts, pretraining_epochs=pretraining, **own)

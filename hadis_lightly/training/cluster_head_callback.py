@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -14,13 +14,6 @@ from hadis_lightly.cluster import HeadPartition
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
 from hadis_lightly.training.key_index import Keys
-
-_REMEDIES = {
-    "spread": "a lower learning rate may help, and batches of 256 images or more",
-    "share": "longer training may help, if the classes are not that uneven",
-    "empty": "longer training may help, or there are fewer kinds of images",
-    "prototypes": "n_clusters may be too high, or the embeddings are collapsing",
-}
 
 
 class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
@@ -59,7 +52,13 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
     - [1]: PICI, 2024, https://arxiv.org/abs/2401.13503
     """
 
-    remedies = _REMEDIES
+    partition_type = HeadPartition
+    remedies: ClassVar = {
+        "spread": "a lower learning rate may help, and batches of 256 images or more",
+        "share": "longer training may help, if the classes are not that uneven",
+        "empty": "longer training may help, or there are fewer kinds of images",
+        "prototypes": "n_clusters may be too high, or the embeddings are collapsing",
+    }
     required = ("embed", "embed_and_assign")
 
     def __init__(
@@ -105,7 +104,7 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
     def on_train_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
-        """Clusters before the first epoch."""
+        """Clusters before the first epoch, unless a checkpoint brought the labels."""
         super().on_train_start(trainer, pl_module)
         if self._pseudo_labels is not None:  # from a checkpoint
             is_due = self._needs_pseudo_labels(trainer, trainer.current_epoch)
@@ -129,20 +128,16 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
             self._pseudo_labels = self._matched(weights)
 
     def _needs_pseudo_labels(self, trainer: pl.Trainer, epoch: int) -> bool:
-        last = trainer.max_epochs
-        if self.pseudo_label_epochs == 0 or last is None or last < 0:
-            return False
-        return last - self.pseudo_label_epochs <= epoch < last
+        end = trainer.max_epochs  # -1 for a training without an end
+        return end is not None and end - self.pseudo_label_epochs <= epoch < end
 
     def _matched(self, weights: Tensor | None) -> Tensor:
         """Labels by k-means, ``(n,)``, in the numbers of the head's clusters.
 
+        Images of weight 0 take no part; weights go by index of the image.
         NOTE: Of the plain images of the whole set, once per epoch. The authors cluster
         each view, once for all these epochs, and match the clusters batch by batch,
         so the two views of an image may be told to belong to two clusters.
-
-        Args:
-            weights: By index of the image; those of weight 0 take no part.
         """
         counts = torch.ones_like(self.labels_, dtype=torch.bool)
         if weights is not None:
@@ -157,10 +152,6 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
         """The most probable clusters."""
         assert embedded.probabilities is not None
         return HeadPartition.of(embedded.embeddings, embedded.probabilities)
-
-    def restore_partition(self, state: dict[str, Any]) -> HeadPartition:
-        """Clusters from their ``state_dict``."""
-        return HeadPartition.from_state_dict(state)
 
     def state_dict(self) -> dict[str, Any]:
         """Clusters, history and pseudo-labels, as they go into a checkpoint."""

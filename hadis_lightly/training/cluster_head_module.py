@@ -96,10 +96,7 @@ class ClusterHeadModule(ClusteringModule):
         return embeddings, probabilities[:n].float().clone()
 
     def weights_of(self, keys: Any) -> Tensor | None:
-        """Weights of images in the cluster loss, ``(n,)``; None if all count.
-
-        Args:
-            keys: Indices of a batch, ``(n,)``.
+        """Weights of a batch in the cluster loss, ``(n,)``; None if all images count.
 
         Raises:
             TypeError: If some images do not count, and keys are not indices.
@@ -118,7 +115,8 @@ class ClusterHeadModule(ClusteringModule):
             weight_decay=self.weight_decay,
             fused=self.fused or None,
         )
-        warmup_steps = max(1, self.warmup_epochs * self.schedule().steps_per_epoch)
+        _, steps_per_epoch = self.schedule()
+        warmup_steps = max(1, self.warmup_epochs * steps_per_epoch)
         scheduler = LambdaLR(
             optimizer, lambda step: min(1.0, (step + 1) / warmup_steps)
         )

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, ClassVar
 
 import torch
-from lightly.utils import dist as lightly_dist
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from hadis_lightly.checks import check_bool, check_integer
 from hadis_lightly.cluster import (
-    Partition,
     PrototypePartition,
     clustering_scores,
+    collapse_signs,
     fit_partition,
     label_free_scores,
 )
 from hadis_lightly.progress import StepProgress, counted
-from hadis_lightly.training.collapse_watch import CollapseWatch
-from hadis_lightly.training.embedding import EmbeddedSet, check_loader, embed_dataset
-from hadis_lightly.training.key_index import KeyIndex, Keys
+from hadis_lightly.training.clustered_set import C, ClusteredSet
+from hadis_lightly.training.embedding import EmbeddedSet, embed_dataset
+from hadis_lightly.training.key_index import KeyIndex
 
-C = TypeVar("C", bound=Partition)
+log = logging.getLogger(__name__)
+
+# An untrained network shows all signs of a collapse.
+_MIN_EPOCHS = 5
 
 
-class ClusteringCallback(Callback, ABC, Generic[C]):
+class ClusteringCallback(ClusteredSet[C], Callback, ABC):
     """Finds the clusters of the training set before the first and after every epoch.
 
     The module embeds the whole set in evaluation mode, a subclass finds the clusters.
@@ -38,21 +41,15 @@ class ClusteringCallback(Callback, ABC, Generic[C]):
     from the end of warm-up on.
 
     Args:
-        n_clusters: Number of clusters, at least 2.
         dataloader: Yields ``(images, targets, keys)`` of the whole training set under
             the plain test transform. Keys are indices, as from
             :class:`~hadis_lightly.data.IndexedDataset`, or file names, as from
             lightly's ``LightlyDataset``; targets are class numbers, -1 where unknown.
-        warmup_epochs: First epochs, in which clusters do not count yet.
-        every_n_epochs: Cluster after every n-th epoch only (and after the last).
-        n_init: Restarts of k-means; the best is kept.
-        random_state: Seed of k-means; None draws from PyTorch's global generator.
-        whiten: Whether k-means sees whitened embeddings
-            (:class:`~hadis_lightly.cluster.Whitening`) in place of the cosine.
+        n_clusters, warmup_epochs, every_n_epochs, n_init, random_state, whiten: See
+            :class:`PrototypeKMeans`.
 
     Attributes:
-        partition_: The clusters: labels, prototypes, and how to predict; None until
-            training starts.
+        partition_, labels_, prototypes_: See :class:`ClusteredSet`.
         scores_: ``{"nmi", "acc", "ari"}`` where targets are known, else the label-free
             scores of :func:`~hadis_lightly.cluster.label_free_scores`.
         history_: One dictionary per clustering: epoch, seconds and scores.
@@ -61,8 +58,10 @@ class ClusteringCallback(Callback, ABC, Generic[C]):
         ValueError: If a number is out of range, or images are fewer than clusters.
     """
 
-    #: Advice on each sign of a collapse, see :class:`CollapseWatch`.
-    remedies: Mapping[str, str] = {}
+    #: Class of the clusters.
+    partition_type: type[C]
+    #: What may help against each of the :func:`~hadis_lightly.cluster.collapse_signs`.
+    remedies: ClassVar[Mapping[str, str]]
     #: Methods that the module must have.
     required: tuple[str, ...] = ("embed",)
 
@@ -79,7 +78,8 @@ class ClusteringCallback(Callback, ABC, Generic[C]):
     ) -> None:
         super().__init__()
         check_integer("n_clusters", n_clusters, least=2)
-        check_loader(dataloader)
+        if not isinstance(dataloader, Iterable):
+            raise TypeError(f"dataloader must be iterable, got {dataloader!r}.")
         check_integer("warmup_epochs", warmup_epochs, least=0)
         check_integer("every_n_epochs", every_n_epochs, least=1)
         check_integer("n_init", n_init, least=1)
@@ -94,25 +94,19 @@ class ClusteringCallback(Callback, ABC, Generic[C]):
         self.random_state = random_state
         self.whiten = whiten
         self.history_: list[dict[str, float]] = []
-        self.partition_: C | None = None
         #: Embed the set when the fit starts: for a complete run that is resumed.
         self.embeds_at_start = False
         #: Cluster when the fit starts: for a run that trains nothing.
         self.clusters_at_start = False
         #: Show the progress of embedding the set when it takes long.
         self.shows_progress = False
-        self._watch = CollapseWatch(self.remedies)
-        self._keys: KeyIndex | None = None
+        self._warnings: dict[str, str] = {}  # by the sign of a collapse
         self._is_restored = False
         self._epoch = 0
 
     @abstractmethod
     def fit_partition(self, embedded: EmbeddedSet) -> C:
         """Finds the clusters of an embedded set, the same in all processes."""
-
-    @abstractmethod
-    def restore_partition(self, state: dict[str, Any]) -> C:
-        """Clusters from their ``state_dict``."""
 
     def fit_kmeans(
         self, embeddings: Tensor, start: Tensor | None = None
@@ -132,62 +126,10 @@ class ClusteringCallback(Callback, ABC, Generic[C]):
             distributed=True,
         )
 
-    def rows(self, keys: Keys) -> Tensor:
-        """Positions ``(n,)`` of some images in :attr:`labels_`, on its device.
-
-        Raises:
-            ValueError: If the loader never yielded a key.
-        """
-        labels, index = self.labels_, cast(KeyIndex, self._keys)
-        return index.rows(keys, device=labels.device)
-
-    def _fitted(self) -> C:
-        if self.partition_ is None:
-            raise AttributeError(
-                f"{type(self).__name__} has no clusters yet; they are computed when "
-                "trainer.fit starts."
-            )
-        return self.partition_
-
-    @property
-    def labels_(self) -> Tensor:
-        """Cluster of every image, ``(n,)``, in the order of the loader's first pass."""
-        return self._fitted().labels
-
-    @property
-    def prototypes_(self) -> Tensor:
-        """Prototypes, L2-normalised, ``(n_clusters, d)``, on the module's device."""
-        return self._fitted().prototypes
-
-    @property
-    def confidence_(self) -> Tensor:
-        """How clearly each image lies with its cluster, in [0, 1], ``(n,)``."""
-        return self._fitted().confidence(*self._embedded.outputs)
-
-    @property
-    def distance_(self) -> Tensor:
-        """Distance of each embedding to the prototype of its cluster, ``(n,)``."""
-        return self._fitted().distance(*self._embedded.outputs)
-
-    @property
-    def embeddings_(self) -> Tensor:
-        """Normalised embeddings of the last clustering, ``(n, d)``."""
-        return self._embedded.embeddings
-
-    @property
-    def targets_(self) -> Tensor:
-        """Class of every image, -1 where unknown, ``(n,)``, on the CPU."""
-        return self._embedded.targets
-
-    @property
-    def has_embedded(self) -> bool:
-        """Whether there are embeddings: not right after a checkpoint was loaded."""
-        return hasattr(self, "_embedded")
-
     @property
     def warnings_(self) -> list[str]:
-        """Signs of collapse in the last clustering, with advice."""
-        return list(self._watch.warnings.values())
+        """Signs of a collapse in the last clustering, with advice."""
+        return list(self._warnings.values())
 
     @property
     def is_warming_up(self) -> bool:
@@ -208,14 +150,14 @@ class ClusteringCallback(Callback, ABC, Generic[C]):
         if self.clusters_at_start:
             self.cluster(trainer, pl_module, epoch=0)
         elif self.embeds_at_start and self.partition_ is not None:
-            self.partition_ = cast(C, self.partition_.to(pl_module.device))
+            self.partition_ = self.partition_.to(pl_module.device)
             self._embed(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Clusters before the first epoch, unless a checkpoint brought the labels."""
         self._epoch = trainer.current_epoch
-        if self.partition_ is not None and self._is_restored:
-            self.partition_ = cast(C, self.partition_.to(pl_module.device))
+        if self._is_restored:
+            self.partition_ = self._fitted().to(pl_module.device)
         else:
             self.cluster(trainer, pl_module, epoch=trainer.current_epoch)
         self._is_restored = False
@@ -258,24 +200,14 @@ class ClusteringCallback(Callback, ABC, Generic[C]):
                 self.embeddings_, self.labels_, self.prototypes_
             )
         if not self.is_warming_up:
-            self._watch.look(self.embeddings_, self.labels_, self.prototypes_, epoch)
+            self._warn_of_collapse(trainer, epoch)
         self.history_.append({"epoch": epoch, "seconds": seconds} | self.scores_)
         metrics = {f"cluster/{name}": value for name, value in self.scores_.items()}
         trainer.callback_metrics.update(
-            {k: torch.tensor(v) for k, v in metrics.items()}
+            {name: torch.tensor(value) for name, value in metrics.items()}
         )
         for logger in trainer.loggers:
             logger.log_metrics(metrics | {"epoch": epoch}, step=trainer.global_step)
-
-    def _embed(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        shows = self.shows_progress and lightly_dist.rank() == 0
-        with StepProgress("embedding images", shows) as progress:
-            loader = counted(self.dataloader, progress)
-            embedded = embed_dataset(pl_module, loader, trainer)
-        if self._keys is None:
-            self._keys = embedded.keys
-        # A loader that shuffles comes back into the order of its first pass.
-        self._embedded = embedded.at(embedded.keys.rows(self._keys.keys))
 
     def state_dict(self) -> dict[str, Any]:
         """Clusters and history, as they go into a checkpoint."""
@@ -286,15 +218,39 @@ class ClusteringCallback(Callback, ABC, Generic[C]):
             "partition": self.partition_.state_dict(),
             "scores": self.scores_,
             "history": self.history_,
-            "warnings": self._watch.warnings,
+            "warnings": self._warnings,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes clusters and history out of a checkpoint."""
         if state_dict:
             self._keys = KeyIndex([state_dict["keys"]])
-            self.partition_ = self.restore_partition(state_dict["partition"])
+            partition = state_dict["partition"]
+            self.partition_ = self.partition_type.from_state_dict(partition)
             self.scores_ = state_dict["scores"]
             self.history_ = state_dict["history"]
-            self._watch.warnings = dict(state_dict["warnings"])
+            self._warnings = state_dict["warnings"]
             self._is_restored = True
+
+    def _embed(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        shows = self.shows_progress and trainer.is_global_zero
+        with StepProgress("embedding images", shows) as progress:
+            loader = counted(self.dataloader, progress)
+            embedded = embed_dataset(pl_module, loader, trainer)
+        if self._keys is None:
+            self._keys = embedded.keys
+        # A loader that shuffles comes back into the order of its first pass.
+        self._embedded = embedded.at(embedded.keys.rows(self._keys.keys))
+
+    def _warn_of_collapse(self, trainer: Trainer, epoch: int) -> None:
+        """Logs the signs that the clustering before did not show."""
+        signs = {}
+        if epoch >= _MIN_EPOCHS:
+            signs = collapse_signs(self.embeddings_, self.labels_, self.prototypes_)
+        before = self._warnings
+        self._warnings = {
+            sign: f"{seen}: {self.remedies[sign]}" for sign, seen in signs.items()
+        }
+        for sign, warning in self._warnings.items():
+            if sign not in before and trainer.is_global_zero:
+                log.warning("after %d epochs %s.", epoch, warning)

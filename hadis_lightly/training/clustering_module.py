@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, ParamSpec, TypedDict, TypeVar
+from typing import Any, ParamSpec, TypedDict, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -17,13 +17,6 @@ from hadis_lightly.transforms import BatchedViews
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Schedule(NamedTuple):
-    """Length of a training in steps of the optimiser."""
-
-    max_steps: int
-    steps_per_epoch: int
 
 
 class ModuleOptions(TypedDict, total=False):
@@ -106,16 +99,6 @@ class ClusteringModule(pl.LightningModule, ABC):
             return function
         return torch.compile(function, mode=self.compile_mode, dynamic=False)
 
-    def compile_parts(self, *parts: nn.Module) -> None:
-        """Compiles modules in place, each on its own, if ``compile_mode`` is set.
-
-        One program of a whole step would hold a network as often as it is called, and
-        be compiled once more when anything in it changes, as at the end of a warm-up.
-        """
-        if self.compile_mode is not None:
-            for part in parts:
-                part.compile(mode=self.compile_mode, dynamic=False)
-
     def forward(self, x: Tensor) -> Tensor:
         """Embeds plain images, as :meth:`embed`."""
         return self.embed(x)
@@ -175,9 +158,9 @@ class ClusteringModule(pl.LightningModule, ABC):
     def log_losses(self, terms: Sequence[Tensor]) -> None:
         """Logs the loss terms: ``train/loss`` is the mean over an epoch.
 
-        Loggers also get ``train/loss_step`` at every ``log_every_n_steps``-th step, as
-        Lightning's Trainer says. The sums are our own because Lightning's are not in
-        its checkpoints: an epoch that is resumed logs the mean over all its steps.
+        Loggers also get ``train/loss_step`` at every ``log_every_n_steps``-th step. The
+        sums are our own because Lightning's are not in its checkpoints: an epoch that
+        is resumed logs the mean over all its steps.
 
         Args:
             terms: A scalar for each of :attr:`loss_names`.
@@ -211,20 +194,20 @@ class ClusteringModule(pl.LightningModule, ABC):
             "loss_sums", (self._loss_sums, 0)
         )
 
-    def schedule(self) -> Schedule:
-        """How long the training is.
+    def schedule(self) -> tuple[int, int]:
+        """Steps of the optimiser in all, and in an epoch.
 
         Raises:
-            ValueError: If it has no end.
+            ValueError: If the training has no end.
         """
-        if math.isinf(self.trainer.estimated_stepping_batches):
+        trainer = self.trainer
+        if math.isinf(trainer.estimated_stepping_batches):
             raise ValueError(
                 "the Trainer has neither max_epochs nor max_steps, but the schedule of "
                 "the learning rate must end somewhere."
             )
-        max_steps = int(self.trainer.estimated_stepping_batches)
-        accumulated = self.trainer.accumulate_grad_batches
-        steps_per_epoch = max_steps  # of a loader without a length, the most it can be
-        if not math.isinf(self.trainer.num_training_batches):
-            steps_per_epoch = math.ceil(self.trainer.num_training_batches / accumulated)
-        return Schedule(max_steps, steps_per_epoch)
+        max_steps = int(trainer.estimated_stepping_batches)
+        if math.isinf(trainer.num_training_batches):  # the loader has no length
+            return max_steps, max_steps
+        batches_per_step = trainer.accumulate_grad_batches
+        return max_steps, math.ceil(trainer.num_training_batches / batches_per_step)

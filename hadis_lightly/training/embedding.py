@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sized
 from contextlib import nullcontext
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -59,7 +60,7 @@ def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
     Raises:
         ValueError: If there is not one of each for every image.
     """
-    if callable(getattr(network, "embed_and_assign", None)):
+    if hasattr(network, "embed_and_assign"):
         outputs: tuple[Tensor, ...] = network.embed_and_assign(images)
     else:
         outputs = (network.embed(images),)
@@ -93,9 +94,6 @@ def embed_dataset(
         TypeError: If a batch is not ``(images, targets, keys)``.
         ValueError: If the loader is empty.
     """
-    if not callable(getattr(module, "embed", None)):
-        raise TypeError(f"module must have embed(x), got {type(module).__name__}.")
-    check_loader(dataloader)
     if lightly_dist.world_size() > 1:
         for buffer in module.buffers():  # those of BatchNorm may differ
             torch_dist.broadcast(buffer, src=0)
@@ -119,12 +117,6 @@ def embed_dataset(
     embeddings, *probabilities = map(torch.cat, zip(*outputs, strict=True))
     classes = torch.cat(targets).cpu()
     return EmbeddedSet(embeddings, classes, KeyIndex(keys), *probabilities)
-
-
-def check_loader(dataloader: object) -> None:
-    """Raises unless the loader can be iterated."""
-    if not isinstance(dataloader, Iterable):
-        raise TypeError(f"dataloader must be iterable, got {dataloader!r}.")
 
 
 def _parts(batch: Any) -> tuple[Tensor, Tensor, Keys]:
@@ -166,50 +158,36 @@ def _gathered(
     The first images of all processes come first, then the second ones, and so on: the
     order of the set if each process took every N-th image of it.
     """
-    world_size, rank = lightly_dist.world_size(), lightly_dist.rank()
-    # Embeddings and probabilities side by side, to be sent as one.
-    widths = [output.shape[1] for output in outputs[0]] if outputs else []
-    mine = torch.empty(0, 0, device=device)
-    if outputs:
-        mine = torch.cat([torch.cat(parts, dim=1) for parts in outputs])
     names = KeyIndex(keys).as_list() if keys else []
     classes = torch.cat(targets).tolist() if targets else []
-    shares: list[Any] = [None] * world_size
+    widths = [output.shape[1] for output in outputs[0]] if outputs else []
+    shares: list[Any] = [None] * lightly_dist.world_size()
     torch_dist.all_gather_object(shares, (names, classes, widths))
-    places = _places([names for names, _, _ in shares])
+    # Of each process the rows that it sends; of each key its process and place there.
+    rows: list[list[int]] = [[] for _ in shares]
+    places: dict[Any, tuple[int, int]] = {}
+    for row, of_row in enumerate(zip_longest(*(names for names, _, _ in shares))):
+        for process, name in enumerate(of_row):
+            if name is not None and name not in places:
+                places[name] = process, len(rows[process])
+                rows[process].append(row)
     if not places:
         raise ValueError(_EMPTY)
-    rows_of: list[list[int]] = [[] for _ in range(world_size)]
-    for process, row in places:
-        rows_of[process].append(row)
-    most = max(map(len, rows_of))
+    most = max(map(len, rows))
     widths = max(widths for _, _, widths in shares)  # of one without images: []
+    # Embeddings and probabilities side by side, to be sent as one.
     sent = torch.zeros(most, sum(widths), device=device)
-    if rows_of[rank]:
-        sent[: len(rows_of[rank])] = mine[rows_of[rank]]
-    received = [torch.empty_like(sent) for _ in range(world_size)]
+    mine = rows[lightly_dist.rank()]
+    if mine:
+        all_mine = torch.cat([torch.cat(parts, dim=1) for parts in outputs])
+        sent[: len(mine)] = all_mine[mine]
+    received = [torch.empty_like(sent) for _ in shares]
     torch_dist.all_gather(received, sent)
-    # Of each process its rows come in their order, one after the other.
-    taken = [iter(range(most)) for _ in range(world_size)]
-    at = torch.tensor([process * most + next(taken[process]) for process, _ in places])
+    at = torch.tensor([process * most + place for process, place in places.values()])
     embeddings, *probabilities = torch.split(
         torch.cat(received)[at.to(device)], widths, dim=1
     )
+    classes = [shares[p][1][rows[p][place]] for p, place in places.values()]
     return EmbeddedSet(
-        embeddings,
-        torch.tensor([shares[process][1][row] for process, row in places]),
-        KeyIndex([[shares[process][0][row] for process, row in places]]),
-        *probabilities,
+        embeddings, torch.tensor(classes), KeyIndex([list(places)]), *probabilities
     )
-
-
-def _places(names: list[list[Any]]) -> list[tuple[int, int]]:
-    """Where to take each image from: a process, and a row there."""
-    places: list[tuple[int, int]] = []
-    seen: set[Any] = set()
-    for row in range(max(map(len, names))):
-        for process, there in enumerate(names):
-            if row < len(there) and there[row] not in seen:
-                seen.add(there[row])
-                places.append((process, row))
-    return places

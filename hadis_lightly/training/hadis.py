@@ -95,9 +95,12 @@ class HaDis(ClusteringModule):
         self.teacher_momentum = teacher_momentum
         self.final_teacher_momentum = final_teacher_momentum
         self.concatenate_views = concatenate_views
-        self.compile_parts(
-            model.student, model.prediction_head, model.teacher, criterion
-        )
+        if self.compile_mode is not None:
+            # Each on its own: one program of a step would hold a network as often as it
+            # is called, and be compiled once more at the end of a warm-up.
+            parts = model.student, model.prediction_head, model.teacher, criterion
+            for part in parts:
+                part.compile(mode=self.compile_mode, dynamic=False)
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
@@ -110,9 +113,8 @@ class HaDis(ClusteringModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1), targets, keys)``."""
         (x0, x1), _, keys = batch
-        if self.prototypes is None or self.criterion.pcl_weight == 0:
-            labels = None
-        else:
+        labels = None
+        if self.prototypes is not None and self.criterion.pcl_weight > 0:
             labels = self.prototypes.labels(keys)
         terms = self.symmetric_loss(x0, x1, labels)
         self.log_losses(terms)
@@ -153,13 +155,12 @@ class HaDis(ClusteringModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD, and a schedule per step: linear warm-up, then a cosine to 0."""
-        prediction_head_lr = self.learning_rate * self.prediction_head_lr_scale
         groups: list[dict[str, Any]] = [
             {"name": "student", "params": self.model.student.parameters()},
             {
                 "name": "prediction_head",
                 "params": self.model.prediction_head.parameters(),
-                "lr": prediction_head_lr,
+                "lr": self.learning_rate * self.prediction_head_lr_scale,
             },
         ]
         optimizer = SGD(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -45,7 +45,7 @@ class FiniteRecord:
     def __init__(self, max_skipped: int = 0) -> None:
         self.max_skipped = max_skipped
         self._record: Tensor | None = None  # see _unpack
-        self._underway: tuple[Tensor, torch.cuda.Event | None] | None = None
+        self._underway: tuple[Tensor, torch.cuda.Event] | None = None
 
     @torch.no_grad()
     def add(self, epoch: int, batch: int, losses: Tensor, norms: Tensor) -> None:
@@ -83,17 +83,15 @@ class FiniteRecord:
         """The failure, if it is known by now: on a GPU some steps later."""
         if self._record is None:
             return None
-        if self._record.device.type == "cpu":
-            return self.look_now()
-        if step % _DELAY_IN_STEPS != 0:
+        kind = self._record.device.type
+        if kind != "cpu" and step % _DELAY_IN_STEPS:
             return None
-        if self._record.device.type != "cuda":
+        if kind != "cuda":
             return self.look_now()
         found = None
         if self._underway is not None:
             record, event = self._underway
-            if event is not None:
-                event.synchronize()  # of twenty steps ago
+            event.synchronize()  # of twenty steps ago
             found = self._unpack(record)
         host = torch.empty(self._record.shape, dtype=torch.double, pin_memory=True)
         host.copy_(self._record, non_blocking=True)
@@ -134,10 +132,9 @@ class HealthMonitor(Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self._record: FiniteRecord | None = None
+        self._record = FiniteRecord()
         self._names: list[str] = []
         self._loss_names: Sequence[str] = ()
-        self._batch = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the names of losses and parameters."""
@@ -146,22 +143,15 @@ class HealthMonitor(Callback):
         self._record = FiniteRecord(_MAX_SKIPPED if has_scaler else 0)
         self._names = [n for n, p in pl_module.named_parameters() if p.requires_grad]
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Takes note of the batch."""
-        self._batch = batch_idx
-
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Checks the losses and the gradients of the step."""
-        assert self._record is not None
         trained = (p for p in pl_module.parameters() if p.requires_grad)
         losses: Tensor = pl_module.last_losses  # type: ignore[assignment]
-        self._record.add(
-            trainer.current_epoch, self._batch, losses, gradient_norms(trained)
-        )
+        norms = gradient_norms(trained)
+        batch = trainer.fit_loop.batch_idx
+        self._record.add(trainer.current_epoch, batch, losses, norms)
         self._stop_at(self._record.look(trainer.global_step))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -174,8 +164,7 @@ class HealthMonitor(Callback):
         Raises:
             DivergedError: If one of them was not finite.
         """
-        if self._record is not None:
-            self._stop_at(self._record.look_now())
+        self._stop_at(self._record.look_now())
 
     def _stop_at(self, failure: FirstFailure | None) -> None:
         if failure is None:

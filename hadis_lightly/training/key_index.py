@@ -11,6 +11,7 @@ Keys = Tensor | Sequence[str] | Sequence[int]
 
 # Larger indices are no positions in a set, and the table of rows would be huge.
 _MAX_INDEX = 10**8
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class KeyIndex:
@@ -37,7 +38,7 @@ class KeyIndex:
         self._row_of_name: dict[str, int] = {}
         self._row_of_index = torch.empty(0, dtype=torch.long)
         if isinstance(batches[0][0], str):
-            self.keys = [name for batch in batches for name in _as_names(batch)]
+            self.keys = [_checked_name(key) for batch in batches for key in batch]
             self._row_of_name = {name: row for row, name in enumerate(self.keys)}
             n_unique = len(self._row_of_name)
         else:
@@ -57,9 +58,6 @@ class KeyIndex:
                 f"for {len(self.keys)} images."
             )
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
     def as_list(self) -> list[int] | list[str]:
         """The keys, in the order of the rows."""
         return self.keys.tolist() if isinstance(self.keys, Tensor) else self.keys
@@ -73,7 +71,7 @@ class KeyIndex:
         """
         if self._row_of_name:
             try:
-                rows = [self._row_of_name[name] for name in _as_names(keys)]
+                rows = [self._row_of_name[name] for name in keys]  # type: ignore[index]
             except KeyError as error:
                 raise ValueError(_unknown(error.args[0])) from None
             found = torch.tensor(rows, dtype=torch.long)
@@ -81,8 +79,7 @@ class KeyIndex:
                 found = found.pin_memory()  # else the copy would stall the device
             return found.to(device, non_blocking=True)
         indices = _as_indices(keys).to(device, non_blocking=True)
-        if self._row_of_index.device != indices.device:
-            self._row_of_index = self._row_of_index.to(indices.device)
+        self._row_of_index = self._row_of_index.to(indices.device)
         is_in_range = (indices >= 0) & (indices < len(self._row_of_index))
         rows_of_keys = self._row_of_index[indices.where(is_in_range, 0)]
         is_known = is_in_range & (rows_of_keys >= 0)
@@ -96,18 +93,14 @@ class KeyIndex:
         return rows_of_keys
 
 
-def _unknown(key: int | str) -> str:
+def _unknown(key: object) -> str:
     return f"unknown key {key!r}: the dataloader that is clustered never yielded it."
 
 
-def _as_names(keys: Keys) -> Sequence[str]:
-    """The keys, if all are names; numbers in their place are looked up as names."""
-    if isinstance(keys, Tensor):
-        return [str(key) for key in keys]
-    for key in keys:
-        if not isinstance(key, str):
-            raise TypeError(f"keys must be all indices or all names, got {key!r}.")
-    return keys  # type: ignore[return-value]
+def _checked_name(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"keys must be all indices or all names, got {key!r}.")
+    return key
 
 
 def _as_indices(keys: Keys) -> Tensor:
@@ -115,8 +108,7 @@ def _as_indices(keys: Keys) -> Tensor:
         indices = torch.as_tensor(keys)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"keys must be all indices or all names: {error}.") from None
-    is_integer = not (indices.is_floating_point() or indices.is_complex())
-    if not is_integer or indices.dtype == torch.bool or indices.ndim != 1:
+    if indices.ndim != 1 or indices.dtype not in _INTEGERS:
         raise TypeError(
             f"keys must be names or an integer tensor (n,), got {indices.dtype} of "
             f"shape {tuple(indices.shape)}."

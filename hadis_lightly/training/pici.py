@@ -77,24 +77,20 @@ class PICI(ClusterHeadModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1), targets, keys)``."""
         (x0, x1), _, keys = batch
-        labels = self.pseudo_labels(keys)
-        is_pretraining = self.current_epoch < self.pretraining_epochs
         parts = self.model, self.criterion, x0, x1
-        weights = None if is_pretraining else self.weights_of(keys)
-        if is_pretraining or labels is None:
-            terms = self._masked_terms(
-                *parts, weights, with_contrasts=not is_pretraining
-            )
+        labels = None if self.callback is None else self.callback.pseudo_labels(keys)
+        if self.current_epoch < self.pretraining_epochs:
+            terms = self._masked_terms(*parts, None, with_contrasts=False)
+        elif labels is None:
+            weights = self.weights_of(keys)
+            terms = self._masked_terms(*parts, weights, with_contrasts=True)
         else:
+            weights = self.weights_of(keys)
             if weights is not None:
                 labels = labels.masked_fill(weights == 0, -1)
             terms = self._interaction_terms(*parts, weights, labels)
         self.log_losses(terms)
         return terms.loss
-
-    def pseudo_labels(self, keys: Any) -> Tensor | None:
-        """Pseudo-labels of a batch, ``(n,)``; None before the last phase."""
-        return None if self.callback is None else self.callback.pseudo_labels(keys)
 
 
 def _masked_terms(
@@ -109,16 +105,16 @@ def _masked_terms(
     """Masked patches, and if asked for both contrasts of the class tokens."""
     prediction0, patches0, class_token0 = model.forward_masked(x0)
     prediction1, patches1, class_token1 = model.forward_masked(x1)
-    contrasts: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
     if with_contrasts:
-        heads0, heads1 = model.heads(class_token0), model.heads(class_token1)
-        contrasts = _contrasted(heads0, heads1) | {"weights": weights}
+        inputs = _contrasted(model.heads(class_token0), model.heads(class_token1))
+        inputs["weights"] = weights
     terms: PICILossTerms = criterion(
         prediction0=prediction0,
         patches0=patches0,
         prediction1=prediction1,
         patches1=patches1,
-        **contrasts,
+        **inputs,
     )
     return terms
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -12,15 +12,6 @@ from hadis_lightly.cluster import PrototypePartition
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
 from hadis_lightly.training.key_index import Keys
-
-_REMEDIES = {
-    "spread": "a higher teacher_momentum or a lower learning rate may help, and "
-    "batches of 64 images or more",
-    "share": "k-means on whitened embeddings (whiten=True) or a lower pcl_weight may "
-    "help, if the classes are not that uneven",
-    "empty": "there may be fewer kinds of images than n_clusters",
-    "prototypes": "n_clusters may be too high, or the embeddings are collapsing",
-}
 
 
 class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
@@ -57,7 +48,15 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
     - [1]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
 
-    remedies = _REMEDIES
+    partition_type = PrototypePartition
+    remedies: ClassVar = {
+        "spread": "a higher teacher_momentum or a lower learning rate may help, and "
+        "batches of 64 images or more",
+        "share": "k-means on whitened embeddings (whiten=True) or a lower pcl_weight "
+        "may help, if the classes are not that uneven",
+        "empty": "there may be fewer kinds of images than n_clusters",
+        "prototypes": "n_clusters may be too high, or the embeddings are collapsing",
+    }
 
     def __init__(
         self,
@@ -92,7 +91,7 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         Raises:
             ValueError: If the loader never yielded a key.
         """
-        if self.is_warming_up or self._keys is None:
+        if self.is_warming_up or self.partition_ is None:
             return None
         return self.labels_[self.rows(keys)]
 
@@ -114,7 +113,3 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         start = last.labels if last is not None and self.warm_start else None
         partition = self.fit_kmeans(embedded.embeddings, start)
         return partition if last is None else partition.renumbered(last.labels)
-
-    def restore_partition(self, state: dict[str, Any]) -> PrototypePartition:
-        """Clusters from their ``state_dict``."""
-        return PrototypePartition.from_state_dict(state)

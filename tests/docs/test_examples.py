@@ -79,7 +79,7 @@ def test_byol_trains(folder: Path) -> None:
 @quiet
 def test_cc_trains(folder: Path) -> None:
     module = train(load("cc"), folder)
-    clusters = module.clusters
+    clusters = module.callback
     assert [row["epoch"] for row in clusters.history_] == [0, 1, 2, 3, 4]
     assert set(clusters.scores_) == {"nmi", "acc", "ari"}
     assert clusters.labels_.shape == (2 * IMAGES_PER_CLASS,)

@@ -44,7 +44,9 @@ def settings(pipeline: str, folder: Path) -> Settings:
     )
 
 
-@pytest.mark.parametrize("pipeline", ["device", "workers"])
+@pytest.mark.parametrize(
+    "pipeline", ["device", pytest.param("workers", marks=pytest.mark.slow)]
+)
 def test_clusters_come_equally_often_after_the_first_epoch(
     pipeline: str, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ import torch
 import hadis_lightly
 from hadis_lightly.cluster import HeadPartition, PrototypePartition
 from hadis_lightly.methods.hadis import HaDisMethod
-from hadis_lightly.methods.pici import phases_of
+from hadis_lightly.methods.pici import PICIMethod
 from hadis_lightly.methods.registry import (
     build_model,
     check_run,
@@ -100,7 +100,7 @@ def test_the_settings_of_the_papers() -> None:
     pici = with_method(Settings(), "pici")
     assert (pici.loader.batch_size, pici.optimizer.learning_rate) == (96, 1e-4)
     assert (pici.optimizer.weight_decay, pici.optimizer.warmup_epochs) == (0, 0)
-    assert pici.trainer.max_epochs == 1050 and phases_of(pici) == (200, 50)
+    assert pici.trainer.max_epochs == 1050 and PICIMethod().phases(pici) == (200, 50)
     sizes = pici.pici
     assert (sizes.patch_size, sizes.mask_ratio) == (16, 0.5)
     assert (sizes.width, sizes.depth, sizes.num_heads) == (384, 6, 12)
@@ -109,15 +109,17 @@ def test_the_settings_of_the_papers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "phases"), [(1050, (200, 50)), (105, (20, 5)), (10, (2, 1)), (1, (0, 0))]
+    ("epochs", "expected"),
+    [(1050, (200, 50)), (105, (20, 5)), (10, (2, 1)), (1, (0, 0))],
 )
-def test_phases_keep_their_proportions(epochs: int, phases: tuple[int, int]) -> None:
+def test_phases_keep_their_proportions(epochs: int, expected: tuple[int, int]) -> None:
     settings = with_method(Settings(), "pici", {"trainer.max_epochs": epochs})
-    assert phases_of(settings) == phases
+    phases = PICIMethod().phases
+    assert phases(settings) == expected
     settings.pici.interaction_epochs = 1
-    assert phases_of(settings) == (phases[0], 1)
+    assert phases(settings) == (expected[0], 1)
     settings.pici.pretraining_epochs = 0
-    assert phases_of(settings) == (0, 1)
+    assert phases(settings) == (0, 1)
 
 
 def test_own_values_win_over_those_of_the_paper() -> None:

@@ -1,13 +1,8 @@
-"""Three steps of a method in float64, as one of N processes that torchrun has started.
-
-``torchrun --nproc-per-node N -m tests.training.distributed_steps`` with a folder, a
-method, the size of batches and whether to gather writes what each process saw to
-``FOLDER/RANK.pt``.
-"""
+"""Three steps of a method in float64, alone or as one of N processes."""
 
 from __future__ import annotations
 
-import sys
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -39,8 +34,9 @@ from hadis_lightly.training import (
     PrototypeKMeans,
 )
 from hadis_lightly.training.clustering_module import ClusteringModule
+from tests.training.plain_trainer import plain_trainer
 
-NUM_IMAGES, NUM_CLUSTERS, STEPS = 53, 3, 3
+NUM_IMAGES, NUM_CLUSTERS, STEPS, BATCH = 53, 3, 3, 5
 
 
 class Views(Dataset[tuple[list[Tensor], int]]):
@@ -101,6 +97,9 @@ class Recorder(pl.Callback):
         assert isinstance(pl_module, ClusteringModule)
         for name, value in pl_module.model.state_dict().items():
             self.keep(f"{trainer.global_step} after {name}", value)
+        callback: Any = pl_module.callback
+        if getattr(callback, "pseudo_label_epochs", 0):
+            self.keep("pseudo-labels", callback.pseudo_labels(torch.arange(NUM_IMAGES)))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         callback: Any = pl_module.callback
@@ -108,8 +107,6 @@ class Recorder(pl.Callback):
         self.keep("targets", callback.targets_)
         self.keep("embeddings", callback.embeddings_)
         self.keep("prototypes", callback.prototypes_)
-        if getattr(callback, "pseudo_label_epochs", 0):
-            self.keep("pseudo-labels", callback.pseudo_labels(torch.arange(NUM_IMAGES)))
 
     def keep(self, name: str, value: Tensor) -> None:
         self.seen[name] = value.detach().clone()
@@ -175,19 +172,13 @@ def train(
     module = make_module(method, gather, clean)
     several = "ddp_find_unused_parameters_true" if method == "pici" else "ddp"
     recorder = Recorder()
-    trainer = pl.Trainer(
-        max_epochs=1,
+    trainer = plain_trainer(
+        recorder,
         limit_train_batches=STEPS,
-        accelerator="cpu",
         devices=world_size,
         strategy=several if world_size > 1 else "auto",
         precision="64-true",
         use_distributed_sampler=False,
-        callbacks=[recorder],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -196,10 +187,18 @@ def train(
     return recorder.seen
 
 
-if __name__ == "__main__":
-    import os
-
-    folder, method, size, gather = sys.argv[1:]
-    world_size = int(os.environ["WORLD_SIZE"])
-    seen = train(method, int(size), gather == "True", world_size)
-    torch.save(seen, Path(folder) / f"{os.environ['RANK']}.pt")
+def train_process(
+    rank: int, folder: Path, method: str, gather: bool, world_size: int, port: int
+) -> None:
+    """Trains as torchrun's processes do, and writes what was seen to a file."""
+    os.environ |= {
+        "TORCHELASTIC_RUN_ID": "none",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(world_size),
+        "LOCAL_WORLD_SIZE": str(world_size),
+        "GROUP_RANK": "0",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+    }
+    torch.save(train(method, BATCH, gather, world_size), folder / f"{rank}.pt")

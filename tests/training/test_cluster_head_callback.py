@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from hadis_lightly.cluster import Partition
 from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
 from hadis_lightly.training.embedding import embed_dataset
+from tests.training.plain_trainer import plain_trainer
 
 N, K = 40, 4
 TARGETS = torch.arange(N) % K
@@ -82,21 +83,6 @@ def loader(
     return DataLoader(dataset, batch_size=10, shuffle=shuffle)
 
 
-def make_trainer(
-    *callbacks: pl.Callback, max_epochs: int = 3, **options: Any
-) -> pl.Trainer:
-    return pl.Trainer(
-        max_epochs=max_epochs,
-        accelerator="cpu",
-        callbacks=list(callbacks),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
-
-
 def fit(
     clusters: ClusterHeadAssignment,
     train_loader: DataLoader[Any] | None = None,
@@ -106,7 +92,7 @@ def fit(
     **options: Any,
 ) -> Plain:
     module = module or Plain(clusters)
-    trainer = make_trainer(clusters, max_epochs=max_epochs, **options)
+    trainer = plain_trainer(clusters, max_epochs=max_epochs, **options)
     train_loader = train_loader or loader(shuffle=True)
     trainer.fit(module, train_loader, ckpt_path=ckpt_path)
     return module
@@ -235,7 +221,7 @@ def test_pseudo_labels_and_clusters_come_out_of_a_checkpoint(tmp_path: Path) -> 
 
     whole = clusters_of()
     module = Plain(whole)
-    trainer = make_trainer(whole, Save(), max_epochs=4)
+    trainer = plain_trainer(whole, Save(), max_epochs=4)
     trainer.fit(module, loader(shuffle=True))
     state = torch.load(tmp_path / "within.ckpt", weights_only=True)["callbacks"]
     assert torch.equal(
@@ -268,7 +254,7 @@ def test_before_training_there_is_nothing_to_save_and_no_label() -> None:
 def test_a_module_without_a_cluster_head_is_refused() -> None:
     clusters = ClusterHeadAssignment(K, loader())
     with pytest.raises(TypeError, match=r"embed_and_assign.*Blind has none"):
-        make_trainer(clusters).fit(Blind(), loader())
+        plain_trainer(clusters).fit(Blind(), loader())
 
 
 def test_a_clean_loader_may_shuffle() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch import distributed as torch_dist
@@ -21,43 +22,29 @@ from hadis_lightly.methods.registry import method_of
 from hadis_lightly.runs.trainer import build_trainer
 from tests.methods.test_methods import tiny
 from tests.runs.test_resume import assert_same, outcome
-from tests.training.distributed_steps import NUM_IMAGES, STEPS, train
+from tests.training.distributed_steps import (
+    BATCH,
+    NUM_IMAGES,
+    STEPS,
+    train,
+    train_process,
+)
+from tests.training.forked_processes import run_forked
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-BATCH = 5
 
 pytestmark = pytest.mark.skipif(
     not torch_dist.is_available(), reason="needs torch.distributed"
 )
 
 
-def torchrun(
-    num_processes: int, *arguments: str, cwd: Path = ROOT
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [*command, f"--nproc-per-node={num_processes}", *arguments],
-        cwd=cwd,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
-
-
 def processes(
     folder: Path, method: str, num_processes: int, gather: bool
 ) -> list[dict[str, Tensor]]:
     """What each of N real processes saw in its three steps."""
-    torchrun(
-        num_processes,
-        *("-m", "tests.training.distributed_steps"),
-        *(str(folder), method, str(BATCH), str(gather)),
-    )
+    arguments = folder, method, gather, num_processes, find_free_network_port()
+    run_forked(train_process, num_processes, *arguments)
     return [torch.load(folder / f"{rank}.pt") for rank in range(num_processes)]
 
 
@@ -158,18 +145,18 @@ def test_a_recipe_with_two_processes(
     options = [*DIGITS, f"method={method}"]
     if method == "pici":
         options = [*DIGITS[1:], f"method={method}", *SMALL_VIT]
+    command = [sys.executable]
     if launcher == "torchrun":
-        done = torchrun(2, recipe, *options, cwd=tmp_path)
-    else:
-        done = subprocess.run(
-            [sys.executable, recipe, *options],
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, recipe, *options],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("on 2 x cpu") == 1
     titles = {"hadis": "HaDis", "cc": "CC", "pici": "PICI"}
     assert done.stdout.splitlines()[-1].startswith(titles[method])

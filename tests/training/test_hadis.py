@@ -19,6 +19,7 @@ from hadis_lightly.models import (
 )
 from hadis_lightly.training import HaDis, PrototypeKMeans
 from hadis_lightly.transforms import BatchedViews
+from tests.training.plain_trainer import plain_trainer
 
 
 class TwoViews(torch.utils.data.Dataset[Any]):
@@ -53,19 +54,11 @@ def make_model() -> HaDisModel:
     )
 
 
-def fit(module: HaDis, max_epochs: int = 2, **options: Any) -> pl.Trainer:
-    trainer = pl.Trainer(
-        max_epochs=max_epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
-    train_loader = DataLoader(TwoViews(), batch_size=10, shuffle=True)
-    trainer.fit(module, train_loader)
-    return trainer
+def fit(
+    module: HaDis, *callbacks: pl.Callback, max_epochs: int = 2, **options: Any
+) -> None:
+    trainer = plain_trainer(*callbacks, max_epochs=max_epochs, **options)
+    trainer.fit(module, DataLoader(TwoViews(), batch_size=10, shuffle=True))
 
 
 def prototypes_of(warmup_epochs: int = 1) -> PrototypeKMeans:
@@ -110,7 +103,7 @@ class Recorder(pl.Callback):
 def test_the_teacher_moves_towards_the_student_before_the_optimizer_steps() -> None:
     module = HaDis(make_model(), HaDisLoss(4), teacher_momentum=0.9, warmup_epochs=0)
     recorder = Recorder()
-    fit(module, callbacks=[recorder])
+    fit(module, recorder)
     assert len(recorder.errors) > 0 and max(recorder.errors) < 1e-6
 
 
@@ -134,7 +127,7 @@ def test_batchnorm_of_the_teacher_moves_by_its_own_forward_passes() -> None:
 def test_learning_rates() -> None:
     module = HaDis(make_model(), HaDisLoss(4), learning_rate=0.1, warmup_epochs=2)
     recorder = Recorder()
-    fit(module, max_epochs=5, callbacks=[recorder])
+    fit(module, recorder, max_epochs=5)
     student = [rate for rate, _ in recorder.rates]
     assert student[:8] == pytest.approx([0.1 * (i + 1) / 8 for i in range(8)])
     assert student[8] == pytest.approx(0.1)
@@ -147,7 +140,7 @@ def test_learning_rates() -> None:
 def test_the_schedule_ends_with_max_steps() -> None:
     module = HaDis(make_model(), HaDisLoss(4), learning_rate=0.1, warmup_epochs=50)
     recorder = Recorder()
-    fit(module, max_epochs=100, max_steps=6, callbacks=[recorder])
+    fit(module, recorder, max_epochs=100, max_steps=6)
     assert len(recorder.rates) == 6
     assert recorder.rates[-1][0] == pytest.approx(0.1)  # warm-up took all of it
 
@@ -203,8 +196,8 @@ def test_warm_up_has_no_noise_and_no_labels() -> None:
 def test_the_methods_by_flags(weights: tuple[float, float], zero: set[str]) -> None:
     criterion = HaDisLoss(4, hsd_weight=weights[0], pcl_weight=weights[1])
     module = HaDis(make_model(), criterion, prototypes_of(), warmup_epochs=1)
-    trainer = fit(module, max_epochs=3)
-    metrics = trainer.callback_metrics
+    fit(module, max_epochs=3)
+    metrics = module.trainer.callback_metrics
     for term in ("dsa", "hsd", "pcl"):
         assert (float(metrics[f"train/loss_{term}"]) == 0) == (term in zero)
     assert torch.isfinite(metrics["train/loss"])

@@ -24,6 +24,7 @@ from hadis_lightly.training.health import (
     gradient_norms,
 )
 from tests.runs.small_run import small_settings
+from tests.training.plain_trainer import plain_trainer
 
 NAN, INF = float("nan"), float("inf")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -122,21 +123,10 @@ class Module(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(module: Module, max_epochs: int = 2, **options: Any) -> pl.Trainer:
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=max_epochs,
-        callbacks=[HealthMonitor()],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
+def fit(module: Module, max_epochs: int = 2, **options: Any) -> None:
+    trainer = plain_trainer(HealthMonitor(), max_epochs=max_epochs, **options)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    loader = torch.utils.data.DataLoader(torch.zeros(4, 1), batch_size=1)
-    trainer.fit(module, loader)
-    return trainer
+    trainer.fit(module, torch.utils.data.DataLoader(torch.zeros(4, 1), batch_size=1))
 
 
 def message(**options: Any) -> str:

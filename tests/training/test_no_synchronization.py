@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -34,6 +34,7 @@ from hadis_lightly.models import (
 from hadis_lightly.runs.progress_bar import RunProgressBar
 from hadis_lightly.training import HaDis, PrototypeKMeans
 from hadis_lightly.transforms import BatchedTestTransform, BatchedViews
+from tests.training.plain_trainer import plain_trainer
 
 needs_pretence = pytest.mark.skipif(
     [int(part) for part in torch.__version__.split(".")[:2]] < [2, 9],
@@ -94,23 +95,10 @@ def make_module(images: Tensor, **options: Any) -> tuple[HaDis, DeviceLoader]:
     return module, DeviceLoader(images, batch_size=8, shuffle=True, drop_last=True)
 
 
-def make_images(device: str = "cpu") -> Tensor:
+def make_images(size: int = 16) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (N, 3, 16, 16), generator=generator, dtype=torch.uint8)
-    return images.to(device)
-
-
-def make_trainer(accelerator: str, *callbacks: pl.Callback) -> pl.Trainer:
-    return pl.Trainer(
-        max_epochs=2,
-        accelerator=accelerator,
-        devices=1,
-        callbacks=list(callbacks),
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    shape = N, 3, size, size
+    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
 
 
 @contextmanager
@@ -136,7 +124,9 @@ def test_no_step_on_the_cpu_reads_a_value(images_repeat: bool) -> None:
     watch = Watch()
     with reading_forbidden(watch), watch:
         # A terminal's bar moves at every step; here it has none, and prints lines.
-        make_trainer("cpu", Steps(watch), RunProgressBar(0.0)).fit(module, loader)
+        callbacks = Steps(watch), RunProgressBar(0.0)
+        trainer = plain_trainer(*callbacks, max_epochs=2, enable_progress_bar=True)
+        trainer.fit(module, loader)
     assert watch.num_operations > 1000  # it has watched
 
 
@@ -149,7 +139,7 @@ def test_the_watch_would_see_a_value_being_read() -> None:
 
     module, loader = make_module(make_images())
     watch = Watch()
-    trainer = make_trainer("cpu", Reads(), Steps(watch))
+    trainer = plain_trainer(Reads(), Steps(watch))
     with pytest.raises(AssertionError, match="within a step"), watch:
         trainer.fit(module, loader)
 
@@ -158,6 +148,14 @@ def test_the_watch_would_see_a_value_being_read() -> None:
 def pretended_gpu() -> Iterator[None]:
     with FakeTensorMode(), torch.device("cuda"):
         yield
+
+
+def on_the_pretended_gpu(model: nn.Module) -> nn.Module:
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        return model._apply(lambda x: torch.empty(x.shape, dtype=x.dtype))
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
 
 
 @needs_pretence
@@ -188,11 +186,7 @@ def test_views_on_a_gpu_need_no_value() -> None:
 def test_a_step_on_a_gpu_needs_no_value(num_clusters: int) -> None:
     model, criterion = make_model(), HaDisLoss(num_clusters)
     with pretended_gpu():
-        torch.__future__.set_overwrite_module_params_on_conversion(True)
-        try:
-            model._apply(lambda x: torch.empty(x.shape, dtype=x.dtype))
-        finally:
-            torch.__future__.set_overwrite_module_params_on_conversion(False)
+        on_the_pretended_gpu(model)
         x0, x1 = torch.empty(2, 8, 3, 16, 16).unbind()
         labels = torch.empty(8, dtype=torch.long)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -233,9 +227,12 @@ def test_no_step_on_a_gpu_waits(compile_mode: str | None, tmp_path: Path) -> Non
                 torch.cuda.set_sync_debug_mode("default")
 
     module, loader = make_module(
-        make_images("cuda"), compile_mode=compile_mode, fused=True
+        make_images().to("cuda"), compile_mode=compile_mode, fused=True
     )
-    trainer = make_trainer("gpu", Strict(), RunProgressBar(0.0))
+    callbacks = Strict(), RunProgressBar(0.0)
+    trainer = plain_trainer(
+        *callbacks, max_epochs=2, accelerator="gpu", devices=1, enable_progress_bar=True
+    )
     try:
         trainer.fit(module, loader)
     finally:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hadis_lightly.training import PrototypeKMeans
+from tests.training.plain_trainer import plain_trainer
 
 MEANS = 4 * torch.eye(4)
 TARGETS = torch.arange(40) % 4
@@ -61,24 +62,13 @@ def loader(
 def fit(
     prototypes: PrototypeKMeans,
     train_loader: DataLoader[Any],
-    folder: Path,
     max_epochs: int = 3,
     max_steps: int = -1,
     module: Plain | None = None,
     **options: Any,
 ) -> Plain:
     module = module or Plain(prototypes)
-    trainer = pl.Trainer(
-        max_epochs=max_epochs,
-        max_steps=max_steps,
-        accelerator="cpu",
-        callbacks=[prototypes],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
+    trainer = plain_trainer(prototypes, max_epochs=max_epochs, max_steps=max_steps)
     trainer.fit(module, train_loader, **options)
     return module
 
@@ -87,12 +77,12 @@ def fit(
 class TestTraining:
     @pytest.mark.parametrize("warm_start", [False, True])
     def test_a_warm_start_goes_on_from_the_clusters_before(
-        self, warm_start: bool, tmp_path: Path
+        self, warm_start: bool
     ) -> None:
         prototypes = PrototypeKMeans(
             4, loader(), warmup_epochs=0, random_state=0, warm_start=warm_start
         )
-        module = fit(prototypes, loader(), tmp_path, max_epochs=1)
+        module = fit(prototypes, loader(), max_epochs=1)
         found = prototypes.partition_
         assert found is not None
         # Two clusters joined and one cut in two: k-means does not leave that by itself.
@@ -105,16 +95,14 @@ class TestTraining:
 
     @pytest.mark.parametrize("names", [False, True])
     @pytest.mark.parametrize("whiten", [False, True])
-    def test_labels_follow_the_keys(
-        self, names: bool, whiten: bool, tmp_path: Path
-    ) -> None:
+    def test_labels_follow_the_keys(self, names: bool, whiten: bool) -> None:
         keys: Any = torch.randperm(40) * 3
         if names:
             keys = [f"folder/{int(key)}.png" for key in keys]
         prototypes = PrototypeKMeans(
             4, loader(keys=keys), warmup_epochs=1, random_state=0, whiten=whiten
         )
-        module = fit(prototypes, loader(keys=keys, shuffle=True), tmp_path)
+        module = fit(prototypes, loader(keys=keys, shuffle=True))
         for epoch, labels, nearest in module.seen:
             assert (labels is None) == (nearest is None) == (epoch < 1)
             if labels is not None:
@@ -129,48 +117,46 @@ class TestTraining:
         nearest = prototypes.nearest(3 * prototypes.embeddings_)
         torch.testing.assert_close(nearest, labels)
 
-    def test_clusters_before_the_first_and_after_every_epoch(
-        self, tmp_path: Path
-    ) -> None:
+    def test_clusters_before_the_first_and_after_every_epoch(self) -> None:
         prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0, random_state=0)
-        module = fit(prototypes, loader(), tmp_path)
+        module = fit(prototypes, loader())
         assert [record["epoch"] for record in prototypes.history_] == [0, 1, 2, 3]
         assert all(labels is not None for _, labels, _ in module.seen)
 
-    def test_every_n_epochs_and_after_the_last(self, tmp_path: Path) -> None:
+    def test_every_n_epochs_and_after_the_last(self) -> None:
         prototypes = PrototypeKMeans(4, loader(), every_n_epochs=2, random_state=0)
-        fit(prototypes, loader(), tmp_path, max_epochs=5)
+        fit(prototypes, loader(), max_epochs=5)
         assert [record["epoch"] for record in prototypes.history_] == [0, 2, 4, 5]
 
-    def test_after_the_last_step(self, tmp_path: Path) -> None:
+    def test_after_the_last_step(self) -> None:
         prototypes = PrototypeKMeans(4, loader(), every_n_epochs=2, random_state=0)
-        fit(prototypes, loader(), tmp_path, max_epochs=5, max_steps=10)
+        fit(prototypes, loader(), max_epochs=5, max_steps=10)
         assert [record["epoch"] for record in prototypes.history_] == [0, 2, 3]
 
-    def test_ids_are_stable(self, tmp_path: Path) -> None:
+    def test_ids_are_stable(self) -> None:
         """Each k-means starts elsewhere, and still every cluster keeps its id."""
         prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0)
-        module = fit(prototypes, loader(), tmp_path, max_epochs=6)
+        module = fit(prototypes, loader(), max_epochs=6)
         first = torch.cat([labels for epoch, labels, _ in module.seen if epoch == 0])
         for wanted in range(1, 6):
             labels = [labels for epoch, labels, _ in module.seen if epoch == wanted]
             torch.testing.assert_close(torch.cat(labels), first)
 
-    def test_a_clean_loader_may_shuffle(self, tmp_path: Path) -> None:
+    def test_a_clean_loader_may_shuffle(self) -> None:
         prototypes = PrototypeKMeans(
             4, loader(shuffle=True), warmup_epochs=0, random_state=0
         )
-        fit(prototypes, loader(), tmp_path)
+        fit(prototypes, loader())
         labels = prototypes.labels(torch.arange(40))
         assert labels is not None
         pairs = {(int(t), int(c)) for t, c in zip(TARGETS, labels, strict=True)}
         assert len(pairs) == 4
 
-    def test_scores_without_targets(self, tmp_path: Path) -> None:
+    def test_scores_without_targets(self) -> None:
         prototypes = PrototypeKMeans(
             4, loader(targets=torch.full((40,), -1)), random_state=0
         )
-        fit(prototypes, loader(), tmp_path, max_epochs=1)
+        fit(prototypes, loader(), max_epochs=1)
         assert prototypes.scores_["silhouette"] > 0.9
         assert prototypes.scores_["size_entropy"] == pytest.approx(1.0)
 
@@ -179,27 +165,19 @@ class TestTraining:
             4, loader(), warmup_epochs=0, random_state=0, whiten=True
         )
         module = Plain(prototypes)
-        trainer = pl.Trainer(
-            max_epochs=1, accelerator="cpu", callbacks=[prototypes], logger=False,
-            enable_progress_bar=False, enable_model_summary=False,
-            default_root_dir=tmp_path, enable_checkpointing=False,
-        )  # fmt: skip
+        trainer = plain_trainer(prototypes)
         trainer.fit(module, loader())
         trainer.save_checkpoint(tmp_path / "last.ckpt")
         resumed = PrototypeKMeans(
             4, loader(), warmup_epochs=0, random_state=0, whiten=True
         )
-        fit(resumed, loader(), tmp_path, max_epochs=2, ckpt_path=tmp_path / "last.ckpt")
+        fit(resumed, loader(), max_epochs=2, ckpt_path=tmp_path / "last.ckpt")
         assert [record["epoch"] for record in resumed.history_] == [0, 1, 2]
         torch.testing.assert_close(resumed.labels_, prototypes.labels_)
 
-    def test_a_module_that_cannot_embed(self, tmp_path: Path) -> None:
+    def test_a_module_that_cannot_embed(self) -> None:
         prototypes = PrototypeKMeans(4, loader())
-        trainer = pl.Trainer(
-            max_epochs=1, accelerator="cpu", callbacks=[prototypes], logger=False,
-            enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False,
-        )  # fmt: skip
+        trainer = plain_trainer(prototypes)
         with pytest.raises(TypeError, match="Bare has none"):
             trainer.fit(Bare(), loader())
 
@@ -213,10 +191,10 @@ class TestTraining:
             ([(POINTS, TARGETS, torch.zeros(40).long())], "keys must differ"),
         ],
     )
-    def test_bad_loaders(self, clean: Any, message: str, tmp_path: Path) -> None:
+    def test_bad_loaders(self, clean: Any, message: str) -> None:
         prototypes = PrototypeKMeans(4, clean)
         with pytest.raises((ValueError, TypeError), match=message):
-            fit(prototypes, loader(), tmp_path)
+            fit(prototypes, loader())
 
 
 class Bare(pl.LightningModule):
@@ -262,16 +240,14 @@ class Constant(Plain):
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
-def test_a_collapse_is_said_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_collapse_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     prototypes = PrototypeKMeans(4, loader(), warmup_epochs=2, random_state=0)
-    fit(prototypes, loader(), tmp_path, max_epochs=9, module=Constant(prototypes))
+    fit(prototypes, loader(), max_epochs=9, module=Constant(prototypes))
     said = [r.getMessage() for r in caplog.records if "after" in r.getMessage()]
     assert len(said) == 1 and said[0].startswith("after 7 epochs the embeddings have")
     assert "teacher_momentum" in said[0]
     (warning,) = prototypes.warnings_
     assert warning in said[0]
     good = PrototypeKMeans(4, loader(), warmup_epochs=2, random_state=0)
-    fit(good, loader(), tmp_path, max_epochs=9)
+    fit(good, loader(), max_epochs=9)
     assert good.warnings_ == []

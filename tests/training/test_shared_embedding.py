@@ -10,9 +10,9 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch import distributed as torch_dist
-from torch import multiprocessing as torch_mp
 
 from hadis_lightly.training.embedding import embed_dataset
+from tests.training.forked_processes import run_forked
 
 pytestmark = pytest.mark.skipif(
     not torch_dist.is_available(), reason="needs torch.distributed"
@@ -75,7 +75,7 @@ def process(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder: Path = tmp_path_factory.mktemp("gloo")
-    torch_mp.spawn(process, args=(str(folder),), nprocs=WORLD_SIZE)
+    run_forked(process, WORLD_SIZE, str(folder))
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD_SIZE)]
 
 

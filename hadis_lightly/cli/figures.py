@@ -10,9 +10,8 @@ from hadis_lightly.cli.command import run_command
 from hadis_lightly.fields import setting
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.report.run_figures import draw_all, find_runs
-from hadis_lightly.settings.environment import check_path
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.validate import check_section
+from hadis_lightly.settings.validate import check_path, check_section
 from hadis_lightly.system import unique_path
 
 

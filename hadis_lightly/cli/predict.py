@@ -18,9 +18,8 @@ from hadis_lightly.prediction.table import (
     predict_to_table,
 )
 from hadis_lightly.progress import StepProgress
-from hadis_lightly.settings.environment import check_path
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.validate import check_section
+from hadis_lightly.settings.validate import check_path, check_section
 from hadis_lightly.system import unique_path
 
 

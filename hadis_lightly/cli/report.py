@@ -11,9 +11,8 @@ from hadis_lightly.fields import setting
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.report import write_report
 from hadis_lightly.report.run_report import data_of_run
-from hadis_lightly.settings.environment import check_path
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.validate import check_section
+from hadis_lightly.settings.validate import check_path, check_section
 from hadis_lightly.system import unique_path
 
 

@@ -26,15 +26,8 @@ def check_backbone_name(name: str) -> None:
         raise SettingsError(f"model.{error}") from None
 
 
-def check_path(name: str, path: str | None) -> None:
-    """Raises SettingsError if a path is empty, which would mean the current folder."""
-    if path is not None and not path.strip():
-        raise SettingsError(f"{name} must not be empty, got {path!r}.")
-
-
 def check_output_dir(path: str | None) -> None:
     """Raises SettingsError unless a folder exists or can be made."""
-    check_path("output_dir", path)
     if path is None:
         return
     folder = Path(os.path.abspath(path))

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -19,6 +18,7 @@ from hadis_lightly.report.explanations import title_of
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
+_MAX_MAP_POINTS = 3000  # t-SNE takes 15 seconds for them
 INK, FAINT = "#333333", "#999999"
 # Of Paul Tol's palettes for the colour-blind.
 COLORS = (
@@ -144,17 +144,12 @@ def label_ends(axes: Axes) -> None:
     """Writes the last value beside each line; none covers another."""
     low, high = axes.get_ylim()
     apart, below = (high - low) * 0.045, -float("inf")
-    for line in sorted(axes.get_lines(), key=lambda line: _last(line)[1]):
-        x, y = _last(line)
-        below = max(y, below + apart)
+    lines = [(*np.asarray(line.get_data()), line.get_color()) for line in axes.lines]
+    for xs, ys, color in sorted(lines, key=lambda line: float(line[1][-1])):
+        below = max(ys[-1], below + apart)
         axes.annotate(
-            f" {y:.3f}", (x, below), fontsize=7, va="center", color=line.get_color()
+            f" {ys[-1]:.3f}", (xs[-1], below), fontsize=7, va="center", color=color
         )
-
-
-def _last(line: Line2D) -> tuple[float, float]:
-    xs, ys = line.get_data()
-    return float(np.asarray(xs)[-1]), float(np.asarray(ys)[-1])
 
 
 def draw_map(
@@ -162,22 +157,20 @@ def draw_map(
     embeddings: FloatArray,
     labels: IntArray,
     names: Sequence[str],
-    max_points: int = 3000,
     random_state: int = 0,
 ) -> None:
-    """Draws a t-SNE map of the embeddings, one colour per cluster.
+    """Draws a t-SNE map of up to 3,000 embeddings, one colour per cluster.
 
     Args:
         path: PNG to write.
         embeddings: L2-normalised, ``(n, d)``.
         labels: Cluster of each, ``(n,)``.
         names: Name of each cluster, written at its middle.
-        max_points: At most so many images, drawn at random, since t-SNE is slow.
-        random_state: Seed of the draw and of t-SNE.
+        random_state: Seed of t-SNE, and of the choice among more embeddings.
     """
-    if len(embeddings) > max_points:
+    if len(embeddings) > _MAX_MAP_POINTS:
         generator = np.random.default_rng(random_state)
-        chosen = generator.choice(len(embeddings), max_points, replace=False)
+        chosen = generator.choice(len(embeddings), _MAX_MAP_POINTS, replace=False)
         embeddings, labels = embeddings[chosen], labels[chosen]
     points = project_to_plane(embeddings, random_state)
     figure = Figure(figsize=(6, 6), dpi=130, layout="constrained")
@@ -198,9 +191,8 @@ def project_to_plane(embeddings: FloatArray, random_state: int = 0) -> FloatArra
     n, d = embeddings.shape
     if n < 5:
         plane = np.zeros((n, 2), dtype=np.float32)
-        k = min(2, n, d)
         if n > 1:
-            plane[:, :k] = PCA(k).fit_transform(embeddings)
+            plane[:, :d] = PCA(min(2, d)).fit_transform(embeddings)
         return plane
     tsne = TSNE(
         metric="cosine",

@@ -70,16 +70,13 @@ def report_on_run(settings: ReportSettings) -> Path:
     check_path("checkpoint", settings.checkpoint)
     check_path("out", settings.out)
     run = load_run(settings.checkpoint)
-    shows = not settings.quiet
-    with StepProgress("drawing the map", shows) as progress:
-        progress(0, 1)
-        data = data_of_run(run, path=settings.data.path, map_images=settings.map_images)
+    data = data_of_run(run, path=settings.data.path, map_images=settings.map_images)
     folder = unique_path(Path(settings.out))
-    with StepProgress("making thumbnails", shows) as progress:
+    with StepProgress("making thumbnails", not settings.quiet) as progress:
         page = write_report(
             data, folder, max_images=settings.max_images, progress=progress
         )
-    if shows:
+    if not settings.quiet:
         megabytes = page.stat().st_size / 1e6
         print(f"{page}  ({megabytes:.1f} MB)\n{page.resolve().as_uri()}")
     return page

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from omegaconf import MISSING
+
 from hadis_lightly.cli.command import run_command
 from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.fields import setting
@@ -39,7 +41,7 @@ class ImagesToPredict:
 class PredictSettings:
     """Settings of ``hadis-lightly-predict``."""
 
-    checkpoint: str | None = setting(None, "Folder of a run, or a checkpoint in it.")
+    checkpoint: str = setting(MISSING, "Folder of a run, or a checkpoint in it.")
     out: str = setting(
         "clusters.csv",
         "The table: file, cluster, confidence, distance. If the file exists, a number "
@@ -80,10 +82,6 @@ def check(settings: PredictSettings) -> None:
         SettingsError: Names the setting and its value.
     """
     check_section(settings)
-    if settings.checkpoint is None:
-        raise SettingsError(
-            "checkpoint is needed: the folder of a run, such as runs/x."
-        )
     for name in ("checkpoint", "out", "sort_into"):
         check_path(name, getattr(settings, name))
     check_device(settings.device)
@@ -113,9 +111,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         ValueError: If there are none.
     """
     check(settings)
-    predictor = ClusterPredictor.from_checkpoint(
-        str(settings.checkpoint), settings.device
-    )
+    predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
     data = settings.data
     images, total = images_to_predict(predictor, data.source, data.path)
     n_clusters = predictor.partition.n_clusters

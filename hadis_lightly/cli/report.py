@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from omegaconf import MISSING
+
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cli.command import run_command
 from hadis_lightly.fields import setting
@@ -12,7 +14,6 @@ from hadis_lightly.progress import StepProgress
 from hadis_lightly.report import write_report
 from hadis_lightly.report.run_report import data_of_run
 from hadis_lightly.settings.environment import check_path
-from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.validate import check_section
 from hadis_lightly.system import unique_path
 
@@ -28,8 +29,8 @@ class ImagesOfTheRun:
 class ReportSettings:
     """Settings of ``hadis-lightly-report``."""
 
-    checkpoint: str | None = setting(
-        None, "Folder of a finished run, or a checkpoint in it."
+    checkpoint: str = setting(
+        MISSING, "Folder of a finished run, or a checkpoint in it."
     )
     out: str = setting(
         "report",
@@ -65,8 +66,6 @@ def report_on_run(settings: ReportSettings) -> Path:
         DataError: If its images are gone.
     """
     check_section(settings)
-    if settings.checkpoint is None:
-        raise SettingsError("checkpoint is needed: the folder of a run, or a file.")
     check_path("checkpoint", settings.checkpoint)
     check_path("out", settings.out)
     run = load_run(settings.checkpoint)

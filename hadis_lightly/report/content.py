@@ -20,13 +20,7 @@ _NUM_CLASSES_PER_CLUSTER = 6
 def page_content(
     data: ReportData, rows: IntArray, sheets: Sequence[Sheet]
 ) -> dict[str, Any]:
-    """What the page shows, ready for JSON: no NaN, nothing that UTF-8 cannot hold.
-
-    Args:
-        data: The clustering.
-        rows: Rows that are shown, in the order of the sheets.
-        sheets: Their pictures.
-    """
+    """What the page shows, ready for JSON; ``rows`` are those in the sheets."""
     known = np.unique(data.targets[data.targets >= 0]).tolist()
     names = {target: data.class_name(target) for target in known}
     content: dict[str, Any] = {

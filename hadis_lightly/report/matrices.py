@@ -20,15 +20,12 @@ _NUM_MIX_UPS = 10
 
 
 def similarity(prototypes: FloatArray) -> dict[str, Any]:
-    """Matrix of the cosines, similar clusters side by side, and the closest pairs.
-
-    Args:
-        prototypes: L2-normalised, ``(k, d)``.
+    """Cosines of the prototypes ``(k, d)``, and the closest pairs.
 
     Returns:
-        ``order`` (clusters) and ``matrix`` (in that order), both None for more than
-        :data:`MAX_SIMILARITY_SIDE` clusters; ``pairs``: cluster, cluster, cosine, the
-        most similar first.
+        ``order``, similar clusters side by side, and ``matrix`` in that order, both
+        None for more than :data:`MAX_SIMILARITY_SIDE` clusters; ``pairs``: cluster,
+        cluster, cosine, the most similar first.
 
     Example:
         >>> result = similarity(np.array([[1.0, 0], [0, 1], [0.8, 0.6]]))

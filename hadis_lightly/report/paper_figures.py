@@ -27,13 +27,7 @@ History = Sequence[Mapping[str, float]]
 
 
 def draw_scores(path: Path, histories: Mapping[str, History]) -> None:
-    """Draws scores against epochs, a panel per score and a line per run, Figs. 4 to 6.
-
-    Args:
-        path: PNG to write.
-        histories: Name of a run to its clusterings, each with its epoch and scores, of
-            which the runs have some in common.
-    """
+    """Draws scores against epochs, a panel per score, a line per run; Figs. 4 to 6."""
     names = shown_scores([history[-1] for history in histories.values()])
     figure = Figure(figsize=(3.6 * len(names), 3.2), dpi=130, layout="constrained")
     for axes, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
@@ -58,11 +52,6 @@ def draw_moments(
     """Draws the embeddings of up to 1,000 images at some moments by t-SNE, Fig. 7.
 
     Colours are classes where they are known, else clusters.
-
-    Args:
-        path: PNG to write.
-        snapshots: The moments, at least one.
-        progress: Called with the moments drawn and their number.
     """
     n_columns = min(3, len(snapshots))
     n_rows = -(-len(snapshots) // n_columns)
@@ -85,14 +74,9 @@ def draw_moments(
 def draw_sensitivity(
     path: Path, scores: Mapping[str, Sequence[Mapping[str, float]]], title: str
 ) -> None:
-    """Draws what a setting does to the scores, as bars, Fig. 8.
+    """Draws scores against the values of a setting, as bars, Fig. 8.
 
-    Args:
-        path: PNG to write.
-        scores: Value of the setting to the scores of its runs, one for each seed, of
-            which all have some in common. With several seeds a whisker shows the
-            standard deviation.
-        title: Name of the setting.
+    With several runs for a value, whiskers show the standard deviation.
     """
     names = shown_scores([record for runs in scores.values() for record in runs])
     width = 0.8 / len(names)

@@ -79,10 +79,7 @@ def draw_figures(
 
 
 def find_runs(paths: Sequence[str]) -> list[SavedRun]:
-    """The finished runs in some folders.
-
-    Args:
-        paths: Folders of runs, or folders of sweeps, whose runs lie below them.
+    """The finished runs in folders of runs and of sweeps.
 
     Raises:
         CheckpointError: If one of them holds no finished run.
@@ -105,16 +102,9 @@ def _order(folder: Path) -> tuple[int, str]:
 def draw_all(
     folder: Path, runs: Sequence[SavedRun], progress: Progress | None = None
 ) -> list[Path]:
-    """Draws what can be drawn of some runs.
+    """Draws what can be drawn of at least one run; several are compared.
 
-    Args:
-        folder: Where to.
-        runs: At least one; several are compared, and where they differ in one setting
-            their scores are drawn against it.
-        progress: Called with the moments of t-SNE that are drawn and their number.
-
-    Returns:
-        The pictures.
+    Where they differ in a setting, their scores are drawn against it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = _draw_comparisons(folder, runs)

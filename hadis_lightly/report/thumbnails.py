@@ -53,12 +53,11 @@ def make_sheets(
     """Yields one sheet per :data:`IMAGES_PER_SHEET` rows, in their order.
 
     Args:
-        read: Gives the image of a row; called from several threads. An image that
-            cannot be read has no size in its sheet.
+        read: Gives the image of a row; called from several threads.
         rows: Rows of the images.
         budget_bytes: What all sheets may take together; quality gives way.
-        progress: Called with how many images are done and how many there are.
-        num_threads: Number of threads, by default one per core and at most 8.
+        progress: Called with the images done and their number.
+        num_threads: By default one per core and at most 8.
     """
     per_image = budget_bytes / len(rows)
     side = thumbnail_side(per_image)

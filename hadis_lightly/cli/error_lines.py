@@ -38,33 +38,29 @@ def errors_in_one_line(settings: object, wants_traceback: bool) -> Iterator[None
     """
     try:
         yield
+        return
     except RunInterrupted as interruption:
-        _end(str(interruption), interruption.exit_status)
+        reason, status = str(interruption), interruption.exit_status
     except KeyboardInterrupt:
-        _end("interrupted", 130)
-    except Exception as error:
+        reason, status = "interrupted", 130
+    except _EXPECTED as error:
         if wants_traceback:
             raise
-        if isinstance(error, _EXPECTED):
-            _end(f"error: {one_line(error, settings)}", 2)
-        if not _is_out_of_memory(error):
+        reason, status = f"error: {one_line(error, settings)}", 2
+    except (MemoryError, RuntimeError) as error:
+        if wants_traceback or not _is_out_of_memory(error):
             raise
         remedy = "lower loader.batch_size, views.input_size or model.hidden_dim"
-        _end(f"error: out of memory; {remedy}", 2)
-
-
-def _end(reason: str, status: int) -> None:
+        reason, status = f"error: out of memory; {remedy}", 2
     print(reason, file=sys.stderr)
     sys.exit(status)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out; for that of CPUs PyTorch has no class of error."""
     words = ("can't allocate memory", "not enough memory", "out of memory")
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in text for word in words)
-    )
+    is_said = any(word in str(error).lower() for word in words)
+    return isinstance(error, MemoryError) or is_said
 
 
 def one_line(error: BaseException, settings: Any) -> str:

@@ -64,12 +64,9 @@ def launch(
 
     sources = {name: {"data": DataSettings(source=name)} for name in SOURCE_NAMES}
     sources[settings.data.source] = {"data": settings.data}
+    own = methods or {}
     brought = {
-        method: {
-            "method": method,
-            **paper_settings(method),
-            **(methods or {}).get(method, {}),
-        }
+        method: {"method": method, **paper_settings(method), **own.get(method, {})}
         for method in METHOD_NAMES
     }
     brought[settings.method] = {"method": settings.method}
@@ -101,15 +98,13 @@ def _own_folder(settings: Settings) -> Path:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         remove_if_empty(folder)  # the first process chooses
-        return folder
-    if settings.trainer.resume != "auto":
-        return folder
-    is_of_sweep = folder.parent.name.startswith("multirun_")
-    above = folder.parent.parent if is_of_sweep else folder.parent
-    beside = [*above.glob("*"), *above.glob("multirun_*/*")]
-    found = interrupted_run(settings, beside)
-    if found is None:
-        return folder
-    found.release()
-    remove_if_empty(folder)
-    return found.path
+    elif settings.trainer.resume == "auto":
+        is_of_sweep = folder.parent.name.startswith("multirun_")
+        above = folder.parents[1 if is_of_sweep else 0]
+        beside = [*above.glob("*"), *above.glob("multirun_*/*")]
+        found = interrupted_run(settings, beside)
+        if found is not None:
+            found.release()
+            remove_if_empty(folder)
+            return found.path
+    return folder

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from hadis_lightly.cli.error_lines import CommandLineError, errors_in_one_line
 from hadis_lightly.settings.help import describe_settings
 
 T = TypeVar("T")
+Groups = Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]]
 
 
 def run_command(
@@ -26,13 +26,13 @@ def run_command(
     defaults: T,
     task: Callable[[T], object],
     description: str,
-    groups: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+    groups: Groups | None = None,
     folders: Mapping[str, Any] | None = None,
 ) -> None:
     """Reads the command line and runs the task with its settings.
 
     Hydra composes the settings and does ``--help``, ``--cfg job`` and ``--multirun``.
-    What is wrong with a setting or the data ends in one line and exit status 2;
+    A wrong setting or bad data ends in one line and exit status 2;
     ``HYDRA_FULL_ERROR=1`` shows the traceback instead.
 
     Args:
@@ -41,10 +41,10 @@ def run_command(
         task: What to do with the settings.
         description: First part of ``--help``; the settings follow.
         groups: What is chosen by one name, as ``data=folder`` or ``method=cc``: the
-            name if none is given, and for each name the section of the group, or full
-            names of settings to values.
+            name if none is given, and for each name full names of settings to values.
         folders: Hydra's ``run`` and ``sweep``; without them ``--multirun`` is refused.
     """
+    groups = groups or {}
     asked = os.environ.get("HYDRA_FULL_ERROR", "0")
 
     def main(config: DictConfig) -> None:
@@ -56,21 +56,27 @@ def run_command(
         finally:
             remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
 
-    _store(name, defaults, description, groups or {}, folders or {"run": {"dir": "."}})
+    page = f"{description.strip()}\n\n{describe_settings(defaults)}"
+    hydra_settings = {
+        "output_subdir": None,
+        "help": {"template": page.replace("$", "$$")},
+        **(folders or {"run": {"dir": "."}}),
+    }
+    _store(name, defaults, groups, hydra_settings)
     # Left to itself, Hydra prints its errors over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with errors_in_one_line(defaults, asked == "1"):
             if folders is None and {"--multirun", "-m"} & set(sys.argv[1:]):
                 raise CommandLineError("--multirun is for training only")
-            _check_words(sys.argv[1:], groups or {})
+            _check_words(sys.argv[1:], groups)
             hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
     finally:
         if folders is not None:
             remove_if_empty(Path(folders["sweep"]["dir"]))
 
 
-def _check_words(words: Sequence[str], groups: Mapping[str, Any]) -> None:
+def _check_words(words: Sequence[str], groups: Groups) -> None:
     """Refuses what Hydra takes but no setting of ours allows."""
     pairs = [word.partition("=")[::2] for word in words if not word.startswith("-")]
     names = [name for name, _ in pairs]
@@ -90,24 +96,16 @@ def _check_words(words: Sequence[str], groups: Mapping[str, Any]) -> None:
 
 
 def _store(
-    name: str,
-    defaults: object,
-    description: str,
-    groups: Mapping[str, tuple[str, Mapping[str, Any]]],
-    folders: Mapping[str, Any],
+    name: str, defaults: object, groups: Groups, hydra_settings: Mapping[str, Any]
 ) -> None:
     """Registers the settings with Hydra, and what is chosen by name."""
     store = ConfigStore.instance()
     for group, (_, choices) in groups.items():
-        for choice, content in choices.items():
-            if is_dataclass(content):
-                store.store(group=group, name=choice, node=content)
-                continue
-            node = OmegaConf.create({group: choice})
-            for setting, value in content.items():
+        for choice, values in choices.items():
+            node = OmegaConf.create()
+            for setting, value in values.items():
                 OmegaConf.update(node, setting, value)
             store.store(group=group, name=choice, node=node, package="_global_")
-    page = f"{description.strip()}\n\n{describe_settings(defaults)}"
     store.store(name=f"{name}_settings", node=defaults)
     config = {
         "defaults": [
@@ -117,17 +115,13 @@ def _store(
             {"override hydra/job_logging": "none"},
             {"override hydra/hydra_logging": "none"},
         ],
-        "hydra": {
-            "output_subdir": None,
-            "help": {"template": page.replace("$", "$$")},
-            **folders,
-        },
+        "hydra": hydra_settings,
     }
     store.store(name=name, node=config)
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Removes the folder that Hydra made, and those above, if a run left it empty."""
+    """Removes the folder that Hydra made, and those above, if they are empty."""
     folder = folder.absolute()
     with suppress(OSError):
         for empty in (folder, *folder.parents[:3]):

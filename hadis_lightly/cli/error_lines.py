@@ -15,6 +15,7 @@ from omegaconf import errors as config_errors
 
 from hadis_lightly.fields import field_infos
 from hadis_lightly.runs.checkpointing import RunInterrupted
+from hadis_lightly.text import printable
 
 # What a setting, the data or the machine can cause; anything else is a bug of ours.
 _EXPECTED = (
@@ -37,31 +38,29 @@ def errors_in_one_line(settings: object, wants_traceback: bool) -> Iterator[None
     """
     try:
         yield
+        return
+    except RunInterrupted as interruption:
+        reason, status = str(interruption), interruption.exit_status
+    except KeyboardInterrupt:
+        reason, status = "interrupted", 130
     except _EXPECTED as error:
         if wants_traceback:
             raise
-        _end(f"error: {one_line(error, settings)}", 2)
-    except RunInterrupted as interruption:
-        _end(str(interruption), interruption.exit_status)
+        reason, status = f"error: {one_line(error, settings)}", 2
     except (MemoryError, RuntimeError) as error:
         if wants_traceback or not _is_out_of_memory(error):
             raise
         remedy = "lower loader.batch_size, views.input_size or model.hidden_dim"
-        _end(f"error: out of memory; {remedy}", 2)
-    except KeyboardInterrupt:
-        _end("interrupted", 130)
-
-
-def _end(reason: str, status: int) -> None:
+        reason, status = f"error: out of memory; {remedy}", 2
     print(reason, file=sys.stderr)
     sys.exit(status)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out; for that of CPUs PyTorch has no class of error."""
     words = ("can't allocate memory", "not enough memory", "out of memory")
-    is_told = any(word in str(error).lower() for word in words)
-    return isinstance(error, MemoryError) or is_told
+    is_said = any(word in str(error).lower() for word in words)
+    return isinstance(error, MemoryError) or is_said
 
 
 def one_line(error: BaseException, settings: Any) -> str:
@@ -71,13 +70,10 @@ def one_line(error: BaseException, settings: Any) -> str:
         error: What Hydra, OmegaConf or the run raised.
         settings: Names of settings to suggest from.
     """
-    text = _reason(error, settings) or type(error).__name__
-    # Every character that cannot be seen is spelled out.
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return printable(_reason(error, settings) or type(error).__name__)
 
 
 def _reason(error: BaseException, settings: Any) -> str:
-    cause = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, hydra_errors.OverrideParseException):
         return (
@@ -87,14 +83,14 @@ def _reason(error: BaseException, settings: Any) -> str:
     if isinstance(error, hydra_errors.MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group} must be one of {', '.join(error.options)}, got {name!r}"
-    if isinstance(cause, config_errors.OmegaConfBaseException):
-        return _reason(cause, settings)
+    if isinstance(error.__cause__, config_errors.OmegaConfBaseException):
+        return _reason(error.__cause__, settings)
     if isinstance(error, config_errors.OmegaConfBaseException):
         name = error.full_key or ""
         if isinstance(error, config_errors.MissingMandatoryValue):
             return f"{name} is needed, there is no default: give {name}=VALUE"
         if isinstance(error, (AttributeError, KeyError)):
-            return f"there is no setting {name!r}{suggestion(name, settings)}"
+            return f"there is no setting {name!r}{_suggestion(name, settings)}"
         if is_dataclass(getattr(settings, name, None)):
             return f"{name} is a section of settings: give {name}.NAME=VALUE"
         return f"{name}: {lines[0]}" if name else lines[0]
@@ -104,7 +100,7 @@ def _reason(error: BaseException, settings: Any) -> str:
     return " ".join(lines)
 
 
-def suggestion(key: str, settings: Any) -> str:
+def _suggestion(key: str, settings: Any) -> str:
     """``; did you mean data.path?``, or nothing if no setting's name is near."""
     names = [name for name, _ in field_infos(settings)]
     names += {name.partition(".")[0] for name in names}

@@ -41,16 +41,16 @@ def launch(
 
     Args:
         settings: Settings of the recipe.
-        name: Name of the recipe; results go below ``runs/name/``.
+        name: Name of the recipe; results go into ``runs/name/``.
         description: First words of the help.
         task: What to do with the settings.
         program: How the recipe is called; by default ``python recipes/name.py``.
-        methods: For methods with settings of the recipe's own: their full names and
-            values, which replace the paper's.
+        methods: The recipe's own settings for some methods, by full name; they
+            replace the paper's.
 
     Raises:
-        ValueError: If the settings are of a method with settings of its own, which
-            would stay when the command line chooses another.
+        ValueError: If the settings are those of a method which brings settings along:
+            they would stay when the command line chooses another.
     """
     if paper_settings(settings.method):
         raise ValueError(
@@ -62,12 +62,15 @@ def launch(
             chosen.output_dir = str(_own_folder(chosen))
         task(chosen)
 
-    own, time = settings.data, datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    sources = {source: DataSettings(source=source) for source in SOURCE_NAMES}
+    sources = {name: {"data": DataSettings(source=name)} for name in SOURCE_NAMES}
+    sources[settings.data.source] = {"data": settings.data}
+    own = methods or {}
     brought = {
-        method: {**paper_settings(method), **(methods or {}).get(method, {})}
+        method: {"method": method, **paper_settings(method), **own.get(method, {})}
         for method in METHOD_NAMES
     }
+    brought[settings.method] = {"method": settings.method}
+    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     run_command(
         name,
         settings,
@@ -77,8 +80,8 @@ def launch(
             program=program or f"python recipes/{name}.py",
         ),
         groups={
-            "data": (own.source, sources | {own.source: own}),
-            "method": (settings.method, brought | {settings.method: {}}),
+            "data": (settings.data.source, sources),
+            "method": (settings.method, brought),
         },
         folders={
             "run": {"dir": f"runs/{name}/{time}"},
@@ -91,13 +94,13 @@ def launch(
 
 
 def _own_folder(settings: Settings) -> Path:
-    """The folder of this run, or the one of a run beside it that is to be resumed."""
+    """The folder of this run, or that of a run beside it which is to be resumed."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         remove_if_empty(folder)  # the first process chooses
     elif settings.trainer.resume == "auto":
-        is_of_many = folder.parent.name.startswith("multirun_")
-        above = folder.parent.parent if is_of_many else folder.parent
+        is_of_sweep = folder.parent.name.startswith("multirun_")
+        above = folder.parents[1 if is_of_sweep else 0]
         beside = [*above.glob("*"), *above.glob("multirun_*/*")]
         found = interrupted_run(settings, beside)
         if found is not None:

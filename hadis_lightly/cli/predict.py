@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from omegaconf import MISSING
 
 from hadis_lightly.cli.command import run_command
 from hadis_lightly.data import SOURCE_NAMES
@@ -39,7 +40,7 @@ class ImagesToPredict:
 class PredictSettings:
     """Settings of ``hadis-lightly-predict``."""
 
-    checkpoint: str | None = setting(None, "Folder of a run, or a checkpoint in it.")
+    checkpoint: str = setting(MISSING, "Folder of a run, or a checkpoint in it.")
     out: str = setting(
         "clusters.csv",
         "The table: file, cluster, confidence, distance. If the file exists, a number "
@@ -80,27 +81,23 @@ def check(settings: PredictSettings) -> None:
         SettingsError: Names the setting and its value.
     """
     check_section(settings)
-    if settings.checkpoint is None:
-        raise SettingsError(
-            "checkpoint is needed: the folder of a run, such as runs/x."
-        )
     for name in ("checkpoint", "out", "sort_into"):
         check_path(name, getattr(settings, name))
     check_device(settings.device)
-    source, path = settings.data.source, settings.data.path
-    if source == "folder" and not path:
-        raise SettingsError("data.path is needed: the folder of the images.")
-    if settings.sort_into is not None and source != "folder":
-        raise SettingsError(f"sort_into needs files, but data is {source!r}.")
-    if settings.sort_into is not None and path is not None:
-        images = Path(os.path.realpath(os.path.expanduser(path)))
-        if Path(os.path.realpath(settings.sort_into)).is_relative_to(images):
-            raise SettingsError(
-                f"sort_into is {settings.sort_into!r}, which lies below data.path: "
-                "the sorted images would be found again."
-            )
     if Path(settings.out).is_dir():
         raise SettingsError(f"out is {settings.out!r}, which is a folder.")
+    source, path, into = settings.data.source, settings.data.path, settings.sort_into
+    if source == "folder" and not path:
+        raise SettingsError("data.path is needed: the folder of the images.")
+    if into is None:
+        return
+    if source != "folder":
+        raise SettingsError(f"sort_into needs files, but data is {source!r}.")
+    if Path(into).resolve().is_relative_to(Path(str(path)).expanduser().resolve()):
+        raise SettingsError(
+            f"sort_into is {into!r}, which lies below data.path: the sorted images "
+            "would be found again."
+        )
 
 
 def predict_images(settings: PredictSettings) -> PredictionSummary:
@@ -113,9 +110,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         ValueError: If there are none.
     """
     check(settings)
-    predictor = ClusterPredictor.from_checkpoint(
-        str(settings.checkpoint), settings.device
-    )
+    predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
     data = settings.data
     images, total = images_to_predict(predictor, data.source, data.path)
     n_clusters = predictor.partition.n_clusters
@@ -135,39 +130,32 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
             progress=lambda done: progress(min(done, total), total),
         )
     if not settings.quiet:
-        print(_describe(summary, n_clusters, out, left_out, settings.sort_into))
+        print(_describe(summary, n_clusters), out, sep="\n")
+        if summary.num_left_out:
+            files = "file" if summary.num_left_out == 1 else "files"
+            print(f"{left_out}: {summary.num_left_out:,} {files} left out")
+        if settings.sort_into is not None:
+            print(f"{settings.sort_into}/")
     return summary
 
 
-def _describe(
-    summary: PredictionSummary,
-    n_clusters: int,
-    out: Path,
-    left_out: Path,
-    sorted_into: str | None,
-) -> str:
+def _describe(summary: PredictionSummary, n_clusters: int) -> str:
+    """The number of images and the sizes of the largest clusters."""
     lines = [
         f"{summary.num_images:,} images in {len(summary.sizes)} of {n_clusters} "
-        f"clusters, mean confidence {summary.mean_confidence:.3f}",
-        *(
-            f"  cluster {label:>3}  {size:>9,}  {size / summary.num_images:6.1%}"
-            for label, size in summary.sizes.most_common(20)
-        ),
+        f"clusters, mean confidence {summary.mean_confidence:.3f}"
     ]
+    for label, size in summary.sizes.most_common(20):
+        share = size / summary.num_images
+        lines.append(f"  cluster {label:>3}  {size:>9,}  {share:6.1%}")
     if len(summary.sizes) > 20:
         lines.append(f"  and {len(summary.sizes) - 20} more")
-    lines.append(str(out))
-    if summary.num_left_out:
-        files = "file" if summary.num_left_out == 1 else "files"
-        lines.append(f"{left_out}: {summary.num_left_out:,} {files} left out")
-    if sorted_into is not None:
-        lines.append(f"{sorted_into}/")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Runs the command."""
-    sources = {name: ImagesToPredict(source=name) for name in SOURCE_NAMES}
+    sources = {name: {"data": ImagesToPredict(source=name)} for name in SOURCE_NAMES}
     groups = {"data": ("folder", sources)}
     run_command("predict", PredictSettings(), predict_images, _DESCRIPTION, groups)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from omegaconf import MISSING
+
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cli.command import run_command
 from hadis_lightly.fields import setting
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.report import write_report
 from hadis_lightly.report.run_report import data_of_run
-from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.validate import check_path, check_section
 from hadis_lightly.system import unique_path
 
@@ -27,8 +28,8 @@ class ImagesOfTheRun:
 class ReportSettings:
     """Settings of ``hadis-lightly-report``."""
 
-    checkpoint: str | None = setting(
-        None, "Folder of a finished run, or a checkpoint in it."
+    checkpoint: str = setting(
+        MISSING, "Folder of a finished run, or a checkpoint in it."
     )
     out: str = setting(
         "report",
@@ -64,21 +65,16 @@ def report_on_run(settings: ReportSettings) -> Path:
         DataError: If its images are gone.
     """
     check_section(settings)
-    if settings.checkpoint is None:
-        raise SettingsError("checkpoint is needed: the folder of a run, or a file.")
     check_path("checkpoint", settings.checkpoint)
     check_path("out", settings.out)
     run = load_run(settings.checkpoint)
-    shows = not settings.quiet
-    with StepProgress("drawing the map", shows) as progress:
-        progress(0, 1)
-        data = data_of_run(run, path=settings.data.path, map_images=settings.map_images)
+    data = data_of_run(run, path=settings.data.path, map_images=settings.map_images)
     folder = unique_path(Path(settings.out))
-    with StepProgress("making thumbnails", shows) as progress:
+    with StepProgress("making thumbnails", not settings.quiet) as progress:
         page = write_report(
             data, folder, max_images=settings.max_images, progress=progress
         )
-    if shows:
+    if not settings.quiet:
         megabytes = page.stat().st_size / 1e6
         print(f"{page}  ({megabytes:.1f} MB)\n{page.resolve().as_uri()}")
     return page

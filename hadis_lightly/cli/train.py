@@ -71,13 +71,8 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Runs the command."""
-    launch(
-        SETTINGS,
-        name="train",
-        description=_DESCRIPTION,
-        program="hadis-lightly-train",
-        methods=METHODS,
-    )
+    program = "hadis-lightly-train"
+    launch(SETTINGS, "train", _DESCRIPTION, program=program, methods=METHODS)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from hadis_lightly.report.explanations import explain_score, title_of
 from hadis_lightly.report.matrices import confusion, match_classes, similarity
 from hadis_lightly.report.report_data import FloatArray, IntArray, ReportData
 from hadis_lightly.report.thumbnails import Sheet
+from hadis_lightly.text import in_utf8
 
 _NUM_CLASSES_PER_CLUSTER = 6
 
@@ -19,14 +20,10 @@ _NUM_CLASSES_PER_CLUSTER = 6
 def page_content(
     data: ReportData, rows: IntArray, sheets: Sequence[Sheet]
 ) -> dict[str, Any]:
-    """What the page shows, ready for JSON: no NaN, no text that UTF-8 has not.
-
-    Args:
-        data: The clustering.
-        rows: Rows that are shown, in the order of the sheets.
-        sheets: Their pictures.
-    """
-    content = {
+    """What the page shows, ready for JSON; ``rows`` are those in the sheets."""
+    known = np.unique(data.targets[data.targets >= 0]).tolist()
+    names = {target: data.class_name(target) for target in known}
+    content: dict[str, Any] = {
         "title": data.title,
         "summary": [list(pair) for pair in data.summary],
         "settings": data.settings,
@@ -36,7 +33,7 @@ def page_content(
         "curves": _curves(data),
         "warmupEpochs": data.warmup_epochs,
         "total": data.n_images,
-        "classNames": _class_names(data),
+        "classNames": names if data.has_targets else None,
         "clusters": _clusters(data),
         "similarity": similarity(data.prototypes),
         "confusion": confusion(data),
@@ -44,8 +41,7 @@ def page_content(
         "sheets": [[sheet.mime, *sheet.cell, sheet.n_columns] for sheet in sheets],
         "perSheet": len(sheets[0].sizes) if sheets else 1,
     }
-    result: dict[str, Any] = plain(content)
-    return result
+    return {name: plain(value) for name, value in content.items()}
 
 
 def plain(value: Any) -> Any:
@@ -58,21 +54,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, Mapping):
-        return {str(plain(str(key))): plain(item) for key, item in value.items()}
+        return {in_utf8(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [plain(item) for item in value]
     if isinstance(value, (int, np.integer)):
         return int(value)
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _class_names(data: ReportData) -> dict[int, str] | None:
-    if not data.has_targets:
-        return None
-    known = np.unique(data.targets[data.targets >= 0]).tolist()
-    return {target: data.class_name(target) for target in known}
+    return in_utf8(str(value))
 
 
 def _clusters(data: ReportData) -> list[dict[str, Any]]:
@@ -122,24 +111,21 @@ def _images(
     }
 
 
-def _rounded(values: FloatArray, digits: int) -> list[float]:
-    rounded: list[float] = values.astype(np.float64).round(digits).tolist()
-    return rounded
+def _rounded(values: FloatArray, digits: int) -> Any:
+    return values.astype(np.float64).round(digits).tolist()
 
 
 def _curves(data: ReportData) -> list[dict[str, Any]]:
     """Scores and losses against epochs, each a curve of its own."""
-    names = [name for name in data.scores if not name.startswith("size_m")]
     curves = []
-    for name in names:
+    for name in data.scores:
         known = [record for record in data.history if name in record]
-        epochs = [record["epoch"] for record in known]
-        values = [record[name] for record in known]
-        curves.append((title_of(name), "score", epochs, values))
-    for name, (xs, ys) in data.losses.items():
-        curves.append((title_of(name), "loss", list(xs), list(ys)))
+        if known and not name.startswith("size_m"):
+            epochs = [record["epoch"] for record in known]
+            curves.append((name, "score", epochs, [record[name] for record in known]))
+    curves += [(name, "loss", [*xs], [*ys]) for name, (xs, ys) in data.losses.items()]
     return [
-        {"title": title, "kind": kind, "epochs": epochs, "values": values}
-        for title, kind, epochs, values in curves
+        {"title": title_of(name), "kind": kind, "epochs": epochs, "values": values}
+        for name, kind, epochs, values in curves
         if epochs
     ]

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -19,14 +18,12 @@ from hadis_lightly.report.explanations import title_of
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
+_MAX_MAP_POINTS = 3000  # t-SNE takes 15 seconds for them
 INK, FAINT = "#333333", "#999999"
 # Of Paul Tol's palettes for the colour-blind.
 COLORS = (
     "#4477aa", "#228833", "#aa3377", "#ee6677", "#ccbb44", "#66ccee", "#bbbbbb",
 )  # fmt: skip
-# The scores that figures show, where all records have them.
-_SUPERVISED = ["nmi", "acc", "ari"]
-_LABEL_FREE = ["silhouette", "size_entropy", "prototype_cosine"]
 
 
 def draw_gallery(
@@ -35,14 +32,7 @@ def draw_gallery(
     titles: Sequence[str],
     n_columns: int,
 ) -> None:
-    """Draws one row of images per cluster.
-
-    Args:
-        path: PNG to write.
-        images: For every cluster its PIL images, most typical first.
-        titles: For every cluster a few words, written to its left.
-        n_columns: Images per row.
-    """
+    """Draws a row of PIL images for each cluster, with its title to the left."""
     n_rows = len(images)
     figure = Figure(figsize=(1.6 + 0.55 * n_columns, 0.4 + 0.55 * n_rows), dpi=130)
     grid = figure.add_gridspec(
@@ -67,14 +57,7 @@ def draw_gallery(
 def draw_confusion(
     path: Path, table: IntArray, class_names: Sequence[str], title: str
 ) -> None:
-    """Draws the confusion matrix, clusters in the order of their classes.
-
-    Args:
-        path: PNG to write.
-        table: Counts, one row per class, one column per cluster.
-        class_names: Names of the classes.
-        title: One line above.
-    """
+    """Draws the confusion matrix: counts, ``(classes, clusters)``."""
     n_classes, n_clusters = table.shape
     side = 0.42 * max(n_classes, n_clusters, 6)
     figure = Figure(figsize=(side + 1.4, side + 0.9), dpi=130, layout="constrained")
@@ -103,14 +86,7 @@ def draw_curves(
     losses: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     warmup_epochs: int,
 ) -> None:
-    """Draws scores and losses against epochs.
-
-    Args:
-        path: PNG to write.
-        history: One dictionary per clustering, with its epoch and scores.
-        losses: Name of a loss to its epochs and its values.
-        warmup_epochs: Where the warm-up ends; marked if > 0.
-    """
+    """Draws scores and losses against epochs, and marks the end of the warm-up."""
     figure = Figure(figsize=(8.5, 3.2), dpi=130, layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in history]
@@ -133,7 +109,8 @@ def draw_curves(
 
 def shown_scores(records: Sequence[Mapping[str, float]]) -> list[str]:
     """The scores that all records have: NMI, ACC and ARI, else the label-free ones."""
-    for names in (_SUPERVISED, _LABEL_FREE):
+    label_free = ["silhouette", "size_entropy", "prototype_cosine"]
+    for names in (["nmi", "acc", "ari"], label_free):
         common = [name for name in names if all(name in record for record in records)]
         if common:
             return common
@@ -144,17 +121,12 @@ def label_ends(axes: Axes) -> None:
     """Writes the last value beside each line; none covers another."""
     low, high = axes.get_ylim()
     apart, below = (high - low) * 0.045, -float("inf")
-    for line in sorted(axes.get_lines(), key=lambda line: _last(line)[1]):
-        x, y = _last(line)
-        below = max(y, below + apart)
+    lines = [(*np.asarray(line.get_data()), line.get_color()) for line in axes.lines]
+    for xs, ys, color in sorted(lines, key=lambda line: float(line[1][-1])):
+        below = max(ys[-1], below + apart)
         axes.annotate(
-            f" {y:.3f}", (x, below), fontsize=7, va="center", color=line.get_color()
+            f" {ys[-1]:.3f}", (xs[-1], below), fontsize=7, va="center", color=color
         )
-
-
-def _last(line: Line2D) -> tuple[float, float]:
-    xs, ys = line.get_data()
-    return float(np.asarray(xs)[-1]), float(np.asarray(ys)[-1])
 
 
 def draw_map(
@@ -162,22 +134,12 @@ def draw_map(
     embeddings: FloatArray,
     labels: IntArray,
     names: Sequence[str],
-    max_points: int = 3000,
     random_state: int = 0,
 ) -> None:
-    """Draws a t-SNE map of the embeddings, one colour per cluster.
-
-    Args:
-        path: PNG to write.
-        embeddings: L2-normalised, ``(n, d)``.
-        labels: Cluster of each, ``(n,)``.
-        names: Name of each cluster, written at its middle.
-        max_points: At most so many images, drawn at random, since t-SNE is slow.
-        random_state: Seed of the draw and of t-SNE.
-    """
-    if len(embeddings) > max_points:
+    """Draws a t-SNE map of up to 3,000 embeddings ``(n, d)``, a colour per cluster."""
+    if len(embeddings) > _MAX_MAP_POINTS:
         generator = np.random.default_rng(random_state)
-        chosen = generator.choice(len(embeddings), max_points, replace=False)
+        chosen = generator.choice(len(embeddings), _MAX_MAP_POINTS, replace=False)
         embeddings, labels = embeddings[chosen], labels[chosen]
     points = project_to_plane(embeddings, random_state)
     figure = Figure(figsize=(6, 6), dpi=130, layout="constrained")
@@ -198,9 +160,8 @@ def project_to_plane(embeddings: FloatArray, random_state: int = 0) -> FloatArra
     n, d = embeddings.shape
     if n < 5:
         plane = np.zeros((n, 2), dtype=np.float32)
-        k = min(2, n, d)
         if n > 1:
-            plane[:, :k] = PCA(k).fit_transform(embeddings)
+            plane[:, :d] = PCA(min(2, d)).fit_transform(embeddings)
         return plane
     tsne = TSNE(
         metric="cosine",

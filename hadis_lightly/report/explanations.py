@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-# Name: title, whether it is a count, explanation.
+# Name: title, explanation.
 _SCORES = {
     "nmi": (
         "NMI",
@@ -40,7 +39,7 @@ _SCORES = {
 }
 
 
-def explain_score(name: str, value: float) -> dict[str, Any]:
+def explain_score(name: str, value: float) -> dict[str, str]:
     """A score with its title, its value as text, and what it means.
 
     Example:
@@ -49,14 +48,14 @@ def explain_score(name: str, value: float) -> dict[str, Any]:
         >>> explain_score("size_min", 1234.0)["text"]
         '1,234'
     """
-    title, words = _SCORES.get(name, (name.replace("_", " "), ""))
+    title, words = _SCORES.get(name, (title_of(name), ""))
     if not math.isfinite(value):
         text = "not defined"
     elif name.startswith("size_") and name != "size_entropy":
         text = f"{round(value):,}"
     else:
         text = f"{value:.3f}"
-    return {"name": name, "title": title, "text": text, "words": words}
+    return {"title": title, "text": text, "words": words}
 
 
 def title_of(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
@@ -21,25 +20,21 @@ _NUM_MIX_UPS = 10
 
 
 def similarity(prototypes: FloatArray) -> dict[str, Any]:
-    """Matrix of the cosines, similar clusters side by side, and the closest pairs.
-
-    Args:
-        prototypes: L2-normalised, ``(k, d)``.
+    """Cosines of the prototypes ``(k, d)``, and the closest pairs.
 
     Returns:
-        ``order`` (clusters) and ``matrix`` (in that order), both None for more than
-        :data:`MAX_SIMILARITY_SIDE` clusters; ``pairs``: cluster, cluster, cosine, the
-        most similar first.
+        ``order``, similar clusters side by side, and ``matrix`` in that order, both
+        None for more than :data:`MAX_SIMILARITY_SIDE` clusters; ``pairs``: cluster,
+        cluster, cosine, the most similar first.
 
     Example:
         >>> result = similarity(np.array([[1.0, 0], [0, 1], [0.8, 0.6]]))
         >>> [pair[:2] for pair in result["pairs"]]
         [[0, 2], [1, 2], [0, 1]]
     """
-    k = len(prototypes)
     cosines = np.clip(prototypes @ prototypes.T, -1, 1).astype(np.float64)
-    has_matrix = k <= MAX_SIMILARITY_SIDE
-    first, second = np.triu_indices(k, 1)
+    has_matrix = len(cosines) <= MAX_SIMILARITY_SIDE
+    first, second = np.triu_indices(len(cosines), 1)
     values = cosines[first, second]
     closest = np.argsort(-values, kind="stable")
     closest = closest[: _NUM_PAIRS if has_matrix else _NUM_PAIRS_ALONE]
@@ -53,7 +48,7 @@ def similarity(prototypes: FloatArray) -> dict[str, Any]:
     return {"order": order.tolist(), "matrix": matrix, "pairs": pairs}
 
 
-def _similar_side_by_side(cosines: FloatArray) -> npt.NDArray[np.int64]:
+def _similar_side_by_side(cosines: FloatArray) -> IntArray:
     """Order of the clusters in which similar ones are neighbours, ``(k,)``."""
     if len(cosines) < 3:
         return np.arange(len(cosines))
@@ -80,11 +75,14 @@ def confusion(data: ReportData) -> dict[str, Any] | None:
     """
     if not data.has_targets:
         return None
-    classes, table = _table(data)
+    known = data.targets >= 0
+    classes, index = np.unique(data.targets[known], return_inverse=True)
+    table = np.zeros((len(classes), data.n_clusters), dtype=np.int64)
+    np.add.at(table, (index, data.labels[known]), 1)
     own = {target: cluster for cluster, target in match_classes(data).items()}
     matched = [own[target] for target in classes.tolist() if target in own]
-    rest = [k for k in range(data.n_clusters) if k not in set(matched)]
-    order = matched + [cluster for cluster in rest if table[:, cluster].any()]
+    rest = np.setdiff1d(np.flatnonzero(table.any(axis=0)), matched)
+    order = [*matched, *rest.tolist()]
     wrong = table.copy()
     for row, target in enumerate(classes.tolist()):
         if target in own:
@@ -102,12 +100,3 @@ def confusion(data: ReportData) -> dict[str, Any] | None:
         "counts": table[:, order].tolist() if is_readable else None,
         "mix_ups": mix_ups,
     }
-
-
-def _table(data: ReportData) -> tuple[IntArray, IntArray]:
-    """Classes that occur, ``(c,)``, and counts of each in each cluster, ``(c, k)``."""
-    known = data.targets >= 0
-    classes, index = np.unique(data.targets[known], return_inverse=True)
-    table = np.zeros((len(classes), data.n_clusters), dtype=np.int64)
-    np.add.at(table, (index, data.labels[known]), 1)
-    return classes.astype(np.int64), table

@@ -6,7 +6,7 @@ import html
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -17,9 +17,7 @@ from hadis_lightly.checks import check_integer
 from hadis_lightly.report.content import page_content, plain
 from hadis_lightly.report.report_data import ReportData
 from hadis_lightly.report.selection import choose_rows
-from hadis_lightly.report.thumbnails import Sheet, make_sheets
-
-Progress = Callable[[int, int], None]
+from hadis_lightly.report.thumbnails import Progress, Sheet, make_sheets
 
 # In the order in which they build on each other; page.js starts the page.
 _SCRIPTS = (
@@ -40,9 +38,8 @@ def write_report(
     Args:
         data: What is shown.
         path: HTML file to write, or a folder that gets an ``index.html``.
-        max_images: At most so many images are in the page; the numbers, the sizes and
-            the scores are of all.
-        progress: Called with how many images are done and how many there are.
+        max_images: Most images in the page; numbers, sizes and scores are of all.
+        progress: Called with the images done and their number.
 
     Returns:
         The file that was written.
@@ -62,7 +59,7 @@ def write_report(
     return path
 
 
-def _page(content: dict[str, Any], sheets: Iterable[Sheet]) -> Iterable[str]:
+def _page(content: dict[str, Any], sheets: Iterable[Sheet]) -> Iterator[str]:
     style = _part("page.css")
     script = "(() => {\n" + "\n".join(_part(name) for name in _SCRIPTS) + "\n})();"
     values = {
@@ -99,23 +96,17 @@ def _json_for_script(content: dict[str, Any]) -> str:
 
 def _policy(style: str, script: str) -> str:
     """Content security policy: this style, this script, and nothing from outside."""
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src '{_hash(script)}'",
-            f"style-src '{_hash(style)}'",
-            "img-src data: blob:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
+    script_hash, style_hash = (
+        b64encode(sha256(text.encode("utf-8")).digest()).decode("ascii")
+        for text in (script, style)
+    )
+    return (
+        f"default-src 'none'; script-src 'sha256-{script_hash}'; "
+        f"style-src 'sha256-{style_hash}'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
-def _hash(text: str) -> str:
-    digest = sha256(text.encode("utf-8")).digest()
-    return f"sha256-{b64encode(digest).decode('ascii')}"
-
-
 def _part(name: str) -> str:
-    text = (files("hadis_lightly.report") / "page" / name).read_text(encoding="utf-8")
-    return text.strip()
+    file = files("hadis_lightly.report") / "page" / name
+    return file.read_text(encoding="utf-8").strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from hadis_lightly.report.drawing import (
     tidy,
 )
 from hadis_lightly.report.explanations import title_of
+from hadis_lightly.report.thumbnails import Progress
 
 _MAX_POINTS = 1000  # t-SNE takes seconds for them
 
@@ -26,18 +27,8 @@ History = Sequence[Mapping[str, float]]
 
 
 def draw_scores(path: Path, histories: Mapping[str, History]) -> None:
-    """Draws scores against epochs, a panel per score and a line per run, Figs. 4 to 6.
-
-    Args:
-        path: PNG to write.
-        histories: Name of a run to its clusterings, each with its epoch and scores.
-
-    Raises:
-        ValueError: If the runs have no score in common.
-    """
+    """Draws scores against epochs, a panel per score, a line per run; Figs. 4 to 6."""
     names = shown_scores([history[-1] for history in histories.values()])
-    if not names:
-        raise ValueError("the runs have no score in common.")
     figure = Figure(figsize=(3.6 * len(names), 3.2), dpi=130, layout="constrained")
     for axes, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
         for number, (label, history) in enumerate(histories.items()):
@@ -56,26 +47,12 @@ def draw_scores(path: Path, histories: Mapping[str, History]) -> None:
 
 
 def draw_moments(
-    path: Path,
-    snapshots: Sequence[Snapshot],
-    random_state: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    path: Path, snapshots: Sequence[Snapshot], progress: Progress | None = None
 ) -> None:
     """Draws the embeddings of up to 1,000 images at some moments by t-SNE, Fig. 7.
 
     Colours are classes where they are known, else clusters.
-
-    Args:
-        path: PNG to write.
-        snapshots: The moments.
-        random_state: Seed of t-SNE.
-        progress: Called with how many moments are drawn, and of how many.
-
-    Raises:
-        ValueError: If there are no moments.
     """
-    if not snapshots:
-        raise ValueError("snapshots is empty: there is no moment to draw.")
     n_columns = min(3, len(snapshots))
     n_rows = -(-len(snapshots) // n_columns)
     size = (3.0 * n_columns, 3.2 * n_rows)
@@ -86,9 +63,8 @@ def draw_moments(
     for number, (axes, moment) in enumerate(zip(panels, snapshots, strict=False)):
         if progress is not None:
             progress(number, len(snapshots))
-        points = project_to_plane(moment.embeddings[:_MAX_POINTS], random_state)
-        has_classes = bool((moment.targets >= 0).any())
-        colors = moment.targets if has_classes else moment.labels
+        points = project_to_plane(moment.embeddings[:_MAX_POINTS])
+        colors = moment.targets if (moment.targets >= 0).any() else moment.labels
         colors = colors[:_MAX_POINTS]
         axes.scatter(*points.T, c=colors, cmap="tab20", s=4, linewidths=0)
         axes.set_title(f"epoch {moment.epoch}", fontsize=9, color=INK)
@@ -98,20 +74,11 @@ def draw_moments(
 def draw_sensitivity(
     path: Path, scores: Mapping[str, Sequence[Mapping[str, float]]], title: str
 ) -> None:
-    """Draws what a setting does to the scores, as bars, Fig. 8.
+    """Draws scores against the values of a setting, as bars, Fig. 8.
 
-    Args:
-        path: PNG to write.
-        scores: Value of the setting to the scores of its runs, one for each seed. With
-            several of them a whisker shows the standard deviation.
-        title: Name of the setting.
-
-    Raises:
-        ValueError: If the runs have no score in common.
+    With several runs for a value, whiskers show the standard deviation.
     """
     names = shown_scores([record for runs in scores.values() for record in runs])
-    if not names:
-        raise ValueError("the runs have no score in common.")
     width = 0.8 / len(names)
     size = (1.6 + 1.1 * len(scores), 3.2)
     figure = Figure(figsize=size, dpi=130, layout="constrained")
@@ -119,11 +86,8 @@ def draw_sensitivity(
     places = np.arange(len(scores))
     for number, name in enumerate(names):
         values = [[record[name] for record in runs] for runs in scores.values()]
-        means = [float(np.mean(of_runs)) for of_runs in values]
-        spreads = [
-            float(np.std(of_runs, ddof=1)) if len(of_runs) > 1 else 0.0
-            for of_runs in values
-        ]
+        means = [np.mean(of_runs) for of_runs in values]
+        spreads = [np.std(of_runs, ddof=len(of_runs) > 1) for of_runs in values]
         at = places + (number - (len(names) - 1) / 2) * width
         axes.bar(
             at, means, width * 0.9, color=COLORS[number], label=title_of(name),

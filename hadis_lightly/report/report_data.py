@@ -79,9 +79,33 @@ class ReportData:
     read: Callable[[int], Image.Image]
 
     def __post_init__(self) -> None:
-        _check_shapes(self)
-        _check_values(self)
-        _check_curves(self)
+        n = self.n_images
+        if n == 0:
+            raise ValueError("keys must name at least one image, got none")
+        shape = self.prototypes.shape
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(f"prototypes must have the shape (k, d), got {shape}")
+        n_classes = np.inf if self.class_names is None else len(self.class_names)
+        _check_shape("points", self.points, (n, 2))
+        for name, low, high in (
+            ("labels", 0, self.n_clusters - 1),
+            ("targets", -1, n_classes - 1),
+            ("confidence", 0, 1),
+            ("distance", 0, 2),
+            ("isolation", 0, 2),
+        ):
+            _check_shape(name, getattr(self, name), (n,))
+            _check_range(name, getattr(self, name), low, high)
+        _check_range("prototypes", self.prototypes, -1, 1)
+        for record in self.history:
+            if "epoch" not in record:
+                raise ValueError(f"history must name the epoch, got {dict(record)}")
+        for name, (epochs, values) in self.losses.items():
+            if len(epochs) != len(values):
+                raise ValueError(
+                    f"losses must have one value per epoch, got {len(epochs)} epochs "
+                    f"and {len(values)} values of {name}"
+                )
 
     @property
     def n_images(self) -> int:
@@ -103,53 +127,19 @@ class ReportData:
         return str(target) if self.class_names is None else self.class_names[target]
 
 
-def _check_shapes(data: ReportData) -> None:
-    n = len(data.keys)
-    if n == 0:
-        raise ValueError("keys must name at least one image, got none")
-    names = ("labels", "confidence", "distance", "isolation", "targets")
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, (n,))
-    for name, shape in {**shapes, "points": (n, 2)}.items():
-        found = np.shape(getattr(data, name))
-        if found != shape:
-            raise ValueError(
-                f"{name} must have the shape {shape}, one row per key, got {found}"
-            )
-    if np.ndim(data.prototypes) != 2 or 0 in np.shape(data.prototypes):
+def _check_shape(name: str, values: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
         raise ValueError(
-            f"prototypes must have the shape (k, d), got {np.shape(data.prototypes)}"
+            f"{name} must have the shape {shape}, one row per key, got {values.shape}"
         )
 
 
-def _check_values(data: ReportData) -> None:
-    for name in ("labels", "targets"):
-        kind = getattr(data, name).dtype
-        if kind.kind not in "iu":
-            raise ValueError(f"{name} must be integers, got {kind}")
-    _check_range("labels", data.labels, 0, data.n_clusters - 1)
-    _check_range("confidence", data.confidence, 0, 1)
-    _check_range("distance", data.distance, 0, 2)
-    _check_range("isolation", data.isolation, 0, 2)
-    n_classes = np.inf if data.class_names is None else len(data.class_names)
-    _check_range("targets", data.targets, -1, n_classes - 1)
-    _check_range("prototypes", data.prototypes, -1, 1)
-
-
 def _check_range(name: str, values: npt.NDArray[Any], low: float, high: float) -> None:
+    is_integer = values.dtype.kind in "iu"
+    if name in ("labels", "targets") and not is_integer:
+        raise ValueError(f"{name} must be integers, got {values.dtype}")
     # Rounding may carry a cosine, and so a distance, a little over its end.
-    slack = 1e-3 if values.dtype.kind == "f" else 0
+    slack = 0 if is_integer else 1e-3
     wrong = ~((values >= low - slack) & (values <= high + slack))
-    if bool(wrong.any()):
+    if wrong.any():
         raise ValueError(f"{name} must lie in [{low}, {high}], got {values[wrong][0]}")
-
-
-def _check_curves(data: ReportData) -> None:
-    for record in data.history:
-        if "epoch" not in record:
-            raise ValueError(f"history must name the epoch, got {dict(record)}")
-    for name, (epochs, values) in data.losses.items():
-        if len(epochs) != len(values):
-            raise ValueError(
-                f"losses must have one value per epoch, got {len(epochs)} epochs and "
-                f"{len(values)} values of {name}"
-            )

@@ -26,21 +26,21 @@ def data_of_run(
     map_images: int = 3000,
     plane: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = project_to_plane,
 ) -> ReportData:
-    """What there is to show of a run.
+    """The data of the report of a run.
 
     Args:
         run: The run.
-        path: Where its images lie now, if not where they were.
-        map_images: At most so many images, drawn at random, are on the map: t-SNE takes
-            a second for 200 of them.
-        plane: How embeddings come onto the map: ``(n, d)`` to ``(n, 2)``.
+        path: Where its images are, if they have moved.
+        map_images: Most images on the map, drawn at random: t-SNE takes a second for
+            200 of them.
+        plane: Projects embeddings onto the map: ``(n, d)`` to ``(n, 2)``.
 
     Raises:
         DataError: If the images are gone.
     """
     read = run.reader(path)  # before all that takes long
     table, n = run.assignments, len(run.assignments)
-    check_readable(read, n)
+    _check_readable(read, n)
     drawn = np.random.default_rng(0).permutation(n)[:map_images]
     points = np.full((n, 2), np.nan, dtype=np.float32)
     points[drawn] = plane(run.embeddings[drawn])
@@ -68,38 +68,33 @@ def data_of_run(
     )
 
 
-def check_readable(read: Callable[[int], Image.Image], n: int, tries: int = 20) -> None:
-    """Tries some of the images.
-
-    Raises:
-        DataError: If none of them can be read.
-    """
-    problem: DataError | None = None
-    for row in np.linspace(0, n - 1, min(n, tries)).astype(int).tolist():
+def _check_readable(read: Callable[[int], Image.Image], n: int) -> None:
+    """Raises DataError if none of some images can be read."""
+    tried = np.linspace(0, n - 1, min(n, 20)).astype(int).tolist()
+    for row in tried:
         try:
             read(row)
-        except (OSError, DataError) as error:
-            problem = DataError(f"none of {min(n, tries)} images can be read: {error}")
-        else:
             return
-    if problem is not None:
-        raise problem
+        except (OSError, DataError) as error:
+            problem = error
+    raise DataError(f"none of {len(tried)} images can be read: {problem}")
 
 
 def _summary(run: SavedRun) -> list[tuple[str, str]]:
     """What was run, in a few lines."""
-    result, settings = run.result, run.settings
+    result, settings, model = run.result, run.settings, run.settings.model
     minutes, seconds = divmod(round(result["seconds"]), 60)
     trained = f"{result['epochs']} epochs, {minutes} min {seconds:02} s"
-    if settings.model.freeze_backbone:
+    if model.freeze_backbone:
         trained = "nothing: k-means alone"
+    weights = f"weights of {model.weights}" if model.weights else "from scratch"
     versions = result.get("versions", {})
     packages = ", ".join(f"{p} {versions[p]}" for p in _PACKAGES if p in versions)
     rows = [
         ("Images", result["description"]),
         ("Method", result["method"]),
         ("Trained", trained),
-        ("Backbone", _backbone(run)),
+        ("Backbone", f"{model.backbone}, {weights}"),
         ("Views", f"{settings.views.input_size} x {settings.views.input_size} pixels"),
         ("Device", f"{result.get('device', '')}; {result.get('performance', '')}"),
         ("Seed", str(settings.seed)),
@@ -109,12 +104,3 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
     if result.get("num_resumed"):
         rows.insert(3, ("Resumed", f"{result['num_resumed']} times"))
     return rows
-
-
-def _backbone(run: SavedRun) -> str:
-    model = run.settings.model
-    return (
-        f"{model.backbone}, weights of {model.weights}"
-        if model.weights
-        else (f"{model.backbone}, from scratch")
-    )

@@ -151,7 +151,8 @@ def test_help_names_every_setting(
 @pytest.mark.parametrize(
     ("name", "argv", "word"),
     [
-        ("predict", [], "checkpoint is needed"),
+        ("predict", ["data.path=."], "checkpoint is needed"),
+        ("report", [], "checkpoint is needed"),
         ("predict", ["checkpoint=nowhere", "data.path=."], "nowhere"),
         ("predict", ["checkpoint=a", "data.pth=."], "did you mean data.path?"),
         ("predict", ["checkpoint=a", "data.path=.", "--multirun"], "--multirun"),

@@ -223,7 +223,7 @@ def test_images_are_read_as_they_are_needed(run_folder: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"checkpoint": None}, "checkpoint is needed"),
+        ({"checkpoint": None}, "checkpoint must be text"),
         ({"batch_size": 0}, "batch_size"),
         ({"data": ImagesToPredict()}, "data.path is needed"),
         ({"data": ImagesToPredict("npz", "a"), "sort_into": "b"}, "sort_into"),

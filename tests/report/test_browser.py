@@ -101,9 +101,7 @@ def test_nothing_from_outside_is_let_in(browser: Browser, usual: Report) -> None
     assert len(browser.complaints()) >= 3
 
 
-def test_the_header_says_what_was_run_and_how_it_went(
-    browser: Browser, unlabelled: Report
-) -> None:
+def test_header_folds_and_names(browser: Browser, unlabelled: Report) -> None:
     browser.open(unlabelled[1])
     assert browser.text("h1") == "Test, 4 clusters"
     assert browser.text("#lead") == "60 images in 4 clusters."
@@ -115,6 +113,16 @@ def test_the_header_says_what_was_run_and_how_it_went(
     browser.click("#folds summary")
     assert fold.find_element("css selector", "li").is_displayed()
     assert fold.find_element("css selector", "li").text == HOSTILE[0]
+
+    assert len(browser.all("#rankings button")) == 3
+    assert not browser.one("#confusion").is_displayed()
+    assert len(browser.all("#nav a")) == 7
+
+    names = browser.js(
+        "return [...document.querySelectorAll('#grid .tile p')].map(p => p.textContent)"
+    )
+    assert {name.replace("\udcff", "\\udcff") for name in HOSTILE} <= set(names)
+    assert browser.all("img") == []
 
 
 def test_the_right_pixels_are_drawn(browser: Browser, usual: Report) -> None:
@@ -137,8 +145,9 @@ def test_the_right_pixels_are_drawn(browser: Browser, usual: Report) -> None:
         assert np.array_equal(np.array(pixels).reshape(24, 4)[:, :3], expected)
 
 
-def test_the_sizes_filter_the_whole_page(browser: Browser, usual: Report) -> None:
-    browser.open(usual[1])
+def test_filters(browser: Browser, usual: Report) -> None:
+    data, path = usual
+    browser.open(path)
     assert browser.text("#count") == "600 images"
     assert len(browser.all("#bars button")) == 12
     browser.click("#bars button[data-cluster='5']")
@@ -157,27 +166,6 @@ def test_the_sizes_filter_the_whole_page(browser: Browser, usual: Report) -> Non
     assert browser.text("#count") == "600 images"
     assert browser.js("return location.hash") == ""
 
-
-def test_cards_show_typical_and_uncertain_images(
-    browser: Browser, usual: Report
-) -> None:
-    data, path = usual
-    browser.open(path)
-    members = np.flatnonzero(data.labels == 2)
-    names = shown_names(browser, "#cards [data-cluster='2']")
-    typical = members[np.argsort(data.distance[members])][:12]
-    assert [row_of(name) for name in names[:12]] == typical.tolist()
-    rest = np.setdiff1d(members, typical)
-    uncertain = rest[np.argsort(data.confidence[rest])][:12]
-    found = data.confidence[[row_of(name) for name in names[12:]]]
-    assert found == pytest.approx(data.confidence[uncertain], abs=1e-4)
-    assert "class 2" in browser.text("#cards [data-cluster='2'] .makeup li")
-    browser.click("#cards [data-cluster='2'] .all")
-    assert browser.text("#count") == "50 of 600 images"
-
-
-def test_search_by_name(browser: Browser, usual: Report) -> None:
-    browser.open(usual[1])
     browser.click("#query")
     browser.keys("G_012")
     assert browser.text("#count") == "10 of 600 images"
@@ -189,9 +177,6 @@ def test_search_by_name(browser: Browser, usual: Report) -> None:
     browser.click("#pill button")
     assert browser.one("#query").get_attribute("value") == ""
 
-
-def test_clusters_are_chosen_from_the_menu(browser: Browser, usual: Report) -> None:
-    browser.open(usual[1])
     browser.click("#cluster-menu summary")
     browser.all("#cluster-list input")[3].click()
     browser.all("#cluster-list input")[4].click()
@@ -200,10 +185,7 @@ def test_clusters_are_chosen_from_the_menu(browser: Browser, usual: Report) -> N
     browser.keys(ESCAPE)
     assert not browser.one("#cluster-list").is_displayed()
 
-
-def test_the_range_of_the_confidence(browser: Browser, usual: Report) -> None:
-    data, path = usual
-    browser.open(path)
+    browser.click("#pill button")
     browser.js("document.getElementById('low').focus()")
     browser.keys(*[RIGHT] * 12)
     browser.js("document.getElementById('high').focus()")
@@ -219,27 +201,22 @@ def test_the_range_of_the_confidence(browser: Browser, usual: Report) -> None:
     assert browser.text("#range-text") == "7 to 7 %"
 
 
-@pytest.mark.parametrize(
-    "title, column, sign",
-    [
-        ("Lowest confidence", "confidence", 1),
-        ("Highest confidence", "confidence", -1),
-        ("Largest distance", "distance", -1),
-        ("Most isolated", "isolation", -1),
-    ],
-)
-def test_sorting(
-    browser: Browser, usual: Report, title: str, column: str, sign: int
-) -> None:
+def test_sorting(browser: Browser, usual: Report) -> None:
     from selenium.webdriver.support.select import Select
 
     data, path = usual
     browser.open(path)
-    Select(browser.one("#sort")).select_by_visible_text(title)
-    values = getattr(data, column)[[row_of(name) for name in shown_names(browser)]]
-    assert not np.isnan(values).any()
-    assert (np.diff(sign * values) >= -1e-4).all()
-    assert values[0] * sign == pytest.approx(np.nanmin(sign * getattr(data, column)))
+    for title, column, sign in (
+        ("Lowest confidence", "confidence", 1),
+        ("Highest confidence", "confidence", -1),
+        ("Largest distance", "distance", -1),
+        ("Most isolated", "isolation", -1),
+    ):
+        Select(browser.one("#sort")).select_by_visible_text(title)
+        rows = [row_of(name) for name in shown_names(browser)]
+        values = sign * getattr(data, column)
+        assert (np.diff(values[rows]) >= -1e-4).all(), title
+        assert values[rows[0]] == pytest.approx(values.min()), title
 
 
 def test_tiles_are_made_as_one_scrolls(browser: Browser, large: Report) -> None:
@@ -259,7 +236,9 @@ def test_tiles_are_made_as_one_scrolls(browser: Browser, large: Report) -> None:
     browser.until("document.querySelector('#grid .pic canvas').width === 24")
 
 
-def test_an_image_is_enlarged(browser: Browser, usual: Report) -> None:
+def test_images_are_enlarged_one_after_the_other(
+    browser: Browser, usual: Report
+) -> None:
     data, path = usual
     browser.open(path)
     browser.click("#grid .pic", 3)
@@ -287,9 +266,6 @@ def test_an_image_is_enlarged(browser: Browser, usual: Report) -> None:
     label = browser.js("return document.activeElement.getAttribute('aria-label')")
     assert label.startswith("img_0003.png")
 
-
-def test_the_ends_of_the_list(browser: Browser, usual: Report) -> None:
-    browser.open(usual[1])
     browser.click("#grid .pic")
     assert not browser.one("#viewer-back").is_enabled()
     browser.keys(LEFT)
@@ -319,7 +295,7 @@ def test_a_broken_address_does_no_harm(
     assert not browser.js("return document.querySelector('#viewer').open")
 
 
-def test_the_hardest_images(browser: Browser, usual: Report) -> None:
+def test_the_hardest_images_and_cards(browser: Browser, usual: Report) -> None:
     data, path = usual
     browser.open(path)
     names = shown_names(browser, "#hard-grid")
@@ -336,14 +312,17 @@ def test_the_hardest_images(browser: Browser, usual: Report) -> None:
     browser.click("#more-hard")
     assert len(shown_names(browser, "#hard-grid")) == 80
 
-
-def test_without_classes_nothing_is_said_of_them(
-    browser: Browser, unlabelled: Report
-) -> None:
-    browser.open(unlabelled[1])
-    assert len(browser.all("#rankings button")) == 3
-    assert not browser.one("#confusion").is_displayed()
-    assert len(browser.all("#nav a")) == 7
+    members = np.flatnonzero(data.labels == 2)
+    names = shown_names(browser, "#cards [data-cluster='2']")
+    typical = members[np.argsort(data.distance[members])][:12]
+    assert [row_of(name) for name in names[:12]] == typical.tolist()
+    rest = np.setdiff1d(members, typical)
+    uncertain = rest[np.argsort(data.confidence[rest])][:12]
+    found = data.confidence[[row_of(name) for name in names[12:]]]
+    assert found == pytest.approx(data.confidence[uncertain], abs=1e-4)
+    assert "class 2" in browser.text("#cards [data-cluster='2'] .makeup li")
+    browser.click("#cards [data-cluster='2'] .all")
+    assert browser.text("#count") == "50 of 600 images"
 
 
 def place_on_map(browser: Browser, i: int) -> list[float]:
@@ -363,7 +342,9 @@ def place_on_map(browser: Browser, i: int) -> list[float]:
     )
 
 
-def test_the_map(browser: Browser, unlabelled: Report) -> None:
+def test_the_map_and_zooming_in_to_pictures(
+    browser: Browser, unlabelled: Report
+) -> None:
     data, path = unlabelled
     browser.open(path)
     lonely = int(np.argmax(data.points[:, 0]))
@@ -387,12 +368,8 @@ def test_the_map(browser: Browser, unlabelled: Report) -> None:
     browser.at("#plane-canvas", x + 1, y + 1)
     browser.until("!document.querySelector('#plane-tip').hidden")
 
-
-def test_zooming_in_shows_pictures_instead_of_points(
-    browser: Browser, unlabelled: Report
-) -> None:
-    _, path = unlabelled
-    browser.open(path)
+    browser.click("#zoom-reset")
+    browser.at("#plane-canvas", 3, 3)
     count = (
         "(() => { const c = document.querySelector('#plane-canvas');"
         "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
@@ -406,11 +383,26 @@ def test_zooming_in_shows_pictures_instead_of_points(
     browser.until(f"{count} < {1.2 * points}")
 
 
-def test_pointing_at_the_similarity_names_the_pair(
-    browser: Browser, usual: Report
-) -> None:
+def test_matrices_and_curves(browser: Browser, usual: Report) -> None:
     data, path = usual
     browser.open(path)
+    browser.js("document.querySelector('#confusion-matrix canvas').focus()")
+    browser.keys(DOWN)
+    count = int(((data.targets == 0) & (data.labels == 0)).sum())
+    total = int((data.targets == 0).sum())
+    line = browser.text("#confusion-matrix p")
+    assert line.startswith(f"class 0 in 0 · class 0: {count} of {total}, ")
+    assert len(browser.all("#mix-ups li")) == 10
+
+    titles = browser.js(
+        "return [...document.querySelectorAll('.chart strong')].map(t => t.textContent)"
+    )
+    assert titles == ["NMI", "Accuracy", "ARI", "Total loss"]
+    assert browser.text(".chart span") == "0.800 at epoch 8"
+    assert len(browser.all(".chart .warm")) == 4
+    browser.at(".chart svg", 45, 50)
+    assert browser.text(".chart span") == "0.000 at epoch 0"
+
     browser.js("document.querySelector('#similarity-matrix canvas').focus()")
     browser.keys(DOWN, DOWN)
     line = browser.text("#similarity-matrix p")
@@ -424,30 +416,6 @@ def test_pointing_at_the_similarity_names_the_pair(
     )
     browser.at("#similarity-matrix canvas", width - 20, 200, click=True)
     assert browser.text("#pill span").startswith("2 clusters")
-
-
-def test_the_confusion_matrix(browser: Browser, usual: Report) -> None:
-    data, path = usual
-    browser.open(path)
-    browser.js("document.querySelector('#confusion-matrix canvas').focus()")
-    browser.keys(DOWN)
-    count = int(((data.targets == 0) & (data.labels == 0)).sum())
-    total = int((data.targets == 0).sum())
-    line = browser.text("#confusion-matrix p")
-    assert line.startswith(f"class 0 in 0 · class 0: {count} of {total}, ")
-    assert len(browser.all("#mix-ups li")) == 10
-
-
-def test_curves(browser: Browser, usual: Report) -> None:
-    browser.open(usual[1])
-    titles = browser.js(
-        "return [...document.querySelectorAll('.chart strong')].map(t => t.textContent)"
-    )
-    assert titles == ["NMI", "Accuracy", "ARI", "Total loss"]
-    assert browser.text(".chart span") == "0.800 at epoch 8"
-    assert len(browser.all(".chart .warm")) == 4
-    browser.at(".chart svg", 45, 50)
-    assert browser.text(".chart span") == "0.000 at epoch 0"
 
 
 def test_the_names_are_copied(browser: Browser, usual: Report) -> None:
@@ -487,15 +455,6 @@ def test_the_selection_is_saved(browser: Browser, unlabelled: Report) -> None:
         assert float(saved["confidence"]) == pytest.approx(
             data.confidence[row], abs=1e-4
         )
-
-
-def test_hostile_names_are_text(browser: Browser, unlabelled: Report) -> None:
-    browser.open(unlabelled[1])
-    names = browser.js(
-        "return [...document.querySelectorAll('#grid .tile p')].map(p => p.textContent)"
-    )
-    assert {name.replace("\udcff", "\\udcff") for name in HOSTILE} <= set(names)
-    assert browser.all("img") == []
 
 
 def test_a_file_that_vanished_is_grey(browser: Browser, unlabelled: Report) -> None:
@@ -538,41 +497,27 @@ def test_hardly_any_images(
     assert browser.one("#similarity").is_displayed() == (k > 1)
 
 
-@pytest.mark.parametrize("width", [390, 820, 1900])
 def test_nothing_sticks_out(
-    browser: Browser, usual: Report, unlabelled: Report, width: int
+    browser: Browser, usual: Report, unlabelled: Report
 ) -> None:
     for _, path in (usual, unlabelled):
-        browser.open(path, width=width)
-        wide = browser.js(
-            "return [document.documentElement.scrollWidth,"
-            " document.documentElement.clientWidth]"
-        )
-        assert wide[0] <= wide[1]
-        browser.click("#grid .pic")
-        box = browser.js(
-            "const b = document.querySelector('#viewer').getBoundingClientRect();"
-            "return [b.left, b.right, b.bottom]"
-        )
-        assert box[0] >= 0 and box[1] <= width and box[2] <= 900
-        browser.keys(ESCAPE)
+        browser.open(path)
+        for width in (390, 820, 1900):
+            browser.size(width)
+            browser.until(
+                "innerWidth === " + str(width) + " && document.documentElement"
+                ".scrollWidth <= document.documentElement.clientWidth"
+            )
+            browser.click("#grid .pic")
+            box = browser.js(
+                "const b = document.querySelector('#viewer').getBoundingClientRect();"
+                "return [b.left, b.right, b.bottom]"
+            )
+            assert box[0] >= 0 and box[1] <= width and box[2] <= 900
+            browser.keys(ESCAPE)
 
 
-def test_dark_and_light(browser: Browser, usual: Report) -> None:
-    def brightness(expected: str) -> float:
-        feature = {"name": "prefers-color-scheme", "value": expected}
-        browser.driver.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia", {"features": [feature]}
-        )
-        color = browser.js("return getComputedStyle(document.body).backgroundColor")
-        return float(np.mean([int(v) for v in color[4:-1].split(",")]))
-
-    browser.open(usual[1])
-    assert brightness("dark") < 40
-    assert brightness("light") > 240
-
-
-def test_everything_has_a_name_for_screen_readers(
+def test_names_for_screen_readers_the_bar_and_colours(
     browser: Browser, usual: Report
 ) -> None:
     browser.open(usual[1])
@@ -586,9 +531,6 @@ def test_everything_has_a_name_for_screen_readers(
     assert len(browser.all("h1")) == 1
     assert browser.js("return document.documentElement.lang") == "en"
 
-
-def test_the_sections_are_reached_by_the_bar(browser: Browser, usual: Report) -> None:
-    browser.open(usual[1])
     for link in browser.all("#nav a"):
         link.click()
         target = link.get_attribute("href").split("#")[1]
@@ -596,6 +538,17 @@ def test_the_sections_are_reached_by_the_bar(browser: Browser, usual: Report) ->
         browser.until(
             f"document.getElementById('{target}').getBoundingClientRect().top < 200"
         )
+
+    def brightness(expected: str) -> float:
+        feature = {"name": "prefers-color-scheme", "value": expected}
+        browser.driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [feature]}
+        )
+        color = browser.js("return getComputedStyle(document.body).backgroundColor")
+        return float(np.mean([int(v) for v in color[4:-1].split(",")]))
+
+    assert brightness("dark") < 40
+    assert brightness("light") > 240
 
 
 @pytest.mark.slow

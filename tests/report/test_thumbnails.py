@@ -64,9 +64,9 @@ def test_any_mode(mode: str) -> None:
     assert opened(sheet).getextrema() != ((0, 0),) * 3
 
 
-@pytest.mark.parametrize("kind", ["uint16", "int32", "float32"])
-def test_grey_of_more_bits_goes_from_black_to_white(kind: str) -> None:
-    ramp = np.linspace(0, 60000, 16 * 16).reshape(16, 16).astype(kind)
+@pytest.mark.parametrize("kind", ["uint16", "int32"])
+def test_grey_of_16_bits_goes_from_black_to_white(kind: str) -> None:
+    ramp = np.linspace(0, 65535, 16 * 16).reshape(16, 16).astype(kind)
     extrema = opened(only(Image.fromarray(ramp))).getextrema()
     assert all(low < 12 and high > 243 for low, high in extrema)
 
@@ -88,6 +88,8 @@ def test_an_image_that_cannot_be_read_has_no_size() -> None:
 
 def test_only_images_that_cannot_be_read() -> None:
     def read(row: int) -> Image.Image:
+        if row == 1:
+            return Image.new("F", (8, 8))  # floats have no fixed range
         raise OSError("gone")
 
     (sheet,) = make_sheets(read, [0, 1])

@@ -23,7 +23,9 @@ from tests.runs.small_run import small_settings
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    return run(small_settings(tmp_path_factory.mktemp("run") / "digits"))
+    settings = small_settings(tmp_path_factory.mktemp("run") / "digits")
+    settings.trainer.log_every_n_steps = 2
+    return run(settings)
 
 
 def rows_of(folder: Path, name: str) -> list[dict[str, str]]:
@@ -68,6 +70,8 @@ def test_scores_and_losses_are_logged(result: RunResult) -> None:
     assert [int(row["epoch"]) for row in rows if row["cluster/acc"]] == [0, 1, 2]
     first, second = (row["train/loss_pcl"] for row in rows if row["train/loss"])
     assert float(first) == 0 < float(second)
+    of_steps = [int(row["step"]) for row in rows if row["train/loss_step"]]
+    assert of_steps == [1, 3, 5]  # of six, which Lightning counts from 0
 
 
 def test_the_checkpoint_is_plain_and_has_the_settings(result: RunResult) -> None:
@@ -179,16 +183,6 @@ def test_other_pipelines_and_precisions(
     assert f"), {precision}, " in result.performance
     assert result.performance in capsys.readouterr().out
     assert set(result.scores) == {"nmi", "acc", "ari"}
-
-
-def test_losses_of_some_steps_are_logged_beside_those_of_epochs(tmp_path: Path) -> None:
-    settings = small_settings(tmp_path / "run")
-    settings.trainer.log_every_n_steps = 2
-    rows = rows_of(run(settings).output_dir, "metrics.csv")
-    of_steps = [int(row["step"]) for row in rows if row["train/loss_step"]]
-    of_epochs = [float(row["train/loss"]) for row in rows if row["train/loss"]]
-    assert of_steps == [1, 3, 5]  # of six, which Lightning counts from 0
-    assert len(of_epochs) == 2
 
 
 @pytest.mark.slow  # compiles for two minutes

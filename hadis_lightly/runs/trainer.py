@@ -67,6 +67,7 @@ def build_trainer(
         devices=devices if devices == "auto" else int(devices),
         strategy=strategy,
         precision=options.precision,  # type: ignore[arg-type]
+        gradient_clip_val=options.gradient_clip_val,
         deterministic=options.deterministic,
         benchmark=not options.deterministic,  # shapes never change
         sync_batchnorm=options.sync_batchnorm,

@@ -151,6 +151,12 @@ class TrainerSettings:
         effect="nothing",
     )
     progress_bar: bool = setting(True, "Show a progress bar.", effect="nothing")
+    gradient_clip_val: float | None = setting(
+        None,
+        "Clip gradients to this L2 norm, if losses jump; by default they are not "
+        "clipped. Not in the paper.",
+        above=0,
+    )
     deterministic: bool = setting(
         False,
         "Use only deterministic kernels, for identical bits on a GPU.",

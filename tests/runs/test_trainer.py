@@ -1,4 +1,4 @@
-"""The loggers of a run."""
+"""Lightning's trainer, and the loggers of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hadis_lightly.runs.trainer import build_loggers
+from hadis_lightly.runs.trainer import build_loggers, build_trainer
+from tests.runs.small_run import small_settings
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,11 @@ def test_a_csv_file_is_always_written(
         logger.log_metrics({"cluster/acc": 0.5}, step=1)
         logger.save()
     assert "0.5" in (tmp_path / "metrics.csv").read_text()
+
+
+def test_gradients_are_clipped_if_asked_for(tmp_path: Path) -> None:
+    settings = small_settings(tmp_path)
+    settings.trainer.precision = "32-true"
+    assert build_trainer(settings, tmp_path).gradient_clip_val is None
+    settings.trainer.gradient_clip_val = 0.5
+    assert build_trainer(settings, tmp_path).gradient_clip_val == 0.5

@@ -56,7 +56,9 @@ def run_command(
         finally:
             remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
 
-    page = f"{description.strip()}\n\n{describe_settings(defaults)}"
+    page = description.strip()
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        page += f"\n\n{describe_settings(defaults)}"
     hydra_settings = {
         "output_subdir": None,
         "help": {"template": page.replace("$", "$$")},

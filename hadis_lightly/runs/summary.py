@@ -72,4 +72,5 @@ def device_name(device: torch.device) -> str:
     """Name of a GPU, or the kind of device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'s' * (threads != 1)}"

@@ -75,6 +75,6 @@ class ClusteredSet(Generic[C]):
         if self.partition_ is None:
             raise AttributeError(
                 f"{type(self).__name__} has no clusters yet; they are computed when "
-                "trainer.fit starts."
+                "trainer.fit starts"
             )
         return self.partition_

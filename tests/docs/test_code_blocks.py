@@ -42,7 +42,7 @@ def test_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Its block trains as it stands, but on few small images and for two epochs."""
     (text,) = [text for language, text in blocks(README) if language == "python"]
     for natural, quick in (
-        ("batch_size=256", "batch_size=8"),
+        ("batch_size=64", "batch_size=8"),
         ("input_size=32", "input_size=8"),
         ("max_epochs=100", "max_epochs=2"),
         ("warmup_epochs=20", "warmup_epochs=1"),

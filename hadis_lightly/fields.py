@@ -135,7 +135,7 @@ def check_fields(section: Any, prefix: str = "") -> None:
             check_fields(value, f"{prefix}{name}.")
             continue
         if not _is_of(value, hint):
-            words = _in_words(hint)
+            words = _describe_type(hint)
             raise TypeError(f"{prefix}{name} must be {words}, got {value!r}.")
         if isinstance(value, (int, float)) and abs(value) > _MAX_NUMBER:
             raise ValueError(
@@ -165,10 +165,10 @@ def _is_of(value: Any, hint: Any) -> bool:
     return any(_is_of(value, part) for part in parts)
 
 
-def _in_words(hint: Any) -> str:
+def _describe_type(hint: Any) -> str:
     if hint in _WORDS:
         return _WORDS[hint]
-    parts = [_in_words(part) for part in get_args(hint)]
+    parts = [_describe_type(part) for part in get_args(hint)]
     if get_origin(hint) is list:
         return f"a list, each {parts[0]}"
     return " or ".join(parts)

@@ -44,16 +44,16 @@ class Assignments:
 
 
 def assignments_of(
-    source: ImageSource, clusters: ClusteringCallback[Any]
+    source: ImageSource, callback: ClusteringCallback[Any]
 ) -> Assignments:
     """The table of the last clustering."""
-    targets = clusters.targets_
+    targets = callback.targets_
     return Assignments(
         keys=list(source.keys),
-        labels=clusters.labels_.cpu().numpy(),
-        confidence=clusters.confidence_.cpu().numpy(),
-        distance=clusters.distance_.cpu().numpy(),
-        isolation=isolation(clusters.embeddings_).cpu().numpy(),
+        labels=callback.labels_.cpu().numpy(),
+        confidence=callback.confidence_.cpu().numpy(),
+        distance=callback.distance_.cpu().numpy(),
+        isolation=isolation(callback.embeddings_).cpu().numpy(),
         targets=targets.numpy() if bool((targets >= 0).any()) else None,
     )
 

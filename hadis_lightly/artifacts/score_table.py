@@ -24,19 +24,19 @@ class ScoreTable(pl.Callback):
     clustering alone), and the scores.
 
     Args:
-        clusters: The callback that clusters; it comes before this one.
+        callback: The callback that clusters; it comes before this one.
         folder: Folder of the run.
         seconds: Returns the seconds of training so far.
     """
 
     def __init__(
         self,
-        clusters: ClusteringCallback[Any],
+        callback: ClusteringCallback[Any],
         folder: Path,
         seconds: Callable[[], float],
     ) -> None:
         super().__init__()
-        self.clusters = clusters
+        self.callback = callback
         self.path = folder / SCORES
         self.seconds = seconds
         self.rows: list[dict[str, float]] = []
@@ -47,7 +47,7 @@ class ScoreTable(pl.Callback):
 
     def on_train_epoch_end(self, *args: Any) -> None:
         """Adds the clustering of the epoch, if there was one."""
-        newest = dict(self.clusters.history_[-1])
+        newest = dict(self.callback.history_[-1])
         if self.rows and self.rows[-1]["epoch"] >= newest["epoch"]:
             return
         self.rows.append(

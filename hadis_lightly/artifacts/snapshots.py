@@ -39,13 +39,13 @@ class EmbeddingSnapshots(pl.Callback):
     The images are always the same ones.
 
     Args:
-        clusters: The callback that clusters; it comes before this one.
+        callback: The callback that clusters; it comes before this one.
         folder: Folder of the run.
     """
 
-    def __init__(self, clusters: ClusteringCallback[Any], folder: Path) -> None:
+    def __init__(self, callback: ClusteringCallback[Any], folder: Path) -> None:
         super().__init__()
-        self.clusters = clusters
+        self.callback = callback
         self.folder = folder / _FOLDER
         self.moments = np.zeros(1, dtype=int)
 
@@ -60,22 +60,22 @@ class EmbeddingSnapshots(pl.Callback):
 
     def on_train_epoch_end(self, *args: Any) -> None:
         """Writes a snapshot if one is due."""
-        clusters = self.clusters
-        if lightly_dist.rank() > 0 or not clusters.has_embedded:
+        callback = self.callback
+        if lightly_dist.rank() > 0 or not callback.has_embedded:
             return
-        before, epoch = [-1, *(int(entry["epoch"]) for entry in clusters.history_)][-2:]
+        before, epoch = [-1, *(int(entry["epoch"]) for entry in callback.history_)][-2:]
         is_due = ((self.moments > before) & (self.moments <= epoch)).any()
         path = self.folder / f"epoch_{epoch:05d}.npz"
         if not is_due or path.exists():
             return
-        embeddings = clusters.embeddings_
+        embeddings = callback.embeddings_
         rows = np.random.default_rng(0).permutation(len(embeddings))[:_MAX_IMAGES]
         with atomic_write(path, "wb") as file:
             np.savez(
                 file,
                 embeddings=embeddings[rows].cpu().numpy().astype(np.float16),
-                labels=clusters.labels_[rows].cpu().numpy(),
-                targets=clusters.targets_[rows].numpy(),
+                labels=callback.labels_[rows].cpu().numpy(),
+                targets=callback.targets_[rows].numpy(),
             )
 
 

@@ -25,7 +25,8 @@ _METHODS: dict[str, Method] = {
     "cc": CCMethod(),
     "pici": PICIMethod(),
 }
-assert tuple(_METHODS) == METHOD_NAMES
+if tuple(_METHODS) != METHOD_NAMES:
+    raise ImportError("METHOD_NAMES and the methods in the registry differ")
 
 
 def method_of(settings: Settings) -> Method:

@@ -1,4 +1,4 @@
-"""Weights of a backbone out of a file, whoever wrote it and whatever is around them."""
+"""Weights of a backbone from files by torchvision, timm, lightly or a run of ours."""
 
 from __future__ import annotations
 

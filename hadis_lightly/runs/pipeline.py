@@ -181,7 +181,7 @@ def _device_loaders(
     )
 
 
-def draw_evenly(train_loader: Any, clusters: ClusteringCallback[Any]) -> None:
+def draw_evenly(train_loader: Any, callback: ClusteringCallback[Any]) -> None:
     """Makes all clusters of the epoch before come equally often.
 
     Not in the first epoch: worker processes ask for its order before the first
@@ -190,9 +190,9 @@ def draw_evenly(train_loader: Any, clusters: ClusteringCallback[Any]) -> None:
     sampler = train_loader.sampler
 
     def labels() -> Tensor | None:
-        if sampler.epoch == 0 or clusters.partition_ is None:
+        if sampler.epoch == 0 or callback.partition_ is None:
             return None
-        return clusters.labels_
+        return callback.labels_
 
     sampler.cluster_labels = labels
 

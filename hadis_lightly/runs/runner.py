@@ -86,9 +86,9 @@ def run(settings: Settings) -> RunResult:
     with claimed_folder(settings, resume_point) as folder:
         _say(settings, list_left_out(source, folder.path))
         with quiet_lightning():
-            result, clusters = _train(settings, source, model, folder)
+            result, callback = _train(settings, source, model, folder)
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            _write_files(result, settings, source, clusters)
+            _write_files(result, settings, source, callback)
     return result
 
 
@@ -104,11 +104,11 @@ def _train(
     check_size(settings, len(source), world_size)
     resolved = resolve_performance(resolved, device, len(source))
     pipeline = build_pipeline(resolved, source, device, world_size)
-    clusters = _build_clusters(resolved, pipeline)
+    callback = _build_callback(resolved, pipeline)
     if resolved.trainer.channels_last == "on":
         # The same numbers, up to twice as fast.
         model = model.to(memory_format=torch.channels_last)
-    parts = Parts(resolved, model, clusters, source, pipeline.views, world_size)
+    parts = Parts(resolved, model, callback, source, pipeline.views, world_size)
     module = method.build_module(parts)
     module.save_hyperparameters(asdict(resolved), logger=False)
     performance = describe_performance(
@@ -123,44 +123,44 @@ def _train(
         _say(settings, performance)
         precision = resolved.trainer.precision
         made_with = stamp(settings, source, pipeline.plain_transform, precision)
-        saving = _add_callbacks(settings, folder, trainer, clusters, made_with)
+        saving = _add_callbacks(settings, folder, trainer, callback, made_with)
         start = folder.start
         if start is not None:
             _say(settings, str(start))
-            _prepare_to_resume(start, settings, clusters, pipeline)
+            _prepare_to_resume(start, settings, callback, pipeline)
         path = start and start.path
         trainer.fit(module, pipeline.train_loader, ckpt_path=path)
     saving.save(trainer)
     result = RunResult(
-        scores=clusters.scores_,
+        scores=callback.scores_,
         output_dir=folder.path,
         seconds=saving.seconds(),
-        epochs=int(clusters.history_[-1]["epoch"]),
+        epochs=int(callback.history_[-1]["epoch"]),
         description=source.description,
         method=method.title(settings),
         class_names=None if source.class_names is None else list(source.class_names),
         device=name,
         performance=performance,
         num_resumed=saving.num_resumed,
-        warnings=clusters.warnings_,
+        warnings=callback.warnings_,
     )
-    return result, clusters
+    return result, callback
 
 
-def _build_clusters(settings: Settings, pipeline: Pipeline) -> ClusteringCallback[Any]:
+def _build_callback(settings: Settings, pipeline: Pipeline) -> ClusteringCallback[Any]:
     """The callback that clusters."""
-    clusters = method_of(settings).build_callback(settings, pipeline.plain_loader)
-    clusters.clusters_at_start = settings.model.freeze_backbone
-    clusters.shows_progress = settings.trainer.progress_bar
+    callback = method_of(settings).build_callback(settings, pipeline.plain_loader)
+    callback.clusters_at_start = settings.model.freeze_backbone
+    callback.shows_progress = settings.trainer.progress_bar
     if settings.loader.even_clusters:
-        draw_evenly(pipeline.train_loader, clusters)
-    return clusters
+        draw_evenly(pipeline.train_loader, callback)
+    return callback
 
 
 def _prepare_to_resume(
     start: ResumePoint,
     settings: Settings,
-    clusters: ClusteringCallback[Any],
+    callback: ClusteringCallback[Any],
     pipeline: Pipeline,
 ) -> None:
     """Sets the loader to the next batch; Lightning restores everything else."""
@@ -168,7 +168,7 @@ def _prepare_to_resume(
     sampler.start_at(start.epoch, start.batches_done * settings.loader.batch_size)
     trainer = settings.trainer
     # A complete run clusters no more, but its results need the embeddings.
-    clusters.embeds_at_start = start.epoch >= trainer.max_epochs or (
+    callback.embeds_at_start = start.epoch >= trainer.max_epochs or (
         0 < trainer.max_steps <= start.step
     )
 
@@ -177,7 +177,7 @@ def _add_callbacks(
     settings: Settings,
     folder: RunFolder,
     trainer: pl.Trainer,
-    clusters: ClusteringCallback[Any],
+    callback: ClusteringCallback[Any],
     made_with: dict[str, Any],
 ) -> RunCheckpoint:
     """Puts the callbacks of a run before the trainer's own; returns what saves."""
@@ -192,14 +192,14 @@ def _add_callbacks(
     )
     # Before the progress bar, which shows the scores.
     trainer.callbacks[:0] = [  # type: ignore[attr-defined]
-        # First, so that it hears signals while the others work.
+        # First: it catches signals while the others work.
         saving,
         # Before the clusters: a loss that is not finite says more than an embedding.
         health,
-        clusters,
+        callback,
         # After the clusters, which they write down.
-        EmbeddingSnapshots(clusters, folder.path),
-        ScoreTable(clusters, folder.path, saving.seconds),
+        EmbeddingSnapshots(callback, folder.path),
+        ScoreTable(callback, folder.path, saving.seconds),
         # Alone in its hook, so it may stand anywhere.
         StepSeeds(settings.seed),
     ]
@@ -210,19 +210,19 @@ def _write_files(
     result: RunResult,
     settings: Settings,
     source: ImageSource,
-    clusters: ClusteringCallback[Any],
+    callback: ClusteringCallback[Any],
 ) -> None:
-    """Writes the files of a run; figures last, lest drawing one costs a long run."""
+    """Writes the files of a run; figures last: a failure there loses nothing else."""
     folder = result.output_dir
-    write_assignments(folder, assignments_of(source, clusters))
-    write_embeddings(folder, clusters.embeddings_)
+    write_assignments(folder, assignments_of(source, callback))
+    write_embeddings(folder, callback.embeddings_)
     write_results(result, settings)
     if settings.clustering.pixel_baseline:
         result.pixel_scores = pixel_scores(source, settings)
     title = f"{result.method}, {scores_line(result.scores)}"
     with StepProgress("drawing figures", settings.trainer.progress_bar) as progress:
         result.figures = draw_figures(
-            folder, source, clusters, title, settings.seed, progress=progress
+            folder, source, callback, title, settings.seed, progress=progress
         )
     write_results(result, settings)
     _say(settings, summary(result))

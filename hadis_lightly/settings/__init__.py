@@ -1,4 +1,4 @@
-"""What a run is told: every setting with its default, range and help."""
+"""The settings of a run: every one with its default, range and help."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ class Settings:
     seed: int = setting(0, "Seed of all randomness.", low=0, high=2**32 - 1)
     output_dir: str | None = setting(
         None,
-        "Folder for the results; by default a new one below runs/.",
+        "Folder for the results; by default a new one below runs/, for commands and "
+        "recipes below runs/NAME/.",
         effect="nothing",
     )
     quiet: bool = setting(False, "Print errors only.", effect="nothing")

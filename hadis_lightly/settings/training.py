@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hadis_lightly.fields import setting
 
-_SWITCH = ("auto", "on", "off")
+_AUTO_ON_OFF = ("auto", "on", "off")
 
 
 @dataclass
@@ -34,7 +34,7 @@ class OptimizerSettings:
     fused: str = setting(
         "auto",
         "Update all weights in one kernel; auto: on GPUs.",
-        choices=_SWITCH,
+        choices=_AUTO_ON_OFF,
         effect="rounding",
     )
 
@@ -106,7 +106,7 @@ class TrainerSettings:
     channels_last: str = setting(
         "auto",
         "Memory format of images and weights; auto: on for CPUs and NVIDIA GPUs.",
-        choices=_SWITCH,
+        choices=_AUTO_ON_OFF,
         effect="rounding",
     )
     compile: str = setting(

@@ -55,7 +55,7 @@ def load_source(
 
     Raises:
         DataError: a ``ValueError`` of one line: an unknown name, a path that is missing
-            or needless, data that are not as they should be, ``limit < 1``.
+            or not used by the source, damaged data, ``limit < 1``.
 
     Example:
         >>> source = load_source("digits", limit=100)

@@ -159,7 +159,9 @@ def _read(path: Path) -> Checkpoint:
     stamp = content.get(KEY) if isinstance(content, dict) else None
     if not isinstance(stamp, dict) or not stamp.keys() >= _STAMPED:
         kind = "not a checkpoint of a run"
-        if isinstance(content, dict) and "pytorch-lightning_version" in content:
+        if isinstance(stamp, dict) and "settings" in stamp:
+            kind = "a checkpoint of an earlier version, which this one cannot read"
+        elif isinstance(content, dict) and "pytorch-lightning_version" in content:
             kind = "a checkpoint of Lightning, but not of a run of hadis-lightly"
         raise CheckpointError(f"{shown!r} is {kind}.")
     if stamp["format"] > FORMAT:

@@ -18,6 +18,13 @@ from hadis_lightly.cli.error_lines import CommandLineError, errors_in_one_line
 from hadis_lightly.settings.help import describe_settings
 
 T = TypeVar("T")
+# Hydra's own flags; those of the last two lines take the word behind them.
+_FLAGS = {
+    "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r",
+    "--multirun", "-m", "--shell-completion", "-sc", "--info", "-i",
+    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
+    "--config-dir", "-cd",
+}  # fmt: skip
 Groups = Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]]
 
 
@@ -72,14 +79,23 @@ def run_command(
             if folders is None and {"--multirun", "-m"} & set(sys.argv[1:]):
                 raise CommandLineError("--multirun is for training only")
             _check_words(sys.argv[1:], groups)
+            # argparse takes settings in one piece only: behind all flags.
+            sys.argv[1:] = sorted(sys.argv[1:], key=_is_setting)
             hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
     finally:
         if folders is not None:
             remove_if_empty(Path(folders["sweep"]["dir"]))
 
 
+def _is_setting(word: str) -> bool:
+    return "=" in word and not word.startswith("-")
+
+
 def _check_words(words: Sequence[str], groups: Groups) -> None:
-    """Refuses what Hydra takes but no setting of ours allows."""
+    """Refuses flags that nobody knows, and what no setting of ours allows."""
+    for word in words:
+        if word.startswith("-") and word.partition("=")[0] not in _FLAGS:
+            raise CommandLineError(f"there is no option {word!r}; see --help")
     pairs = [word.partition("=")[::2] for word in words if not word.startswith("-")]
     names = [name for name, _ in pairs]
     for name, value in pairs:

@@ -26,7 +26,8 @@ def describe_settings(settings: Any) -> str:
     }
     parts = []
     for prefix, section in sections.items():
-        title = f"{prefix[:-1]}: {section.__doc__}\n" if prefix else ""
+        first_line = (section.__doc__ or "").partition("\n")[0]
+        title = f"{prefix[:-1]}: {first_line}\n" if prefix else ""
         entries = [
             _entry(f"{prefix}{name}={value_text(getattr(section, name))}", info)
             for name, info in field_infos(section)

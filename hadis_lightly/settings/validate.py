@@ -21,6 +21,8 @@ def check_settings(settings: Settings) -> None:
     Raises:
         SettingsError: Names the setting and its value.
     """
+    if settings.n_clusters == "???":  # type: ignore[comparison-overlap]
+        raise SettingsError("n_clusters is needed, there is no default.")
     check_section(settings)
     model, trainer = settings.model, settings.trainer
     num_channels = settings.data.num_channels

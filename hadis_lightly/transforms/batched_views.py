@@ -87,6 +87,8 @@ class BatchedViews:
         self.views = read_views(
             HaDisTransform(input_size, normalize=normalize, **settings)
         )
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(f"generator must be a torch.Generator, got {generator!r}.")
         self.generator = generator
         self.dtype = dtype
         self.memory_format = memory_format

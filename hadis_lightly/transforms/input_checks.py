@@ -39,6 +39,8 @@ def check_batch(
         mean: Mean of the normalisation, one value per channel.
         num_views: Number of crops per image.
     """
+    if not isinstance(images, torch.Tensor):
+        raise TypeError(f"images must be a tensor, got {type(images).__name__}.")
     if images.dtype != torch.uint8:
         raise TypeError(f"images must be uint8 (0 to 255), got {images.dtype}.")
     shape = tuple(images.shape)

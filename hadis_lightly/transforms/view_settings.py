@@ -124,6 +124,8 @@ class ViewSettings:
         ``normalize`` stands for ``mean`` and ``std``, and ``rr_degrees`` may be one
         number, for ``+-rr_degrees``.
         """
+        for name in {"mean", "std"} & set(settings):
+            raise TypeError(f"unexpected argument {name!r}: use normalize.")
         if normalize is None:
             normalize = {"mean": [], "std": []}
         if not isinstance(normalize, Mapping) or set(normalize) != {"mean", "std"}:

@@ -24,6 +24,7 @@ def in_an_empty_folder(lines: Lines, tmp_path: Path) -> None:
             "model.pcl_wieght=0.1",
             "setting 'model.pcl_wieght'; did you mean model.pcl_w",
         ),
+        ("--hepl", "there is no option '--hepl'; see --help"),
         ("seed=abc", "seed: Value 'abc' of type 'str' could not be converted"),
         ("seed=-1", "seed must be >= 0, got -1"),
         ("n_clusters=1798", "n_clusters is 1798, but there are only 1797 images"),
@@ -49,9 +50,10 @@ def test_a_wrong_line(lines: Lines, arguments: str, message: str) -> None:
     assert not list(lines.cwd.iterdir())
 
 
-def test_an_unknown_flag_is_named(lines: Lines) -> None:
-    done = lines.run("digits", ["--epochs=3"])
-    assert done.status == 2 and "unrecognized arguments: --epochs=3" in done.errors
+def test_settings_may_stand_on_both_sides_of_a_flag(lines: Lines) -> None:
+    done = lines.run("digits", ["seed=3", "--cfg", "job", "n_clusters=4"])
+    assert (done.status, done.errors) == (0, "")
+    assert "seed: 3" in done.output and "n_clusters: 4" in done.output
 
 
 def test_a_traceback_is_shown_on_request(lines: Lines) -> None:

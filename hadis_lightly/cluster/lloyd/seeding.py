@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -19,6 +20,11 @@ def as_generator(random_state: Any) -> torch.Generator | None:
     """The generator that ``random_state`` stands for; None is torch's global one."""
     if random_state is None or isinstance(random_state, torch.Generator):
         return random_state
+    if not isinstance(random_state, Integral):
+        raise TypeError(
+            "random_state must be None, an integer or a torch.Generator, got "
+            f"{random_state!r}."
+        )
     check_integer("random_state", random_state, least=0)
     # On the CPU whatever the device of the data, for the same draws everywhere.
     return torch.Generator().manual_seed(int(random_state))

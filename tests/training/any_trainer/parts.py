@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
@@ -134,10 +137,20 @@ def fit(
     """Fits a net with the callback; ``options`` are the Trainer's."""
     torch.manual_seed(0)
     trainer = plain_trainer(prototypes, *callbacks, **options)
-    trainer.fit(
-        module or Net(prototypes),
-        loader(views=True),
-        loader() if val else None,
-        ckpt_path=ckpt_path,
-    )
+    with lightnings_advice_left_out():
+        trainer.fit(
+            module or Net(prototypes),
+            loader(views=True),
+            loader() if val else None,
+            ckpt_path=ckpt_path,
+        )
     return trainer
+
+
+@contextmanager
+def lightnings_advice_left_out() -> Iterator[None]:
+    """Warnings are errors in tests, but not Lightning's advice for large trainings."""
+    advice = "many workers", "no `val_dataloader`", "logging interval", "LeafSpec"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f".*({'|'.join(advice)})")
+        yield

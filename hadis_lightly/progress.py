@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sized
-from typing import Any, TypeVar
+from typing import Any
 
 from tqdm import TqdmWarning
 
@@ -14,8 +13,6 @@ with warnings.catch_warnings():
     # In a notebook without ipywidgets it warns, and draws a text bar all the same.
     warnings.simplefilter("ignore", TqdmWarning)
     from tqdm.auto import tqdm
-
-T = TypeVar("T")
 
 
 def redraws() -> bool:
@@ -66,15 +63,6 @@ class StepProgress:
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.close()
-
-
-def counted(batches: Iterable[T], progress: StepProgress) -> Iterator[T]:
-    """The same batches; shows the progress through them if their number is known."""
-    n = len(batches) if isinstance(batches, Sized) else 0
-    for index, batch in enumerate(batches):
-        yield batch
-        if n:
-            progress(index + 1, n)
 
 
 def clock(seconds: float) -> str:

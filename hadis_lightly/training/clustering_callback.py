@@ -20,9 +20,13 @@ from hadis_lightly.cluster import (
     fit_partition,
     label_free_scores,
 )
-from hadis_lightly.progress import StepProgress, counted
+from hadis_lightly.progress import StepProgress
 from hadis_lightly.training.clustered_set import C, ClusteredSet
-from hadis_lightly.training.embedding import EmbeddedSet, embed_dataset
+from hadis_lightly.training.embedding import (
+    EmbeddedSet,
+    check_dataloader,
+    embed_dataset,
+)
 from hadis_lightly.training.key_index import KeyIndex
 
 log = logging.getLogger(__name__)
@@ -78,8 +82,7 @@ class ClusteringCallback(ClusteredSet[C], Callback, ABC):
     ) -> None:
         super().__init__()
         check_integer("n_clusters", n_clusters, least=2)
-        if not isinstance(dataloader, Iterable):
-            raise TypeError(f"dataloader must be iterable, got {dataloader!r}.")
+        check_dataloader(dataloader)
         check_integer("warmup_epochs", warmup_epochs, least=0)
         check_integer("every_n_epochs", every_n_epochs, least=1)
         check_integer("n_init", n_init, least=1)
@@ -235,12 +238,13 @@ class ClusteringCallback(ClusteredSet[C], Callback, ABC):
     def _embed(self, trainer: Trainer, pl_module: LightningModule) -> None:
         shows = self.shows_progress and trainer.is_global_zero
         with StepProgress("embedding images", shows) as progress:
-            loader = counted(self.dataloader, progress)
-            embedded = embed_dataset(pl_module, loader, trainer)
+            embedded = embed_dataset(
+                pl_module, self.dataloader, trainer, keys=self._keys, progress=progress
+            )
         if self._keys is None:
             self._keys = embedded.keys
         # A loader that shuffles comes back into the order of its first pass.
-        self._embedded = embedded.at(embedded.keys.rows(self._keys.keys))
+        self._embedded = embedded.in_order_of(self._keys)
 
     def _warn_of_collapse(self, trainer: Trainer, epoch: int) -> None:
         """Logs the signs that the clustering before did not show."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
-from contextlib import nullcontext
-from itertools import zip_longest
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager, nullcontext
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -14,10 +14,10 @@ from lightly.utils import dist as lightly_dist
 from torch import Tensor
 from torch import distributed as torch_dist
 
+from hadis_lightly.checks import check_integer
 from hadis_lightly.models import evaluating
 from hadis_lightly.training.key_index import KeyIndex, Keys
-
-_EMPTY = "dataloader is empty: there is nothing to embed."
+from hadis_lightly.training.shares import gathered, share_of
 
 
 class EmbeddedSet(NamedTuple):
@@ -39,11 +39,47 @@ class EmbeddedSet(NamedTuple):
             return (self.embeddings,)
         return self.embeddings, self.probabilities
 
-    def at(self, rows: Tensor) -> EmbeddedSet:
-        """The images of some rows ``(n,)``, on the CPU; the keys stay as they are."""
-        there = rows.to(self.embeddings.device)
-        embeddings, *probabilities = (output[there] for output in self.outputs)
-        return EmbeddedSet(embeddings, self.targets[rows], self.keys, *probabilities)
+    def to(self, device: torch.device | str) -> EmbeddedSet:
+        """Embeddings and probabilities on a device; targets and keys stay."""
+        embeddings, *probabilities = (output.to(device) for output in self.outputs)
+        return EmbeddedSet(embeddings, self.targets, self.keys, *probabilities)
+
+    def in_order_of(self, keys: KeyIndex) -> EmbeddedSet:
+        """The same images in the order of an earlier pass.
+
+        Nothing is copied if that is their order already.
+
+        Args:
+            keys: The keys of the earlier pass.
+
+        Raises:
+            ValueError: If these are not the same images.
+        """
+        if self.keys is keys:
+            return self
+        rows = self.keys.rows_of_same(keys)
+        outputs, targets = self.outputs, self.targets
+        if not torch.equal(rows, torch.arange(len(rows))):
+            there = rows.to(self.embeddings.device)
+            outputs = tuple(output[there] for output in outputs)
+            targets = targets[rows]
+        embeddings, *probabilities = outputs
+        return EmbeddedSet(embeddings, targets, keys, *probabilities)
+
+
+def check_dataloader(dataloader: object) -> None:
+    """Raises unless a loader can be gone over in every epoch.
+
+    Raises:
+        TypeError: If it is not iterable, or a generator or another iterator.
+    """
+    if not isinstance(dataloader, Iterable):
+        raise TypeError(f"dataloader must be iterable, got {dataloader!r}.")
+    if isinstance(dataloader, Iterator):
+        raise TypeError(
+            "dataloader must be iterable again in every epoch, as a DataLoader or a "
+            f"list is, but this {type(dataloader).__name__} is empty after one pass."
+        )
 
 
 def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
@@ -79,44 +115,144 @@ def embed_dataset(
     module: pl.LightningModule,
     dataloader: Iterable[Any],
     trainer: pl.Trainer | None = None,
+    *,
+    max_batches: int | None = None,
+    keys: KeyIndex | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> EmbeddedSet:
     """Embeds every image of a loader with a module, in evaluation mode.
 
-    With several processes the loader may give each of them all images or a share of its
-    own. All get all embeddings, each image once.
+    With several processes all get all embeddings, each image once. A ``DataLoader`` of
+    a whole set (in order, or shuffled by PyTorch's samplers without replacement) is
+    split: each process embeds every N-th image. Other loaders may give each process its
+    share, as with :class:`~hadis_lightly.data.EpochSampler` or ``DistributedSampler``;
+    if they give all images to each, each embeds them all. That is the case of iterable
+    data sets and of batch samplers of one's own.
 
     Args:
         module: See :func:`network_outputs`.
         dataloader: Yields ``(images, targets, keys)``.
-        trainer: If given, its precision (autocast) is used.
+        trainer: If given, a batch takes the way of Lightning's validation: its
+            precision, the batch-transfer hooks of the module or data module, its
+            strategy. Meanwhile ``trainer.validating`` is true.
+        max_batches: Number of batches in each process after which to stop.
+        keys: Those of an earlier pass. Names that all processes find in it are not
+            exchanged again. The set comes in the order of its own loader all the same,
+            see :meth:`EmbeddedSet.in_order_of`.
+        progress: Called after each batch with the number of batches done and of all,
+            if that is known.
 
     Raises:
         TypeError: If a batch is not ``(images, targets, keys)``.
         ValueError: If the loader is empty.
     """
+    if max_batches is not None:
+        check_integer("max_batches", max_batches, least=1)
     if lightly_dist.world_size() > 1:
         for buffer in module.buffers():  # those of BatchNorm may differ
             torch_dist.broadcast(buffer, src=0)
-    precision = trainer.precision_plugin.forward_context() if trainer else nullcontext()
-    outputs: list[tuple[Tensor, ...]] = []
+        dataloader = share_of(dataloader)
+    num_batches = len(dataloader) if isinstance(dataloader, Sized) else 0
+    num_batches = min(num_batches, max_batches or num_batches)
+    capacity = _num_images(dataloader, max_batches)
+    tables: list[_Table] = []
     targets: list[Tensor] = []
-    keys: list[Keys] = []
-    with evaluating(module), precision:
-        for batch in dataloader:
-            images, batch_targets, batch_keys = _parts(batch)
-            images = images.to(module.device, non_blocking=True)
-            if trainer is not None:
-                images = trainer.precision_plugin.convert_input(images)
-            outputs.append(network_outputs(module, images))
-            targets.append(batch_targets)
-            keys.append(batch_keys)
+    keys_of_batches: list[Keys] = []
+    # As in Lightning for the network alone, not for what loader and hooks compute.
+    precision = trainer.precision_plugin.forward_context if trainer else nullcontext
+    with evaluating(module), _validating(trainer):
+        for number, batch in enumerate(islice(dataloader, max_batches), start=1):
+            images, classes, its_keys = _parts(_transferred(batch, module, trainer))
+            with precision():
+                outputs = network_outputs(module, images)
+            tables = tables or [_Table(capacity) for _ in outputs]
+            for table, output in zip(tables, outputs, strict=True):
+                table.append(output)
+            targets.append(classes)
+            keys_of_batches.append(its_keys)
+            if progress is not None and num_batches:
+                progress(number, num_batches)
+    # One copy from the device for all batches.
+    classes = torch.cat(targets).cpu() if targets else torch.empty(0)
+    wholes = [table.whole() for table in tables]
+    found = KeyIndex(keys_of_batches) if keys_of_batches else None
     if lightly_dist.world_size() > 1:
-        return _gathered(outputs, targets, keys, module.device)
-    if not outputs:
-        raise ValueError(_EMPTY)
-    embeddings, *probabilities = map(torch.cat, zip(*outputs, strict=True))
-    classes = torch.cat(targets).cpu()
-    return EmbeddedSet(embeddings, classes, KeyIndex(keys), *probabilities)
+        wholes, classes, found = gathered(wholes, classes, found, keys, module.device)
+    if found is None:
+        raise ValueError("dataloader is empty: there is nothing to embed.")
+    embeddings, *probabilities = wholes
+    return EmbeddedSet(embeddings, classes, found, *probabilities)
+
+
+class _Table:
+    """Rows that come in parts, in one tensor where their number is known.
+
+    Args:
+        capacity: Number of rows to expect, 0 if unknown.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.rows = torch.empty(0)
+        self.n = 0
+        self.beyond: list[Tensor] = []
+
+    def append(self, rows: Tensor) -> None:
+        end = self.n + len(rows)
+        if end > self.capacity or self.beyond:
+            self.beyond.append(rows)
+            return
+        if self.n == 0:
+            self.rows = rows.new_empty(self.capacity, *rows.shape[1:])
+        self.rows[self.n : end] = rows
+        self.n = end
+
+    def whole(self) -> Tensor:
+        if self.n == self.capacity and not self.beyond and self.n:
+            return self.rows
+        return torch.cat([*([self.rows[: self.n]] if self.n else []), *self.beyond])
+
+
+@contextmanager
+def _validating(trainer: pl.Trainer | None) -> Iterator[None]:
+    """Puts a Trainer into the stage of validation, and back as it was."""
+    if trainer is None:
+        yield
+        return
+    stage = trainer.state.stage
+    trainer.validating = True
+    try:
+        yield
+    finally:
+        trainer.state.stage = stage
+
+
+def _transferred(
+    batch: Any, module: pl.LightningModule, trainer: pl.Trainer | None
+) -> Any:
+    """A batch on the device, by the way that it takes in Lightning's validation."""
+    if trainer is None:
+        images, *others = _parts(batch)
+        return images.to(module.device, non_blocking=True), *others
+    batch = trainer.precision_plugin.convert_input(batch)
+    # The private one knows of the hooks of a data module.
+    before = getattr(
+        module, "_on_before_batch_transfer", module.on_before_batch_transfer
+    )
+    batch = before(batch, dataloader_idx=0)
+    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+
+
+def _num_images(dataloader: Iterable[Any], max_batches: int | None) -> int:
+    """Number of images that a loader of PyTorch's kind yields; 0 if unknown."""
+    batch_size = getattr(dataloader, "batch_size", None)
+    sampler = getattr(dataloader, "sampler", None)
+    if not isinstance(batch_size, int) or not isinstance(sampler, Sized):
+        return 0
+    n = len(sampler)
+    if getattr(dataloader, "drop_last", False):
+        n -= n % batch_size
+    return n if max_batches is None else min(n, max_batches * batch_size)
 
 
 def _parts(batch: Any) -> tuple[Tensor, Tensor, Keys]:
@@ -124,14 +260,14 @@ def _parts(batch: Any) -> tuple[Tensor, Tensor, Keys]:
     if not isinstance(batch, (tuple, list)) or len(batch) != 3:
         length = f" of length {len(batch)}" if isinstance(batch, Sized) else ""
         raise TypeError(
-            "dataloader must yield (images, targets, keys), got "
+            "dataloader and batch hooks must yield (images, targets, keys), got "
             f"{type(batch).__name__}{length}."
         )
     images, targets, keys = batch
     if not isinstance(images, Tensor):
         raise TypeError(
-            "dataloader must yield images as a tensor (n, c, h, w), got "
-            f"{type(images).__name__}."
+            "dataloader and batch hooks must yield images as a tensor (n, c, h, w), "
+            f"got {type(images).__name__}."
         )
     try:
         targets = torch.as_tensor(targets)
@@ -145,49 +281,3 @@ def _parts(batch: Any) -> tuple[Tensor, Tensor, Keys]:
     if not hasattr(keys, "__len__") or len(keys) != len(images):
         raise ValueError(f"keys must be {len(images)}, one for each, got {keys!r}.")
     return images, targets, keys
-
-
-def _gathered(
-    outputs: list[tuple[Tensor, ...]],
-    targets: list[Tensor],
-    keys: list[Keys],
-    device: torch.device,
-) -> EmbeddedSet:
-    """The images of all processes, each once, in the same order in all of them.
-
-    The first images of all processes come first, then the second ones, and so on: the
-    order of the set if each process took every N-th image of it.
-    """
-    names = KeyIndex(keys).as_list() if keys else []
-    classes = torch.cat(targets).tolist() if targets else []
-    widths = [output.shape[1] for output in outputs[0]] if outputs else []
-    shares: list[Any] = [None] * lightly_dist.world_size()
-    torch_dist.all_gather_object(shares, (names, classes, widths))
-    # Of each process the rows that it sends; of each key its process and place there.
-    rows: list[list[int]] = [[] for _ in shares]
-    places: dict[Any, tuple[int, int]] = {}
-    for row, of_row in enumerate(zip_longest(*(names for names, _, _ in shares))):
-        for process, name in enumerate(of_row):
-            if name is not None and name not in places:
-                places[name] = process, len(rows[process])
-                rows[process].append(row)
-    if not places:
-        raise ValueError(_EMPTY)
-    most = max(map(len, rows))
-    widths = max(widths for _, _, widths in shares)  # of one without images: []
-    # Embeddings and probabilities side by side, to be sent as one.
-    sent = torch.zeros(most, sum(widths), device=device)
-    mine = rows[lightly_dist.rank()]
-    if mine:
-        all_mine = torch.cat([torch.cat(parts, dim=1) for parts in outputs])
-        sent[: len(mine)] = all_mine[mine]
-    received = [torch.empty_like(sent) for _ in shares]
-    torch_dist.all_gather(received, sent)
-    at = torch.tensor([process * most + place for process, place in places.values()])
-    embeddings, *probabilities = torch.split(
-        torch.cat(received)[at.to(device)], widths, dim=1
-    )
-    classes = [shares[p][1][rows[p][place]] for p, place in places.values()]
-    return EmbeddedSet(
-        embeddings, torch.tensor(classes), KeyIndex([list(places)]), *probabilities
-    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, repeat
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,8 +40,9 @@ class KeyIndex:
         self._row_of_name: dict[str, int] = {}
         self._row_of_index = torch.empty(0, dtype=torch.long)
         if isinstance(batches[0][0], str):
-            self.keys = [_checked_name(key) for batch in batches for key in batch]
-            self._row_of_name = {name: row for row, name in enumerate(self.keys)}
+            self.keys = _joined_names(batches)
+            rows = range(len(self.keys))
+            self._row_of_name = dict(zip(self.keys, rows, strict=True))
             n_unique = len(self._row_of_name)
         else:
             self.keys = torch.cat([_as_indices(batch) for batch in batches]).cpu()
@@ -58,6 +61,29 @@ class KeyIndex:
                 f"for {len(self.keys)} images."
             )
 
+    def __len__(self) -> int:
+        """Number of keys."""
+        return len(self.keys)
+
+    def has_same_keys(self, other: KeyIndex) -> bool:
+        """Whether another index has the same keys, in any order."""
+        return len(self) == len(other) and bool((self.rows_or(other.keys) >= 0).all())
+
+    def rows_or(self, keys: Keys, default: int = -1) -> Tensor:
+        """Rows of the given keys, ``(n,)``, on the CPU; ``default`` for unknown keys.
+
+        Args:
+            keys: Indices or names. All are unknown if this index has the other kind.
+            default: Stands for the row of an unknown key.
+        """
+        if self._row_of_name:
+            found = map(self._row_of_name.get, keys, repeat(default))
+            return torch.tensor(list(found), dtype=torch.long)
+        if len(keys) == 0 or isinstance(keys[0], str):
+            return torch.full((len(keys),), default)
+        rows, is_known = self._looked_up(_as_indices(keys).cpu())
+        return rows.where(is_known, default)
+
     def as_list(self) -> list[int] | list[str]:
         """The keys, in the order of the rows."""
         return self.keys.tolist() if isinstance(self.keys, Tensor) else self.keys
@@ -71,7 +97,7 @@ class KeyIndex:
         """
         if self._row_of_name:
             try:
-                rows = [self._row_of_name[name] for name in keys]  # type: ignore[index]
+                rows = list(map(self._row_of_name.__getitem__, keys))
             except KeyError as error:
                 raise ValueError(_unknown(error.args[0])) from None
             found = torch.tensor(rows, dtype=torch.long)
@@ -80,9 +106,7 @@ class KeyIndex:
             return found.to(device, non_blocking=True)
         indices = _as_indices(keys).to(device, non_blocking=True)
         self._row_of_index = self._row_of_index.to(indices.device)
-        is_in_range = (indices >= 0) & (indices < len(self._row_of_index))
-        rows_of_keys = self._row_of_index[indices.where(is_in_range, 0)]
-        is_known = is_in_range & (rows_of_keys >= 0)
+        rows_of_keys, is_known = self._looked_up(indices)
         try:
             # NOTE: A comparison on the host would stall the device at every step.
             torch._assert_async(is_known.all(), _unknown("?"))
@@ -92,15 +116,55 @@ class KeyIndex:
             raise ValueError(_unknown(int(indices[~is_known][0]))) from None
         return rows_of_keys
 
+    def at(self, rows: Tensor) -> KeyIndex:
+        """The keys of some rows ``(n,)``, in their order."""
+        if isinstance(self.keys, Tensor):
+            return KeyIndex([self.keys[rows]])
+        return KeyIndex([list(map(self.keys.__getitem__, rows.tolist()))])
+
+    def rows_of_same(self, before: KeyIndex) -> Tensor:
+        """Rows of the same keys in the order of an earlier pass, ``(n,)``, on the CPU.
+
+        Raises:
+            ValueError: If the keys are not the same.
+        """
+        rows = self.rows_or(before.keys)
+        is_missing = rows < 0
+        if len(self) == len(before) and not is_missing.any():
+            return rows
+        differences = []
+        for kind, keys, is_other in (
+            ("missing", before, is_missing),
+            ("new", self, before.rows_or(self.keys) < 0),
+        ):
+            if is_other.any():
+                example = keys.as_list()[int(is_other.int().argmax())]
+                differences.append(f"{is_other.sum()} {kind} (such as {example!r})")
+        raise ValueError(
+            "dataloader must yield the same images in every pass, but of the "
+            f"{len(before)} of an earlier pass there are {' and '.join(differences)}. "
+            "A likely cause is drop_last=True with shuffle=True, or a sampler that "
+            "draws some of the images."
+        )
+
+    def _looked_up(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of indices, and which of them are known, both ``(n,)``."""
+        row_of_index = self._row_of_index.to(indices.device)
+        is_in_range = (indices >= 0) & (indices < len(row_of_index))
+        rows = row_of_index[indices.where(is_in_range, 0)]
+        return rows, is_in_range & (rows >= 0)
+
 
 def _unknown(key: object) -> str:
     return f"unknown key {key!r}: the dataloader that is clustered never yielded it."
 
 
-def _checked_name(key: object) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"keys must be all indices or all names, got {key!r}.")
-    return key
+def _joined_names(batches: Sequence[Keys]) -> list[str]:
+    keys: list[Any] = list(chain.from_iterable(batches))
+    if not all(issubclass(kind, str) for kind in set(map(type, keys))):
+        other = next(key for key in keys if not isinstance(key, str))
+        raise TypeError(f"keys must be all indices or all names, got {other!r}.")
+    return keys
 
 
 def _as_indices(keys: Keys) -> Tensor:

@@ -309,7 +309,7 @@ def test_probabilities_come_with_the_embeddings_of_a_set() -> None:
     found = embed_dataset(module, loader())
     assert found.probabilities is not None
     assert found.probabilities.shape == (N, K) and len(found.outputs) == 2
-    back = found.at(torch.arange(N).flip(0))
+    back = found.in_order_of(found.keys.at(torch.arange(N).flip(0)))
     assert back.probabilities is not None
     assert torch.equal(back.probabilities, found.probabilities.flip(0))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager, nullcontext
 from itertools import islice
+from operator import length_hint
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -152,7 +153,7 @@ def embed_dataset(
         for buffer in module.buffers():  # those of BatchNorm may differ
             torch_dist.broadcast(buffer, src=0)
         dataloader = share_of(dataloader)
-    num_batches = len(dataloader) if isinstance(dataloader, Sized) else 0
+    num_batches = length_hint(dataloader)
     num_batches = min(num_batches, max_batches or num_batches)
     capacity = _num_images(dataloader, max_batches)
     tables: list[_Table] = []
@@ -165,7 +166,7 @@ def embed_dataset(
             images, classes, its_keys = _parts(_transferred(batch, module, trainer))
             with precision():
                 outputs = network_outputs(module, images)
-            tables = tables or [_Table(capacity) for _ in outputs]
+            tables = tables or [_Table(capacity, like=output) for output in outputs]
             for table, output in zip(tables, outputs, strict=True):
                 table.append(output)
             targets.append(classes)
@@ -189,28 +190,26 @@ class _Table:
 
     Args:
         capacity: Number of rows to expect, 0 if unknown.
+        like: The first rows.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.rows = torch.empty(0)
+    def __init__(self, capacity: int, like: Tensor) -> None:
+        self.rows = like.new_empty(capacity, *like.shape[1:])
         self.n = 0
         self.beyond: list[Tensor] = []
 
     def append(self, rows: Tensor) -> None:
         end = self.n + len(rows)
-        if end > self.capacity or self.beyond:
+        if end > len(self.rows) or self.beyond:
             self.beyond.append(rows)
-            return
-        if self.n == 0:
-            self.rows = rows.new_empty(self.capacity, *rows.shape[1:])
-        self.rows[self.n : end] = rows
-        self.n = end
+        else:
+            self.rows[self.n : end] = rows
+            self.n = end
 
     def whole(self) -> Tensor:
-        if self.n == self.capacity and not self.beyond and self.n:
+        if self.n == len(self.rows) and not self.beyond:
             return self.rows
-        return torch.cat([*([self.rows[: self.n]] if self.n else []), *self.beyond])
+        return torch.cat([self.rows[: self.n], *self.beyond])
 
 
 @contextmanager
@@ -232,8 +231,7 @@ def _transferred(
 ) -> Any:
     """A batch on the device, by the way that it takes in Lightning's validation."""
     if trainer is None:
-        images, *others = _parts(batch)
-        return images.to(module.device, non_blocking=True), *others
+        return module.transfer_batch_to_device(batch, module.device, dataloader_idx=0)
     batch = trainer.precision_plugin.convert_input(batch)
     # The private one knows of the hooks of a data module.
     before = getattr(
@@ -246,10 +244,9 @@ def _transferred(
 def _num_images(dataloader: Iterable[Any], max_batches: int | None) -> int:
     """Number of images that a loader of PyTorch's kind yields; 0 if unknown."""
     batch_size = getattr(dataloader, "batch_size", None)
-    sampler = getattr(dataloader, "sampler", None)
-    if not isinstance(batch_size, int) or not isinstance(sampler, Sized):
+    if not isinstance(batch_size, int):
         return 0
-    n = len(sampler)
+    n = length_hint(getattr(dataloader, "sampler", ()))
     if getattr(dataloader, "drop_last", False):
         n -= n % batch_size
     return n if max_batches is None else min(n, max_batches * batch_size)

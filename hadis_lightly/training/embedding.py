@@ -16,9 +16,9 @@ from torch import Tensor
 from torch import distributed as torch_dist
 
 from hadis_lightly.checks import check_integer
+from hadis_lightly.data.loading.process_shares import gather_shares, share_of
 from hadis_lightly.models import evaluating
-from hadis_lightly.training.key_index import KeyIndex, Keys
-from hadis_lightly.training.shares import gathered, share_of
+from hadis_lightly.training.key_index import KeyIndex, Keys, common_names
 
 
 class EmbeddedSet(NamedTuple):
@@ -178,11 +178,22 @@ def embed_dataset(
     wholes = [table.whole() for table in tables]
     found = KeyIndex(keys_of_batches) if keys_of_batches else None
     if lightly_dist.world_size() > 1:
-        wholes, classes, found = gathered(wholes, classes, found, keys, module.device)
+        names = common_names(found, keys)
+        indices = torch.empty(0) if found is None else _indices(found, names)
+        wholes, indices, classes = gather_shares(
+            wholes, indices, classes, module.device
+        )
+        if len(indices):
+            found = names.at(indices) if names else KeyIndex([indices])
     if found is None:
         raise ValueError("dataloader is empty: there is nothing to embed.")
     embeddings, *probabilities = wholes
     return EmbeddedSet(embeddings, classes, found, *probabilities)
+
+
+def _indices(keys: KeyIndex, names: KeyIndex | None) -> Tensor:
+    """Keys as numbers that mean the same in all processes, ``(n,)``."""
+    return torch.as_tensor(keys.keys if names is None else names.rows(keys.keys))
 
 
 class _Table:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain, repeat
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
 import torch
+from lightly.utils import dist as lightly_dist
 from torch import Tensor
+from torch import distributed as torch_dist
 
 Keys = Tensor | Sequence[str] | Sequence[int]
 
@@ -117,7 +119,9 @@ class KeyIndex:
         return rows_of_keys
 
     def at(self, rows: Tensor) -> KeyIndex:
-        """The keys of some rows ``(n,)``, in their order."""
+        """The keys of some rows ``(n,)``, in their order; itself if these are all."""
+        if torch.equal(rows, torch.arange(len(self))):
+            return self
         if isinstance(self.keys, Tensor):
             return KeyIndex([self.keys[rows]])
         return KeyIndex([list(map(self.keys.__getitem__, rows.tolist()))])
@@ -153,6 +157,37 @@ class KeyIndex:
         is_in_range = (indices >= 0) & (indices < len(row_of_index))
         rows = row_of_index[indices.where(is_in_range, 0)]
         return rows, is_in_range & (rows >= 0)
+
+
+def common_names(own: KeyIndex | None, known: KeyIndex | None) -> KeyIndex | None:
+    """An index of the names of all processes, the same in all; None for indices.
+
+    Args:
+        own: Keys of this process; None if it has none.
+        known: Keys of an earlier pass, the same in all processes. Names are exchanged
+            only if a process has one that is not among them.
+
+    Raises:
+        TypeError: If keys are indices in one process and names in another.
+    """
+    kind, names = None, None if own is None else own.keys
+    if isinstance(names, Tensor):
+        kind, names = "indices", None
+    elif names is not None:
+        is_known = known is not None and bool((known.rows_or(names) >= 0).all())
+        kind = "known names" if is_known else "names"
+    kinds: list[Any] = [None] * lightly_dist.world_size()
+    torch_dist.all_gather_object(kinds, kind)
+    if "indices" in kinds and not {"indices", None}.issuperset(kinds):
+        raise TypeError("keys must be all indices or all names, in all processes.")
+    if "names" not in kinds:
+        return known if "known names" in kinds else None
+    shares: list[Any] = [None] * lightly_dist.world_size()
+    torch_dist.all_gather_object(shares, names or [])
+    # The first names of all processes come first; None stands where one has fewer.
+    distinct = dict.fromkeys(chain.from_iterable(zip_longest(*shares)))
+    distinct.pop(None, None)
+    return KeyIndex([list(distinct)])
 
 
 def _unknown(key: object) -> str:

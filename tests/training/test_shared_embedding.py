@@ -21,8 +21,8 @@ from torch.utils.data import (
     SubsetRandomSampler,
 )
 
+from hadis_lightly.data.loading.process_shares import share_of
 from hadis_lightly.training.embedding import embed_dataset
-from hadis_lightly.training.shares import share_of
 from tests.training.forked_processes import run_forked
 
 pytestmark = pytest.mark.skipif(

@@ -51,7 +51,7 @@ docs: $(VENV)/installed-docs ## Build the documentation into docs/_build/html
 
 .PHONY: bench
 bench: $(VENV)/installed-bench ## Run all benchmarks, on a GPU if there is one
-	for name in kmeans views losses step throughput profile_step; do \
+	for name in kmeans embedding views losses step throughput profile_step; do \
 		$(BIN)/python benchmarks/speed/$$name.py || exit 1; \
 	done
 	$(BIN)/python benchmarks/quality/compare.py

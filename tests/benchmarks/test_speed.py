@@ -14,6 +14,7 @@ from tests.benchmarks.conftest import BENCHMARKS
 
 # Smallest settings, and rows of the CSV.
 TINY = {
+    "embedding": ("--samples 100 --dim 8 --processes 2 --batch-size 10", 2 * 2),
     "kmeans": (
         "--samples 300 --dim 8 --clusters 3 --restarts 2 --repeats 2 --skip faiss",
         2 * 2 * 2,  # data, methods, repeats

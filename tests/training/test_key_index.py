@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -77,6 +79,54 @@ def test_keys_must_differ(batches: list[list[str]] | list[list[int]]) -> None:
 def test_wrong_keys(batches: list[list[int]], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         KeyIndex(batches)
+
+
+INDICES = KeyIndex([torch.tensor([4, 0, 7])])
+PATHS = KeyIndex([["b.png", "a.png", "c.png"]])
+
+
+@pytest.mark.parametrize("default", [-1, 9])
+def test_unknown_keys_have_the_default_row(default: int) -> None:
+    rows = INDICES.rows_or(torch.tensor([7, 5, 99, -1, 4]), default)
+    assert rows.tolist() == [2, default, default, default, 0]
+    rows = PATHS.rows_or(("c.png", "?", "b.png"), default)
+    assert rows.dtype == torch.long and rows.tolist() == [2, default, 0]
+    assert INDICES.rows_or(["a.png"], default).tolist() == [default]
+    assert PATHS.rows_or([0, 1], default).tolist() == [default] * 2
+    assert INDICES.rows_or([]).shape == PATHS.rows_or([]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("index", "same", "others"),
+    [
+        (INDICES, [[0, 4], [7]], [[[0, 4]], [[0, 4, 7, 8]], [[0, 4, 8]]]),
+        (PATHS, [["a.png", "b.png", "c.png"]], [[["a.png", "b.png", "d.png"]]]),
+    ],
+)
+def test_the_same_keys_in_any_order(index: KeyIndex, same: Any, others: Any) -> None:
+    again = KeyIndex(same)
+    assert index.has_same_keys(again) and again.has_same_keys(index)
+    for other in map(KeyIndex, [*others, [["x"]], [[1]]]):
+        assert not index.has_same_keys(other) and not other.has_same_keys(index)
+
+
+@pytest.mark.parametrize("index", [INDICES, PATHS])
+def test_keys_at_some_rows(index: KeyIndex) -> None:
+    keys = index.as_list()
+    assert index.at(torch.tensor([2, 0])).as_list() == [keys[2], keys[0]]
+    assert len(index) == 3 and index.at(torch.arange(3)) is index
+
+
+def test_what_differs_is_counted_with_an_example() -> None:
+    later = KeyIndex([["c.png", "d.png", "b.png", "e.png"]])
+    with pytest.raises(ValueError, match="the same images in every pass") as caught:
+        later.rows_of_same(PATHS)
+    expected = "of the 3 of an earlier pass there are 1 missing (such as 'a.png') and "
+    assert expected + "2 new (such as 'd.png')" in str(caught.value)
+    with pytest.raises(ValueError, match=r"there are 1 missing .such as 7.. A likely"):
+        KeyIndex([[4, 0]]).rows_of_same(INDICES)
+    with pytest.raises(ValueError, match=r"3 missing .* 3 new \(such as 'b.png'\)"):
+        PATHS.rows_of_same(INDICES)
 
 
 @pytest.mark.gpu

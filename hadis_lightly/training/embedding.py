@@ -125,10 +125,11 @@ def embed_dataset(
 
     With several processes all get all embeddings, each image once. A ``DataLoader`` of
     a whole set (in order, or shuffled by PyTorch's samplers without replacement) is
-    split: each process embeds every N-th image. Other loaders may give each process its
-    share, as with :class:`~hadis_lightly.data.EpochSampler` or ``DistributedSampler``;
-    if they give all images to each, each embeds them all. That is the case of iterable
-    data sets and of batch samplers of one's own.
+    split, unless the Trainer has ``use_distributed_sampler=False``: each process embeds
+    every N-th image. Other loaders may give each process its share, as with
+    :class:`~hadis_lightly.data.EpochSampler` or ``DistributedSampler``; if they give
+    all images to each, each embeds them all. That is the case of iterable data sets and
+    of batch samplers of one's own.
 
     Args:
         module: See :func:`network_outputs`.
@@ -152,7 +153,10 @@ def embed_dataset(
     if lightly_dist.world_size() > 1:
         for buffer in module.buffers():  # those of BatchNorm may differ
             torch_dist.broadcast(buffer, src=0)
-        dataloader = share_of(dataloader)
+        # Who tells Lightning not to split loaders gives each process its share.
+        connector = getattr(trainer, "_accelerator_connector", None)
+        if getattr(connector, "use_distributed_sampler", True):
+            dataloader = share_of(dataloader)
     num_batches = length_hint(dataloader)
     num_batches = min(num_batches, max_batches or num_batches)
     capacity = _num_images(dataloader, max_batches)

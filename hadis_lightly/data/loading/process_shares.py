@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,6 +14,7 @@ from torch.utils.data import (
     DataLoader,
     RandomSampler,
     SequentialSampler,
+    Subset,
     SubsetRandomSampler,
 )
 
@@ -28,11 +29,19 @@ def share_of(dataloader: Iterable[Any]) -> Iterable[Any]:
     every N-th image, in order. It is kept, with its persistent workers, as long as the
     loader is. Others are returned as they are: those with a sampler of another kind,
     which may give each process its share already, with a batch sampler, of an iterable
-    data set, or of a class of their own.
+    data set, or of a class of their own; and all, if the processes seem to have sets or
+    subsets of their own. To be called by all processes.
     """
-    if type(dataloader) is not DataLoader or (indices := _indices(dataloader)) is None:
+    world_size = lightly_dist.world_size()
+    of_all: list[Any] = [None] * world_size
+    dataset = getattr(dataloader, "dataset", None)
+    indices = _indices(dataloader) if type(dataloader) is DataLoader else None
+    own = None if indices is None else (_digest(indices), *_description(dataset))
+    torch_dist.all_gather_object(of_all, own)
+    if indices is None or of_all != [own] * world_size:
         return dataloader
-    mine = indices[lightly_dist.rank() :: lightly_dist.world_size()]
+    dataloader = cast(DataLoader[Any], dataloader)
+    mine = indices[lightly_dist.rank() :: world_size]
     share = _shares.get(dataloader)
     if share is None or share.sampler != mine:
         _shares[dataloader] = share = DataLoader(
@@ -66,6 +75,17 @@ def _indices(dataloader: DataLoader[Any]) -> Sequence[int] | None:
         n = len(sampler)
         return range(n) if n == len(sampler.data_source) else None
     return sampler.indices if type(sampler) is SubsetRandomSampler else None
+
+
+def _digest(indices: Iterable[int]) -> int:
+    return hash(indices if isinstance(indices, range) else tuple(map(int, indices)))
+
+
+def _description(dataset: Any) -> tuple[object, ...]:
+    """Tells sets of different processes apart, without reading an image."""
+    if isinstance(dataset, Subset):
+        return _digest(dataset.indices), *_description(dataset.dataset)
+    return type(dataset).__qualname__, len(dataset)
 
 
 def gather_shares(

@@ -1,0 +1,65 @@
+"""A plain loader in Lightning's Trainer with two processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
+from torch import Tensor
+from torch import distributed as torch_dist
+
+from tests.training.any_trainer.parts import NUM_IMAGES, Net, fit, k_means, loader
+from tests.training.forked_processes import run_forked
+
+pytestmark = pytest.mark.skipif(
+    not torch_dist.is_available(), reason="needs torch.distributed"
+)
+WORLD_SIZE = 2
+
+
+class Counting(Net):
+    """Counts the images that are embedded."""
+
+    num_embedded = 0
+
+    def embed(self, x: Tensor) -> Tensor:
+        self.num_embedded += len(x)
+        return super().embed(x)
+
+
+def train(rank: int, folder: Path, port: int, splits: bool) -> None:
+    os.environ |= {
+        "TORCHELASTIC_RUN_ID": "none",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(WORLD_SIZE),
+        "LOCAL_WORLD_SIZE": str(WORLD_SIZE),
+        "GROUP_RANK": "0",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+    }
+    torch.set_num_threads(1)
+    prototypes = k_means(plain=loader(shuffle=True), every_n_epochs=99)
+    module = Counting()
+    options = {"devices": WORLD_SIZE, "use_distributed_sampler": splits}
+    strategy = "ddp_find_unused_parameters_true"
+    fit(prototypes, module, strategy=strategy, max_epochs=1, **options)
+    num = module.num_embedded // len(prototypes.history_)
+    found = {"images": num, "targets": prototypes.targets_}
+    torch.save(found | {"labels": prototypes.labels_}, folder / f"{rank}.pt")
+
+
+@pytest.mark.parametrize("splits", [True, False])
+def test_a_plain_loader_is_split_as_lightning_splits_loaders(
+    splits: bool, tmp_path: Path
+) -> None:
+    run_forked(train, WORLD_SIZE, tmp_path, find_free_network_port(), splits)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(WORLD_SIZE))
+    expected = NUM_IMAGES // WORLD_SIZE if splits else NUM_IMAGES
+    assert first["images"] == second["images"] == expected
+    assert torch.equal(first["labels"], second["labels"])
+    assert len(first["labels"]) == NUM_IMAGES
+    assert torch.equal(first["targets"], second["targets"])

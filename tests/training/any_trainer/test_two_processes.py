@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,6 +29,9 @@ class Counting(Net):
     def embed(self, x: Tensor) -> Tensor:
         self.num_embedded += len(x)
         return super().embed(x)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self.net(batch[0][0]).square().mean()
 
 
 def train(rank: int, folder: Path, port: int, splits: bool) -> None:

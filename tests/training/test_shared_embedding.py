@@ -103,7 +103,7 @@ CASES: dict[str, tuple[Callable[[int, int, bool], Any], bool]] = {
     "shuffled": (lambda rank, w, names: DataLoader(Images(names), 2, True), True),
     "drawn from all": (
         lambda rank, w, names: DataLoader(
-            Images(names), 2, sampler=SubsetRandomSampler(ALL)
+            Images(names), 2, sampler=SubsetRandomSampler(torch.arange(N))
         ),
         True,
     ),

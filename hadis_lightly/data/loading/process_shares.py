@@ -74,7 +74,9 @@ def _indices(dataloader: DataLoader[Any]) -> Sequence[int] | None:
     if type(sampler) is RandomSampler and not sampler.replacement:
         n = len(sampler)
         return range(n) if n == len(sampler.data_source) else None
-    return sampler.indices if type(sampler) is SubsetRandomSampler else None
+    if type(sampler) is SubsetRandomSampler:
+        return list(map(int, sampler.indices))  # of a tensor, too
+    return None
 
 
 def _digest(indices: Iterable[int]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hadis_lightly.cluster.lloyd.assign import chunks
 from hadis_lightly.precision import full_precision
 
 # Below this spread all embeddings are one point, for practical purposes.
@@ -58,12 +59,22 @@ def collapse_signs(
     empty = int((counts == 0).sum())
     if empty:
         signs["empty"] = f"{empty} of {k} clusters are empty"
-    cosines = prototypes @ prototypes.T
-    cosines.fill_diagonal_(-1)
-    highest = float(cosines.max())
+    highest, first, second = _closest_pair(prototypes)
     if highest > MAX_COSINE and "spread" not in signs:
-        first, second = divmod(int(cosines.argmax()), k)
         signs["prototypes"] = (
             f"prototypes {first} and {second} coincide (cosine {highest:.3f})"
         )
     return signs
+
+
+def _closest_pair(prototypes: Tensor) -> tuple[float, int, int]:
+    """Largest cosine of two prototypes, and which they are."""
+    k = len(prototypes)
+    best = (-torch.inf, 0, 0)
+    for part in chunks(k, k):
+        cosines = prototypes[part] @ prototypes.T
+        cosines.diagonal(part.start).fill_(-1)
+        row, column = divmod(int(cosines.argmax()), k)
+        found = (float(cosines[row, column]), part.start + row, column)
+        best = max(best, found, key=lambda pair: pair[0])  # the first of equals
+    return best

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hadis_lightly.cluster.lloyd.assign import cluster_sums, to_centers
+from hadis_lightly.cluster.lloyd.assign import chunks, cluster_sums, to_centers
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class HeadPartition:
             )
         labels = probabilities.argmax(dim=1)
         sums, counts = cluster_sums(embeddings, labels, probabilities.shape[1])
-        # Also where the embeddings of a cluster cancel out.
-        likeliest = embeddings[probabilities.argmax(dim=0)]
+        # Also where the embeddings of a cluster cancel out. One of zeros is no prototype.
+        is_zero = ~embeddings.any(dim=1, keepdim=True)
+        likeliest = embeddings[probabilities.masked_fill(is_zero, -1).argmax(dim=0)]
         return cls(labels, to_centers(sums, counts, likeliest, metric="cosine"))
 
     @property
@@ -72,11 +73,15 @@ class HeadPartition:
         """Distance of each embedding from the prototype of its cluster, ``(n,)``.
 
         Euclidean, between vectors of length one: 0 for the same direction, 2 for
-        opposite ones.
+        opposite ones; 1.41, as for a right angle, for an embedding of zeros.
         """
-        prototypes = self.prototypes.to(embeddings)[probabilities.argmax(dim=1)]
-        rows = F.normalize(embeddings, dim=1)
-        distances: Tensor = torch.linalg.vector_norm(rows - prototypes, dim=1)
+        prototypes = self.prototypes.to(embeddings)
+        labels = probabilities.argmax(dim=1)
+        distances = embeddings.new_empty(len(embeddings))
+        for part in chunks(len(embeddings), embeddings.shape[1]):
+            rows = F.normalize(embeddings[part], dim=1)
+            apart = torch.linalg.vector_norm(rows - prototypes[labels[part]], dim=1)
+            distances[part] = apart.masked_fill(~rows.any(dim=1), 2**0.5)
         return distances
 
     def to(self, device: torch.device | str) -> HeadPartition:

@@ -30,7 +30,8 @@ def isolation(
     n_draws`` distances per embedding.
 
     Args:
-        embeddings: ``(n, d)`` with at least two rows; normalised inside.
+        embeddings: ``(n, d)`` with at least two rows; normalised inside. The cosine of
+            a row of zeros is taken as 0.
         n_neighbors: Number of neighbours whose distances are averaged.
         n_samples: Number of embeddings in a sample.
         n_draws: Number of samples.
@@ -59,26 +60,30 @@ def isolation(
     n = len(data)
     if n < 2:
         raise ValueError(f"embeddings must have at least 2 rows, got {n}.")
-    rows = directions(data)
     generator = np.random.default_rng(random_state)
-    total = torch.zeros(n, dtype=torch.float32, device=rows.device)
-    for _ in range(n_draws):
-        drawn = generator.choice(n, min(n_samples, n), replace=False)
-        total += _nearest(rows, torch.from_numpy(drawn).to(rows.device), n_neighbors)
+    draws = [
+        torch.from_numpy(generator.choice(n, min(n_samples, n), replace=False))
+        for _ in range(n_draws)
+    ]
+    draws = [drawn.to(data.device) for drawn in draws]
+    samples = [directions(data[drawn]) for drawn in draws]
+    total = torch.zeros(n, dtype=torch.float32, device=data.device)
+    # Rows are normalised a part at a time: no second copy of all of them.
+    for start in range(0, n, _CHUNK):
+        rows = directions(data[start : start + _CHUNK])
+        ids = torch.arange(start, start + len(rows), device=data.device)
+        for drawn, sample in zip(draws, samples, strict=True):
+            # No row is its own neighbour.
+            is_own = ids.unsqueeze(1) == drawn
+            total[start : start + _CHUNK] += _nearest(rows, sample, is_own, n_neighbors)
     return total / n_draws
 
 
-def _nearest(rows: Tensor, drawn: Tensor, n_neighbors: int) -> Tensor:
-    """Mean distance of each row to its nearest among those drawn, ``(n,)``."""
-    sample = rows[drawn]
-    k = min(n_neighbors, len(drawn) - 1)
-    means = []
-    for start in range(0, len(rows), _CHUNK):
-        part = rows[start : start + _CHUNK]
-        cosines = part @ sample.T
-        ids = torch.arange(start, start + len(part), device=rows.device)
-        # No row is its own neighbour.
-        cosines.masked_fill_(ids.unsqueeze(1) == drawn, -2.0)
-        nearest = cosines.topk(k, dim=1).values
-        means.append((2 - 2 * nearest).clamp_min(0).sqrt().mean(dim=1).float())
-    return torch.cat(means)
+def _nearest(
+    rows: Tensor, sample: Tensor, left_out: Tensor, n_neighbors: int
+) -> Tensor:
+    """Mean distance of each row to its nearest in the sample, ``(n,)``."""
+    cosines = (rows @ sample.T).masked_fill_(left_out, -2.0)
+    k = min(n_neighbors, len(sample) - 1)
+    nearest = cosines.topk(k, dim=1).values
+    return (2 - 2 * nearest).clamp_min(0).sqrt().mean(dim=1).float()

@@ -16,7 +16,7 @@ from hadis_lightly.cluster.lloyd.arrays import (
     as_labels,
     as_rows,
     check_finite,
-    unit_rows,
+    directions,
 )
 from hadis_lightly.cluster.lloyd.assign import cluster_sums, to_centers
 from hadis_lightly.cluster.lloyd.restarts import Processes
@@ -40,6 +40,8 @@ def fit_partition(
 
     Args:
         embeddings: ``(n, d)``; normalised inside. Computed in float32 unless float64.
+            Rows of zeros have no direction and no say in the clusters; their label is
+            that of :meth:`PrototypePartition.predict`.
         n_clusters: Number of clusters k.
         n_init: Restarts of k-means.
         random_state: Seed of k-means.
@@ -51,8 +53,8 @@ def fit_partition(
             will be, to the last bit.
 
     Raises:
-        ValueError: If there are fewer embeddings than clusters, or one has no
-            direction.
+        ValueError: If there are fewer embeddings than clusters, not counting those of
+            zeros, or one has NaN or infinite values.
 
     Example:
         >>> embeddings = torch.tensor([[9.0, 1], [9, 2], [1, 9], [2, 9]])
@@ -64,7 +66,9 @@ def fit_partition(
     check_bool("whiten", whiten)
     data = as_rows(embeddings, name="embeddings")
     check_finite(data, name="embeddings")
-    rows = points = unit_rows(data, name="embeddings")
+    has_direction = data.any(dim=1)
+    kept = _with_direction(data, has_direction, n_clusters)
+    rows = points = directions(kept)
     processes = Processes(distributed)
     whitening = None
     if whiten:
@@ -73,7 +77,7 @@ def fit_partition(
     kmeans = KMeans(
         n_clusters,
         metric="euclidean" if whiten else "cosine",
-        init=_init(points, start, n_clusters),
+        init=_init(points, start, has_direction, n_clusters),
         n_init=n_init,
         random_state=random_state,
         distributed=distributed,
@@ -84,7 +88,22 @@ def fit_partition(
         prototypes = processes.from_first(prototypes)
     partition = PrototypePartition(kmeans.labels_, centers, prototypes, whitening)
     # What predict says of them, also where two centres are equally near.
-    return replace(partition, labels=processes.from_first(partition.nearest(rows)))
+    return replace(partition, labels=processes.from_first(partition.predict(data)))
+
+
+def _with_direction(data: Tensor, has_direction: Tensor, n_clusters: int) -> Tensor:
+    """The rows other than zeros, ``(m, d)``; without a copy if there are no zeros."""
+    n, m = len(data), int(has_direction.sum())
+    if m == 0:
+        raise ValueError(f"embeddings must not be all zeros, got {n} rows of zeros.")
+    if m == n:
+        return data
+    if n_clusters > m:
+        raise ValueError(
+            "n_clusters must not exceed the number of embeddings other than zeros, "
+            f"got n_clusters={n_clusters} and {m} of {n} embeddings."
+        )
+    return data[has_direction]
 
 
 def _whitening(rows: Tensor, n_clusters: int, processes: Processes) -> Whitening:
@@ -101,13 +120,18 @@ def _whitening(rows: Tensor, n_clusters: int, processes: Processes) -> Whitening
 
 
 def _init(
-    points: Tensor, start: Tensor | npt.ArrayLike | None, n_clusters: int
+    points: Tensor,
+    start: Tensor | npt.ArrayLike | None,
+    has_direction: Tensor,
+    n_clusters: int,
 ) -> Tensor | Literal["k-means++"]:
     """Means of the points with each label, ``(k, d)``, or k-means++ if one has none."""
     if start is None:
         return "k-means++"
-    labels = as_labels(start, name="start", n_rows=len(points), n_clusters=n_clusters)
-    sums, counts = cluster_sums(points, labels.to(points.device), n_clusters)
+    n = len(has_direction)
+    labels = as_labels(start, name="start", n_rows=n, n_clusters=n_clusters)
+    labels = labels.to(points.device)[has_direction]
+    sums, counts = cluster_sums(points, labels, n_clusters)
     if int(counts.min()) == 0:
         return "k-means++"
     means: Tensor = (sums / counts.unsqueeze(1)).to(points)

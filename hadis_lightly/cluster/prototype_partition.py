@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 import torch
@@ -15,17 +16,26 @@ from hadis_lightly.cluster.lloyd.arrays import (
     as_labels,
     as_rows,
     check_columns,
+    check_numbers,
     directions,
-    unit_rows,
 )
 from hadis_lightly.cluster.lloyd.assign import (
     accurate_dtype,
     chunks,
     half_squared_norms,
 )
-from hadis_lightly.cluster.scores import match_clusters
+from hadis_lightly.cluster.matching import best_matching, known_labels
 from hadis_lightly.cluster.whitening import Whitening
 from hadis_lightly.precision import full_precision
+
+
+class _Located(NamedTuple):
+    """Some embeddings in the space of k-means."""
+
+    points: Tensor  # (n, m)
+    scores: Tensor  # (n, k): minus half the squared distances, up to a constant per row
+    labels: Tensor  # (n,), of the highest score
+    is_zero: Tensor  # (n,): whether the embedding has no direction
 
 
 @dataclass(frozen=True)
@@ -48,80 +58,113 @@ class PrototypePartition:
 
     @full_precision()
     def predict(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
-        """Cluster of each embedding, ``(n,)``; for those of the fit their labels.
+        """Cluster of each embedding, ``(n,)``: the nearest centre.
+
+        For embeddings of the fit these are their labels. An embedding of zeros, which
+        has no direction, gets the cluster nearest to one fixed direction, the same in
+        the fit and here.
 
         Args:
             embeddings: ``(n, d)``, of any length. Their values are checked on a CPU
                 only, so that no accelerator has to wait; there, the label of an
-                embedding without a direction (zero, NaN) means nothing.
+                embedding with NaN or infinite values means nothing.
 
         Raises:
             ValueError: If ``embeddings`` has another number of columns or, on a CPU,
-                an embedding without a direction.
+                NaN or infinite values.
         """
-        return self.nearest(self._normalized(embeddings))
+        data = self._checked(embeddings)
+        labels = torch.empty(len(data), dtype=torch.long, device=data.device)
+        for part, located in self._located(data):
+            labels[part] = located.labels
+        return labels
 
     @full_precision()
     def confidence(
         self, embeddings: Tensor | npt.ArrayLike, temperature: float = 0.1
     ) -> Tensor:
-        """How clearly each embedding belongs to its cluster, in [0, 1], ``(n,)``.
+        r"""How clearly each embedding belongs to its cluster, in [1 / k, 1], ``(n,)``.
 
-        The share of its own prototype in a softmax over the cosines to all of them.
+        The share of its own cluster in a softmax of :math:`-\delta_j^2 / (2 \tau)` over
+        the :meth:`distance` :math:`\delta_j` to every centre; for the cosine that is a
+        softmax of :math:`\cos_j / \tau`. The cluster of an embedding is the one of the
+        largest share. An embedding of zeros gets 1 / k.
 
         Args:
             embeddings: ``(n, d)``, as in :meth:`predict`.
-            temperature: Temperature of the softmax, > 0.
+            temperature: Temperature :math:`\tau` of the softmax, > 0.
         """
         check_number("temperature", temperature, 0, above=True)
-        rows = self._normalized(embeddings)
-        cosines = rows @ self.prototypes.to(rows).T
-        # Before the division, which could overflow.
-        cosines = cosines - cosines.amax(dim=1, keepdim=True)
-        shares = F.softmax(cosines / temperature, dim=1)
-        return shares.gather(1, self.nearest(rows).unsqueeze(1)).squeeze(1)
+        data = self._checked(embeddings)
+        confidence = data.new_empty(len(data))
+        for part, located in self._located(data):
+            # Before the division, which could overflow.
+            scores = located.scores - located.scores.amax(dim=1, keepdim=True)
+            shares = F.softmax(scores / self._scale / temperature, dim=1).amax(dim=1)
+            shares.masked_fill_(located.is_zero, 1 / self.n_clusters)
+            confidence[part] = shares.to(data.dtype)
+        return confidence
 
     @full_precision()
     def distance(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
-        """Distance of each embedding from the prototype of its cluster, ``(n,)``.
+        """Distance of each embedding from the centre of its cluster, ``(n,)``.
 
-        Euclidean, between vectors of length one: 0 for the same direction, 1.41 for a
-        right angle, 2 for opposite ones.
+        Euclidean, in the space of k-means. For the cosine it lies between vectors of
+        length one: 0 for the same direction, 1.41 for a right angle, 2 for opposite
+        ones. In a whitened space with m components it is divided by the square root of
+        m: embeddings have a mean squared length of 1 there as well, but no upper bound.
+        An embedding of zeros gets 1.41 in both.
 
         Args:
             embeddings: ``(n, d)``, as in :meth:`predict`.
         """
-        rows = self._normalized(embeddings)
-        prototypes = self.prototypes.to(rows)[self.nearest(rows)]
-        distances: Tensor = torch.linalg.vector_norm(rows - prototypes, dim=1)
+        data = self._checked(embeddings)
+        distances = data.new_empty(len(data))
+        for part, located in self._located(data):
+            apart = located.points - self.centers.to(located.points)[located.labels]
+            lengths = torch.linalg.vector_norm(apart, dim=1) / self._scale**0.5
+            distances[part] = lengths.masked_fill_(located.is_zero, 2**0.5)
         return distances
 
-    def _normalized(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
+    @property
+    def _scale(self) -> int:
+        """Mean squared length of the embeddings in the space of k-means."""
+        return 1 if self.whitening is None else self.whitening.n_components_
+
+    def _checked(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
         data = as_rows(embeddings, name="embeddings")
         check_columns(data, self.prototypes.shape[1], name="embeddings")
-        data = data.to(torch.promote_types(data.dtype, self.prototypes.dtype))
         if data.device.type == "cpu":
-            return unit_rows(data, name="embeddings")
-        return directions(data)
+            check_numbers(data, name="embeddings")
+        return data.to(torch.promote_types(data.dtype, self.prototypes.dtype))
 
-    def nearest(self, rows: Tensor) -> Tensor:
-        """As :meth:`predict`, for rows of length one ``(n, d)`` that need no check."""
-        if self.whitening is not None:
-            rows = self.whitening.transform(rows)
+    def _located(self, data: Tensor) -> Iterator[tuple[slice, _Located]]:
+        """Embeddings ``(n, d)`` in the space of k-means, a part of the rows at a time.
+
+        Nothing of the size of all of them is held.
+        """
         # In float64 and relative to the centres' mean: exact without a second look.
-        wide = accurate_dtype(rows.device)
+        wide = accurate_dtype(data.device)
         centers = self.centers.to(wide)
         middle = centers.mean(dim=0)
         centers = centers - middle
         offsets = half_squared_norms(centers, metric="euclidean").neg()
-        labels = torch.empty(len(rows), dtype=torch.long, device=rows.device)
-        for part in chunks(len(rows), max(centers.shape)):
-            scores = torch.addmm(offsets, rows[part].to(wide) - middle, centers.T)
-            labels[part] = scores.argmax(dim=1)
-        return labels
+        for part in chunks(len(data), max(self.n_clusters, data.shape[1])):
+            rows = data[part]
+            is_zero = ~rows.any(dim=1)
+            # Any direction will do, if few centres are equally near to it.
+            fixed = 1 / torch.arange(1, data.shape[1] + 1).to(rows)
+            rows = directions(torch.where(is_zero.unsqueeze(1), fixed, rows))
+            points = rows
+            if self.whitening is not None:
+                points = self.whitening.transform(rows)
+            scores = torch.addmm(offsets, points.to(wide) - middle, centers.T)
+            yield part, _Located(points, scores, scores.argmax(dim=1), is_zero)
 
     def renumbered(self, previous_labels: Tensor | npt.ArrayLike) -> PrototypePartition:
         """The same clusters, numbered so that most embeddings keep their label.
+
+        The number of labels kept is the largest possible, for any number of clusters.
 
         Args:
             previous_labels: Labels that the embeddings had before, ``(n,)`` integers in
@@ -137,7 +180,8 @@ class PrototypePartition:
         )
         if not bool((previous >= 0).any()):
             return self
-        matching, _ = match_clusters(previous, self.labels)  # new id -> old id
+        matching, _ = best_matching(*known_labels(previous, self.labels))
+        # From new ids to old ones.
         free = iter(sorted(set(range(k)) - set(matching.values())))
         ids = [matching[i] if i in matching else next(free) for i in range(k)]
         renamed = torch.tensor(ids, device=self.labels.device)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import (
     adjusted_rand_score,
     normalized_mutual_info_score,
     silhouette_score,
 )
-from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor
 
 from hadis_lightly.cluster.lloyd.arrays import (
@@ -23,9 +19,61 @@ from hadis_lightly.cluster.lloyd.arrays import (
     check_finite,
     directions,
 )
-from hadis_lightly.cluster.lloyd.assign import accurate_dtype
+from hadis_lightly.cluster.lloyd.assign import accurate_dtype, chunks
+from hadis_lightly.cluster.matching import best_matching, known_labels
 
-IntArray = npt.NDArray[np.int64]
+
+def scores_of(
+    targets: Tensor | npt.ArrayLike,
+    labels: Tensor | npt.ArrayLike,
+    embeddings: Tensor | npt.ArrayLike,
+    prototypes: Tensor | npt.ArrayLike,
+) -> dict[str, float]:
+    """All scores of a clustering that mean something.
+
+    Args:
+        targets: Classes, ``(n,)`` integers; -1 where unknown.
+        labels: Clusters, ``(n,)`` integers in ``[0, k)``.
+        embeddings: ``(n, d)``, of any length.
+        prototypes: ``(k, d)``.
+
+    Returns:
+        ``nmi``, ``acc`` and ``ari`` of :func:`clustering_scores` first, if
+        :func:`has_external_scores`; then those of :func:`label_free_scores`.
+
+    Example:
+        >>> two = torch.eye(2)
+        >>> list(scores_of([0, 1], [1, 0], two, two))[:4]
+        ['nmi', 'acc', 'ari', 'silhouette']
+        >>> list(scores_of([0, 0], [1, 0], two, two))[:2]
+        ['silhouette', 'size_min']
+    """
+    scores: dict[str, float] = {}
+    if has_external_scores(targets, labels):
+        scores = clustering_scores(targets, labels)
+    return scores | label_free_scores(embeddings, labels, prototypes)
+
+
+def has_external_scores(
+    targets: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike
+) -> bool:
+    """Whether NMI, ACC and ARI say anything of a clustering.
+
+    With a single class or a single cluster they are 0 or 1 whatever was learnt.
+
+    Args:
+        targets: Classes, ``(n,)`` integers; -1 where unknown.
+        labels: Clusters, ``(n,)`` integers.
+
+    Returns:
+        Whether the samples of known class have at least two classes and lie in at
+        least two clusters.
+
+    Raises:
+        ValueError, TypeError: As :func:`clustering_scores`, but for unknown targets.
+    """
+    classes, clusters = known_labels(targets, labels)
+    return len(np.unique(classes)) > 1 and len(np.unique(clusters)) > 1
 
 
 def clustering_scores(
@@ -44,7 +92,8 @@ def clustering_scores(
 
     Returns:
         ``{"nmi": ..., "acc": ..., "ari": ...}``: NMI (arithmetic mean) and ACC in
-        [0, 1], ARI in [-0.5, 1].
+        [0, 1], ARI in [-0.5, 1]. They mean nothing for a single class or a single
+        cluster, see :func:`has_external_scores`.
 
     Raises:
         ValueError: If the shapes differ or are not ``(n,)``, no target is known, or a
@@ -58,76 +107,13 @@ def clustering_scores(
         >>> clustering_scores([0, 0, 1, -1], [1, 0, 0, 0])["acc"]
         0.6666666666666666
     """
-    classes, clusters = _known(targets, labels)
-    table = contingency_matrix(classes, clusters)
-    rows, columns = linear_sum_assignment(table, maximize=True)
+    classes, clusters = known_labels(targets, labels, at_least_one=True)
+    _, n_matched = best_matching(classes, clusters)
     return {
         "nmi": float(normalized_mutual_info_score(classes, clusters)),
-        "acc": float(table[rows, columns].sum() / len(classes)),
+        "acc": float(n_matched / len(classes)),
         "ari": float(adjusted_rand_score(classes, clusters)),
     }
-
-
-def match_clusters(
-    targets: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike
-) -> tuple[dict[int, int], IntArray]:
-    """The class of each cluster, and the confusion matrix in that order.
-
-    Args:
-        targets: Classes, ``(n,)`` integers; samples with -1 are left out.
-        labels: Clusters, ``(n,)`` integers.
-
-    Returns:
-        ``{cluster: class}`` of the matched clusters, and counts with one row per class
-        ``0 .. max``. Column ``j`` is the cluster matched to class ``j``, or zeros if
-        there is none; columns of unmatched clusters follow.
-
-    Example:
-        >>> matching, table = match_clusters([0, 0, 1, 1], [2, 2, 0, 2])
-        >>> matching
-        {2: 0, 0: 1}
-        >>> table
-        array([[2, 0, 0], [1, 1, 0]])
-    """
-    classes, clusters = _known(targets, labels)
-    n_classes, k = int(classes.max()) + 1, int(clusters.max()) + 1
-    table = np.zeros((n_classes, k), dtype=np.int64)
-    np.add.at(table, (classes, clusters), 1)
-    rows, columns = linear_sum_assignment(table, maximize=True)
-    matching = {
-        int(cluster): int(target)
-        for target, cluster in zip(rows, columns, strict=True)
-        if table[:, cluster].any() and table[target].any()
-    }
-    return matching, _in_class_order(table, matching)
-
-
-def _in_class_order(table: IntArray, matching: dict[int, int]) -> IntArray:
-    n_classes, k = table.shape
-    unmatched = [cluster for cluster in range(k) if cluster not in matching]
-    ordered = np.zeros((n_classes, n_classes + len(unmatched)), dtype=np.int64)
-    for cluster, target in matching.items():
-        ordered[:, target] = table[:, cluster]
-    ordered[:, n_classes:] = table[:, unmatched]
-    return ordered
-
-
-def _known(targets: Any, labels: Any) -> tuple[IntArray, IntArray]:
-    """Classes and clusters of the samples whose class is known, checked."""
-    classes = as_labels(targets, name="targets", least=-1).cpu().numpy()
-    clusters = as_labels(labels, name="labels").cpu().numpy()
-    if classes.shape != clusters.shape:
-        raise ValueError(
-            f"targets and labels must have the same shape, got {classes.shape} and "
-            f"{clusters.shape}."
-        )
-    known = classes != -1
-    if not known.any():
-        raise ValueError(
-            f"targets must hold at least one known class, got {len(classes)} samples "
-            "without one."
-        )
-    return classes[known], clusters[known]
 
 
 def label_free_scores(
@@ -169,8 +155,11 @@ def label_free_scores(
     clusters = clusters.to(rows.device)
     sizes = torch.bincount(clusters, minlength=k)
     entropy = float(torch.special.entr(sizes.cpu().double() / n).sum())
-    rows = directions(rows)
-    cosine = (rows * directions(prototypes)[clusters]).sum(dim=1).clamp(-1, 1)
+    own = directions(prototypes)
+    cosine = rows.new_empty(n)
+    for part in chunks(n, rows.shape[1]):
+        cosine[part] = (directions(rows[part]) * own[clusters[part]]).sum(dim=1)
+    cosine.clamp_(-1, 1)
     return {
         "silhouette": _silhouette(rows, clusters, sample_size, random_state),
         "size_min": float(sizes.min()),
@@ -183,7 +172,8 @@ def label_free_scores(
 def _silhouette(rows: Tensor, clusters: Tensor, size: int, seed: int) -> float:
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     at = order[:size].to(rows.device)
-    sample, found = rows[at].cpu().numpy(), clusters[at].cpu().numpy()
+    sample = directions(rows[at]).cpu().numpy()
+    found = clusters[at].cpu().numpy()
     if not 2 <= len(np.unique(found)) < len(found):
         return float("nan")
     return float(silhouette_score(sample, found, metric="cosine"))

@@ -120,5 +120,6 @@ def test_wrong_input_is_named() -> None:
     partition = fit_partition(torch.eye(4), 2, random_state=0)
     with pytest.raises(ValueError, match="embeddings must have 4 columns"):
         partition.predict(torch.eye(3))
-    with pytest.raises(ValueError, match="embeddings has 1 rows without a direction"):
-        partition.predict(torch.tensor([[0.0, 0, 0, 0], [1, 0, 0, 0]]))
+    for bad in (torch.nan, torch.inf):
+        with pytest.raises(ValueError, match="NaN or infinite values in 1 of 2 rows"):
+            partition.predict(torch.tensor([[bad, 0, 0, 0], [1, 0, 0, 0]]))

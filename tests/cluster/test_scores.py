@@ -19,8 +19,10 @@ from sklearn.metrics import (
 
 from hadis_lightly.cluster import (
     clustering_scores,
+    has_external_scores,
     label_free_scores,
     match_clusters,
+    scores_of,
 )
 
 
@@ -97,6 +99,35 @@ def test_wrong_labels_are_named(targets: Any, labels: Any, message: str) -> None
     for function in (clustering_scores, match_clusters):
         with pytest.raises((ValueError, TypeError), match=message):
             function(targets, labels)
+
+
+@pytest.mark.parametrize(
+    "targets, labels",
+    [
+        ([0, 0, 0, 0], [0, 1, 0, 1]),  # a flat folder: one class
+        ([2, 2, -1, -1], [0, 0, 1, 1]),  # one known class
+        ([0, 0, 1, 1], [1, 1, 1, 1]),  # collapsed
+        ([0, 1, -1, -1], [0, 0, 1, 1]),  # one cluster holds all of known class
+        ([-1, -1, -1, -1], [0, 0, 1, 1]),
+    ],
+)
+def test_nothing_is_scored_against_a_single_class_or_a_single_cluster(
+    targets: list[int], labels: list[int]
+) -> None:
+    assert not has_external_scores(targets, labels)
+    features = torch.tensor([[2.0, 0.0], [1.0, 1.0], [0.0, 3.0], [0.0, 1.0]])
+    found = scores_of(targets, labels, features, torch.eye(2))
+    assert list(found)[0] == "silhouette"
+    expected = label_free_scores(features, labels, torch.eye(2))
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_label_free_scores_stand_beside_the_external_ones() -> None:
+    targets, labels = [0, 0, 1, -1], [0, 0, 1, 1]
+    assert has_external_scores(targets, labels)
+    found = scores_of(targets, labels, torch.eye(4, 2) + 0.1, torch.eye(2))
+    assert list(found)[:4] == ["nmi", "acc", "ari", "silhouette"]
+    assert found.items() >= clustering_scores(targets, labels).items()
 
 
 def test_label_free_scores_by_hand() -> None:

@@ -85,16 +85,23 @@ def check_finite(data: Tensor, *, name: str) -> None:
     norm = torch.linalg.vector_norm(data)
     if bool(torch.isfinite((4 * norm).square())):
         return
+    check_numbers(data, name=name)
+    raise ValueError(
+        f"{name} holds values as large as {float(data.abs().max()):.3g}, whose squares "
+        f"overflow {data.dtype}: scale it down."
+    )
+
+
+def check_numbers(data: Tensor, *, name: str) -> None:
+    """Raises if a value is NaN or infinite."""
+    if bool(torch.linalg.vector_norm(data).isfinite()):
+        return
     bad = (~data.isfinite()).any(dim=1).nonzero().flatten()
     if len(bad) > 0:
         raise ValueError(
             f"{name} contains NaN or infinite values in {len(bad)} of {len(data)} "
             f"rows; the first is row {int(bad[0])}."
         )
-    raise ValueError(
-        f"{name} holds values as large as {float(data.abs().max()):.3g}, whose squares "
-        f"overflow {data.dtype}: scale it down."
-    )
 
 
 def directions(data: Tensor) -> Tensor:

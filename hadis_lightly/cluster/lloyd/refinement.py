@@ -102,7 +102,9 @@ def _largest_loss(
     """Upper bound of what each row's lead ``(n,)`` has lost."""
     step = after - before
     exact = "donot_use_mm_for_euclid_dist"  # the other could come out too small
-    apart = torch.cdist(step, step, compute_mode=exact).amax(1)  # (k,)
+    apart = step.new_empty(len(step))  # (k,)
+    for part in chunks(len(step), len(step)):
+        apart[part] = torch.cdist(step[part], step, compute_mode=exact).amax(1)
     half = half_squared_norms(after, metric=metric)
     half = half - half_squared_norms(before, metric=metric)
     lift = half - half.amin()

@@ -51,7 +51,7 @@ class HeadPartition:
             )
         labels = probabilities.argmax(dim=1)
         sums, counts = cluster_sums(embeddings, labels, probabilities.shape[1])
-        # Also where the embeddings of a cluster cancel out. One of zeros is no prototype.
+        # Also where the embeddings of a cluster cancel out; never one of zeros.
         is_zero = ~embeddings.any(dim=1, keepdim=True)
         likeliest = embeddings[probabilities.masked_fill(is_zero, -1).argmax(dim=0)]
         return cls(labels, to_centers(sums, counts, likeliest, metric="cosine"))

@@ -149,15 +149,15 @@ class PrototypePartition:
         middle = centers.mean(dim=0)
         centers = centers - middle
         offsets = half_squared_norms(centers, metric="euclidean").neg()
+        # In place of zeros; any direction would do to which no two centres are equally
+        # near.
+        fixed = directions(torch.ones_like(data[:1]).cumsum(dim=1).reciprocal())
         for part in chunks(len(data), max(self.n_clusters, data.shape[1])):
-            rows = data[part]
-            is_zero = ~rows.any(dim=1)
-            # Any direction will do, if few centres are equally near to it.
-            fixed = 1 / torch.arange(1, data.shape[1] + 1).to(rows)
-            rows = directions(torch.where(is_zero.unsqueeze(1), fixed, rows))
-            points = rows
+            points = directions(data[part])
+            is_zero = torch.linalg.vector_norm(points, dim=1) == 0
+            points.addcmul_(is_zero.to(points).unsqueeze(1), fixed)
             if self.whitening is not None:
-                points = self.whitening.transform(rows)
+                points = self.whitening.transform(points)
             scores = torch.addmm(offsets, points.to(wide) - middle, centers.T)
             yield part, _Located(points, scores, scores.argmax(dim=1), is_zero)
 

@@ -117,7 +117,7 @@ def test_nothing_is_scored_against_a_single_class_or_a_single_cluster(
     assert not has_external_scores(targets, labels)
     features = torch.tensor([[2.0, 0.0], [1.0, 1.0], [0.0, 3.0], [0.0, 1.0]])
     found = scores_of(targets, labels, features, torch.eye(2))
-    assert list(found)[0] == "silhouette"
+    assert next(iter(found)) == "silhouette"
     expected = label_free_scores(features, labels, torch.eye(2))
     assert found == pytest.approx(expected, nan_ok=True)
 

@@ -106,7 +106,8 @@ def check_numbers(data: Tensor, *, name: str) -> None:
 
 def directions(data: Tensor) -> Tensor:
     """Rows of length one, without a look at the values; rows of zeros stay."""
-    largest = torch.linalg.vector_norm(data, torch.inf, dim=1, keepdim=True)
+    # Many times faster than the maximum norm on a CPU.
+    largest = torch.maximum(data.amax(1, keepdim=True), -data.amin(1, keepdim=True))
     extreme = (largest > 0) & ((largest < SHORTEST) | (largest > LONGEST))
     rows: Tensor = data / torch.where(extreme, largest, 1.0)
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)

@@ -31,9 +31,10 @@ class Assignments:
     labels: IntArray
     """Cluster, ``(n,)``."""
     confidence: FloatArray
-    """Softmax over all prototypes, or probability by a cluster head, ``(n,)``."""
+    """Softmax over all clusters, or probability by a cluster head, ``(n,)``."""
     distance: FloatArray
-    """Euclidean distance to the prototype, 0 to 2, ``(n,)``."""
+    """Euclidean distance from the middle of the cluster, ``(n,)``: 0 to 2, or without
+    an upper bound where clusters are of whitened embeddings."""
     isolation: FloatArray
     """Mean distance to the nearest of some random others, ``(n,)``."""
     targets: IntArray | None = None

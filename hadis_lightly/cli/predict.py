@@ -68,10 +68,10 @@ _DESCRIPTION = """Assigns images to the clusters of a run.
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos sort_into=sorted
   hadis-lightly-predict checkpoint=last.ckpt data=npz data.path=images.npz out=a.csv
 
-The table has a row per image: file, cluster, confidence (softmax over the prototypes,
-or the probability from the cluster head, 0 to 1) and distance from the embedding to the
-prototype (0 to 2). Images are streamed: a million take no more memory than a thousand.
-Unreadable files are skipped and listed beside the table."""
+The table has a row per image: file, cluster, confidence (softmax over the clusters, or
+the probability from the cluster head, 0 to 1) and distance from the embedding to the
+middle of the cluster (at least 0; 1.41 for unrelated images). Images are streamed: a
+million take no more memory than a thousand. Unreadable files are skipped and listed beside the table."""
 
 
 def check(settings: PredictSettings) -> None:

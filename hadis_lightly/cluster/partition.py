@@ -38,7 +38,7 @@ class Partition(Protocol):
 
     @property
     def distance(self) -> Callable[..., Tensor]:
-        """Distance of each image from the prototype of its cluster, ``(n,)``."""
+        """Distance of each image from the middle of its cluster, ``(n,)``."""
 
     def to(self, device: torch.device | str) -> Partition:
         """The same with all tensors on the device."""

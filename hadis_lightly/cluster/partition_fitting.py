@@ -66,9 +66,9 @@ def fit_partition(
     check_bool("whiten", whiten)
     data = as_rows(embeddings, name="embeddings")
     check_finite(data, name="embeddings")
-    has_direction = data.any(dim=1)
-    kept = _with_direction(data, has_direction, n_clusters)
-    rows = points = directions(kept)
+    rows = directions(data)
+    has_direction = torch.linalg.vector_norm(rows, dim=1) > 0
+    rows = points = _kept(rows, has_direction, n_clusters)
     processes = Processes(distributed)
     whitening = None
     if whiten:
@@ -91,19 +91,19 @@ def fit_partition(
     return replace(partition, labels=processes.from_first(partition.predict(data)))
 
 
-def _with_direction(data: Tensor, has_direction: Tensor, n_clusters: int) -> Tensor:
+def _kept(rows: Tensor, has_direction: Tensor, n_clusters: int) -> Tensor:
     """The rows other than zeros, ``(m, d)``; without a copy if there are no zeros."""
-    n, m = len(data), int(has_direction.sum())
+    n, m = len(rows), int(has_direction.sum())
     if m == 0:
         raise ValueError(f"embeddings must not be all zeros, got {n} rows of zeros.")
     if m == n:
-        return data
+        return rows
     if n_clusters > m:
         raise ValueError(
             "n_clusters must not exceed the number of embeddings other than zeros, "
             f"got n_clusters={n_clusters} and {m} of {n} embeddings."
         )
-    return data[has_direction]
+    return rows[has_direction]
 
 
 def _whitening(rows: Tensor, n_clusters: int, processes: Processes) -> Whitening:

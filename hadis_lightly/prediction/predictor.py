@@ -35,9 +35,10 @@ class Prediction(NamedTuple):
     labels: Tensor
     """Cluster, ``(n,)``."""
     confidence: Tensor
-    """Softmax over all prototypes, or probability by a cluster head, ``(n,)``."""
+    """Softmax over all clusters, or probability by a cluster head, ``(n,)``."""
     distance: Tensor
-    """Euclidean distance to the prototype, in [0, 2], ``(n,)``."""
+    """Euclidean distance from the middle of the cluster, ``(n,)``: in [0, 2], or
+    without an upper bound where clusters are of whitened embeddings."""
     embeddings: Tensor
     """L2-normalised, ``(n, d)``."""
 

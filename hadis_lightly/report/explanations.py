@@ -31,8 +31,8 @@ _SCORES = {
     ),
     "prototype_cosine": (
         "Closeness to prototype",
-        "How alike the images of a cluster are to its middle, on average: 1 is "
-        "identical. Read it beside the others: it is also high after a collapse.",
+        "Mean cosine of an image to the mean of its cluster: 1 is identical. Read it "
+        "beside the others: it is also high after a collapse.",
     ),
     "size_min": ("Smallest cluster", "Images in the smallest cluster."),
     "size_max": ("Largest cluster", "Images in the largest cluster."),

@@ -31,8 +31,8 @@ class ReportData:
         keys: File name of every image.
         labels: Cluster of every image, ``(n,)`` in ``[0, k)``.
         confidence: How clearly each image lies with its cluster, ``(n,)`` in [0, 1].
-        distance: Euclidean distance of each normalised embedding from the prototype of
-            its cluster, ``(n,)`` in [0, 2].
+        distance: Euclidean distance of each embedding from the middle of its cluster,
+            ``(n,)``, at least 0; at most 2 unless clusters are of whitened embeddings.
         isolation: Mean distance of each embedding to the nearest of some others drawn
             at random, ``(n,)`` in [0, 2].
         targets: Class of every image, ``(n,)``; -1 where unknown.
@@ -91,7 +91,7 @@ class ReportData:
             ("labels", 0, self.n_clusters - 1),
             ("targets", -1, n_classes - 1),
             ("confidence", 0, 1),
-            ("distance", 0, 2),
+            ("distance", 0, np.inf),
             ("isolation", 0, 2),
         ):
             _check_shape(name, getattr(self, name), (n,))

@@ -71,7 +71,8 @@ _DESCRIPTION = """Assigns images to the clusters of a run.
 The table has a row per image: file, cluster, confidence (softmax over the clusters, or
 the probability from the cluster head, 0 to 1) and distance from the embedding to the
 middle of the cluster (at least 0; 1.41 for unrelated images). Images are streamed: a
-million take no more memory than a thousand. Unreadable files are skipped and listed beside the table."""
+million take no more memory than a thousand. Unreadable files are skipped and listed
+beside the table."""
 
 
 def check(settings: PredictSettings) -> None:

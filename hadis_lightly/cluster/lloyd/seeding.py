@@ -78,7 +78,11 @@ def _seed(rows: Tensor, uniform: Tensor) -> Tensor:
     # What rounding leaves of the distance between a row and itself.
     noise = 8 * torch.finfo(rows.dtype).eps * squares
     first = (uniform[0, :, 0] * n).long().clamp_max(n - 1)  # (r,)
-    chosen = [first]
+    # Written in place: small results kept between large temporary ones would split the
+    # heap, which then grows with every centre.
+    chosen = first.new_empty(r, n_clusters)
+    chosen[:, 0] = first
+    restart = torch.arange(r, device=rows.device)
     nearest = _distances(rows, squares, noise, first)  # (r, n)
     for k in range(1, n_clusters):
         mass = nearest.cumsum(1, dtype=uniform.dtype)  # (r, n)
@@ -89,10 +93,9 @@ def _seed(rows: Tensor, uniform: Tensor) -> Tensor:
         )
         torch.minimum(reduced, nearest.unsqueeze(1), out=reduced)
         best = reduced.sum(2).argmin(1)  # (r,)
-        restart = torch.arange(r, device=rows.device)
         nearest = reduced[restart, best]
-        chosen.append(trials[restart, best])
-    return torch.stack(chosen, dim=1)
+        chosen[:, k] = trials[restart, best]
+    return chosen
 
 
 def _distances(rows: Tensor, squares: Tensor, noise: Tensor, at: Tensor) -> Tensor:

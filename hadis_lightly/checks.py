@@ -71,3 +71,18 @@ def check_number(
         elif value == math.inf:
             limits += " and finite"
         raise ValueError(f"{name} must be {limits}, got {value!r}.")
+
+
+def check_type(name: str, value: object, kind: type, optional: bool = False) -> None:
+    """Raises unless ``value`` is of a class, or None if it is ``optional``.
+
+    Example:
+        >>> check_type("criterion", 0.5, str)
+        Traceback (most recent call last):
+        TypeError: criterion must be a str, got float.
+    """
+    if not isinstance(value, kind) and not (optional and value is None):
+        or_none = " or None" if optional else ""
+        raise TypeError(
+            f"{name} must be a {kind.__name__}{or_none}, got {type(value).__name__}."
+        )

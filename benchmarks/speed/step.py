@@ -67,7 +67,7 @@ def hadis_step(model: HaDisModel, x0: Tensor, x1: Tensor) -> Step:
     optimizer = torch.optim.SGD([student, head], lr=0.05, momentum=0.9)
 
     def step() -> None:
-        terms = module.symmetric_loss(x0, x1, labels[index.rows(keys, keys.device)])
+        terms = module.symmetric_loss([x0, x1], labels[index.rows(keys, keys.device)])
         optimizer.zero_grad()
         terms.loss.backward()
         model.update_teacher()

@@ -153,7 +153,7 @@ class Training:
 
     def forward_and_backward(self) -> None:
         with self.precision:
-            terms = self.module.symmetric_loss(self.x0, self.x1, self.labels)
+            terms = self.module.symmetric_loss([self.x0, self.x1], self.labels)
         self.optimizer.zero_grad()
         terms.loss.backward()
 

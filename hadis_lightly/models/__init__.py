@@ -12,7 +12,11 @@ from hadis_lightly.models.backbones import (
 )
 from hadis_lightly.models.cc_heads import CCClusterHead, CCInstanceHead
 from hadis_lightly.models.cc_model import CCModel
-from hadis_lightly.models.evaluation_mode import evaluating
+from hadis_lightly.models.evaluation_mode import (
+    batch_norms,
+    evaluating,
+    frozen_statistics,
+)
 from hadis_lightly.models.hadis_model import HaDisModel
 from hadis_lightly.models.heads import HaDisPredictionHead, HaDisProjectionHead
 from hadis_lightly.models.masked_vit import MaskedViT, build_masked_vit
@@ -31,10 +35,12 @@ __all__ = [
     "MomentumTeacher",
     "PICIModel",
     "TwoHeadModel",
+    "batch_norms",
     "build_backbone",
     "build_masked_vit",
     "evaluating",
     "feature_dim",
+    "frozen_statistics",
     "load_backbone_weights",
     "small_convnet",
     "small_pooled_convnet",

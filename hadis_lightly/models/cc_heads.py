@@ -66,6 +66,7 @@ class CCClusterHead(ProjectionHead):
     ) -> None:
         check_integer("n_clusters", n_clusters, least=2)
         super().__init__(two_layers(input_dim, hidden_dim, n_clusters))
+        self.n_clusters = n_clusters
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the probabilities of the clusters."""

@@ -1,11 +1,12 @@
-"""Evaluation mode for a while."""
+"""Evaluation mode and BatchNorm statistics that stand still, for a while."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hadis_lightly.models.checks import check_module
 
@@ -21,3 +22,29 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
+
+
+def batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    """The BatchNorm layers of a module, SyncBatchNorm among them."""
+    return [part for part in module.modules() if isinstance(part, _BatchNorm)]
+
+
+@contextmanager
+def frozen_statistics(layers: Iterable[_BatchNorm]) -> Iterator[None]:
+    """Keeps the running statistics of BatchNorm layers from moving.
+
+    Gradient checkpointing runs parts of a network a second time, in the backward pass.
+    In training mode the layers still normalise by the statistics of the batch, so that
+    outputs and gradients are the same.
+    """
+    # NOTE: Not track_running_stats=False: without running statistics a layer saves
+    # fewer tensors for its gradient, which checkpointing takes for another network.
+    moving = [layer for layer in layers if layer.training and layer.track_running_stats]
+    states = [(layer.momentum, layer.num_batches_tracked) for layer in moving]
+    try:
+        for layer in moving:
+            layer.momentum, layer.num_batches_tracked = 0.0, None
+        yield
+    finally:
+        for layer, (momentum, num_batches) in zip(moving, states, strict=True):
+            layer.momentum, layer.num_batches_tracked = momentum, num_batches

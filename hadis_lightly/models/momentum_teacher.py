@@ -11,6 +11,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from hadis_lightly.checks import check_number
 from hadis_lightly.models.checks import check_module
 
+_HALF = {torch.float16, torch.bfloat16}
+
 
 class MomentumTeacher(nn.Module):
     r"""Exponential moving average of a student, as in BYOL [0] and HaDis [1].
@@ -19,6 +21,9 @@ class MomentumTeacher(nn.Module):
 
     Only parameters are averaged. The teacher's own forward passes in training mode
     move the buffers of its BatchNorm layers.
+
+    The weights must have at least 32 bits: in 16, steps of ``1 - momentum`` = 0.004 are
+    lost in rounding, and the teacher would stand still.
 
     Args:
         student: Module to copy. The copy's parameters require no gradient.
@@ -61,10 +66,12 @@ class MomentumTeacher(nn.Module):
             momentum: EMA momentum m, in [0, 1].
 
         Raises:
-            ValueError: If the momentum is outside [0, 1], or if the parameters of
-                the student do not fit.
+            ValueError: If the momentum is outside [0, 1], if the parameters of the
+                student do not fit, or if they are 16-bit and the momentum is neither
+                0 nor 1.
         """
         check_number("momentum", momentum, 0, 1)
+        self.check_precision(momentum)
         check_module("student", student)
         theirs, ours = list(student.parameters()), list(self.module.parameters())
         for kind in ("shape", "dtype", "device"):
@@ -76,3 +83,17 @@ class MomentumTeacher(nn.Module):
         # One kernel for many tensors, where a loop takes two for each.
         average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
         average(ours, theirs, None)
+
+    def check_precision(self, momentum: float) -> None:
+        """Checks that the weights are precise enough to be averaged.
+
+        Raises:
+            ValueError: If they are 16-bit and the momentum is neither 0 nor 1.
+        """
+        halves = _HALF & {parameter.dtype for parameter in self.module.parameters()}
+        if halves and 0 < momentum < 1:
+            raise ValueError(
+                f"the teacher cannot follow the student in {halves.pop()}: steps of "
+                f"momentum={momentum} are lost in rounding. Keep the weights in "
+                "float32; precision='bf16-mixed' or '16-mixed' computes in 16 bits."
+            )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
@@ -110,7 +109,6 @@ def _train(
         model = model.to(memory_format=torch.channels_last)
     parts = Parts(resolved, model, callback, source, pipeline.views, world_size)
     module = method.build_module(parts)
-    module.save_hyperparameters(asdict(resolved), logger=False)
     performance = describe_performance(
         resolved, pipeline.kind, pipeline.reason, method.optimizer
     )

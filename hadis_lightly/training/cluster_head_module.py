@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from hadis_lightly.checks import check_integer, check_number
+from hadis_lightly.checks import check_integer, check_number, check_type
 from hadis_lightly.models import TwoHeadModel, evaluating
 from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
 from hadis_lightly.training.clustering_module import ClusteringModule, ModuleOptions
+from hadis_lightly.training.inputs import check_same_n_clusters
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -35,6 +36,7 @@ class ClusterHeadModule(ClusteringModule):
         model: Features, an instance head and a cluster head.
         criterion: The loss.
         callback: Assigns images to clusters, for scores; the module brings it along.
+            Its ``n_clusters`` is that of the criterion and of the cluster head.
         learning_rate: Learning rate of Adam. Paper: 3e-4 (CC), 1e-4 (PICI).
         weight_decay: Weight decay on all parameters. Paper: 0.
         warmup_epochs: Epochs in which the learning rate rises. Paper: 0.
@@ -43,9 +45,13 @@ class ClusterHeadModule(ClusteringModule):
         **options: See :class:`ClusteringModule`.
 
     Raises:
-        TypeError: If ``training_only`` is not a tensor of bools.
-        ValueError: If a number is out of range.
+        TypeError: If an argument is of another kind.
+        ValueError: If a number is out of range, or numbers of clusters differ.
     """
+
+    #: Classes of the arguments.
+    model_type: ClassVar[type[nn.Module]] = TwoHeadModel
+    criterion_type: ClassVar[type[nn.Module]] = nn.Module
 
     model: TwoHeadModel
     callback: ClusterHeadAssignment | None
@@ -62,6 +68,14 @@ class ClusterHeadModule(ClusteringModule):
         training_only: Tensor | None = None,
         **options: Unpack[ModuleOptions],
     ) -> None:
+        check_type("model", model, self.model_type)
+        check_type("criterion", criterion, self.criterion_type)
+        check_type("callback", callback, ClusterHeadAssignment, optional=True)
+        check_same_n_clusters(
+            criterion=getattr(criterion, "n_clusters", None),
+            callback=getattr(callback, "n_clusters", None),
+            cluster_head=getattr(model.cluster_head, "n_clusters", None),
+        )
         super().__init__(model, callback, **options)
         check_number("learning_rate", learning_rate, 0, above=True)
         check_number("weight_decay", weight_decay, 0)

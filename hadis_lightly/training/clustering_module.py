@@ -5,15 +5,27 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from hadis_lightly.checks import check_bool, check_integer
+from hadis_lightly.checks import check_bool, check_integer, check_type
+from hadis_lightly.models import batch_norms, frozen_statistics
 from hadis_lightly.training.clustering_callback import ClusteringCallback
+from hadis_lightly.training.embedding import network_outputs
+from hadis_lightly.training.inputs import (
+    check_networks_given,
+    check_strategy,
+    plain_images_of,
+    raw_images_of,
+    saved_arguments,
+)
 from hadis_lightly.transforms import BatchedViews
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +53,10 @@ class ClusteringModule(pl.LightningModule, ABC):
     Targets are never looked at. On a GPU no step waits for the device, except where a
     logger writes its losses (``log_every_n_steps`` of Lightning's Trainer).
 
+    ``Trainer.predict`` takes plain images, see :meth:`predict_step`. There is no
+    validation step: the callback scores the clusters. With gradient checkpointing too
+    BatchNorm statistics move once. Strategies that shard parameters are refused.
+
     Args:
         model: The networks; a checkpoint has their weights below ``model.``.
         callback: Finds the clusters; added to the Trainer's callbacks if it is not
@@ -57,7 +73,8 @@ class ClusteringModule(pl.LightningModule, ABC):
         fused: Whether the optimiser updates all weights in one kernel.
 
     Raises:
-        ValueError: If a number is out of range.
+        TypeError: If an argument is of another kind.
+        ValueError: If a number is out of range, or numbers of clusters differ.
     """
 
     #: Names of the loss terms, in the order of ``last_losses``.
@@ -75,6 +92,9 @@ class ClusteringModule(pl.LightningModule, ABC):
         fused: bool = False,
     ) -> None:
         super().__init__()
+        check_type("model", model, nn.Module)
+        check_type("callback", callback, ClusteringCallback, optional=True)
+        check_type("views", views, BatchedViews, optional=True)
         if seed is not None:
             check_integer("seed", seed, least=0)
         check_bool("images_repeat", images_repeat)
@@ -90,6 +110,8 @@ class ClusteringModule(pl.LightningModule, ABC):
         self.last_losses = torch.zeros(len(self.loss_names))
         self._loss_sums, self._num_summed = self.last_losses, 0
         self._largest_batch = 0
+        self._batch_norms: list[Any] | None = None
+        self.save_hyperparameters(*saved_arguments(type(self)), logger=False)
         if views is not None:
             self._make_views = self.compiled(views.make)
 
@@ -118,12 +140,72 @@ class ClusteringModule(pl.LightningModule, ABC):
         self._largest_batch = max(n, self._largest_batch)
         return torch.cat([x, x.new_zeros((self._largest_batch - n, *x.shape[1:]))])
 
+    @classmethod
+    def load_from_checkpoint(
+        cls, checkpoint_path: Any, *args: Any, **kwargs: Any
+    ) -> Self:
+        """Builds the module from a checkpoint, with the clusters of its callback.
+
+        Numbers and switches come from the checkpoint; networks, criterion, callback and
+        views do not: ``HaDis.load_from_checkpoint(path, model=..., criterion=...,
+        prototypes=...)``. Other arguments are Lightning's.
+
+        Raises:
+            TypeError: If an argument is missing that the checkpoint does not have.
+        """
+        check_networks_given(cls, kwargs)
+        module: Self = super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        return module
+
     def configure_callbacks(self) -> list[pl.Callback]:
         """Adds the clustering callback, unless the Trainer has it already."""
-        attached = self.trainer.callbacks  # type: ignore[attr-defined]
+        attached: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         if self.callback is None or self.callback in attached:
             return []
-        return [self.callback]
+        # Lightning removes the user's own callbacks of the same class.
+        removed = [c for c in attached if isinstance(self.callback, type(c))]
+        return [*removed, self.callback]
+
+    def setup(self, stage: str) -> None:
+        """Refuses strategies that shard the parameters."""
+        check_strategy(self.trainer)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Computes gradients, while BatchNorm statistics stand still."""
+        # Gradient checkpointing, which runs layers here again, would move them twice.
+        if self._batch_norms is None:
+            self._batch_norms = batch_norms(self.model)
+        with frozen_statistics(self._batch_norms):
+            super().backward(loss, *args, **kwargs)
+
+    def on_fit_start(self) -> None:
+        """Forgets the BatchNorm layers: strategies may replace them."""
+        self._batch_norms = None
+
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Embeddings and clusters of plain images, for ``Trainer.predict``.
+
+        Args:
+            batch: ``(images, targets, keys)``, ``(images, targets)`` or images alone,
+                ``(n, c, h, w)`` under the test transform, not raw uint8 images.
+            batch_idx: Number of the batch.
+
+        Returns:
+            ``embeddings (n, d)``; ``labels (n,)`` and ``confidence (n,)`` if the
+            callback has clusters; ``keys`` if the batch has them.
+        """
+        images, keys = plain_images_of(batch)
+        outputs = network_outputs(self, images)
+        found: dict[str, Any] = {"embeddings": outputs[0]}
+        callback = self.callback
+        if callback is not None and callback.partition_ is not None:
+            partition = callback.partition_.to(self.device)
+            callback.partition_ = partition  # moved once, not for every batch
+            found["labels"] = partition.predict(*outputs)
+            found["confidence"] = partition.confidence(*outputs)
+        if keys is not None:
+            found["keys"] = keys
+        return found
 
     def on_train_epoch_start(self) -> None:
         """Starts the mean losses anew."""
@@ -135,12 +217,7 @@ class ClusteringModule(pl.LightningModule, ABC):
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         if self.views is None or not self.training:
             return batch
-        images, targets, keys = batch
-        if not isinstance(images, Tensor):
-            raise TypeError(
-                "with views, batches must bring uint8 images (n, c, h, w), got a "
-                f"{type(images).__name__}; leave views=None if the loader makes views."
-            )
+        images, targets, keys = raw_images_of(batch)
         if self.seed is not None and isinstance(keys, Tensor):
             # NOTE: An image that comes twice in an epoch would have the same views.
             moment, drawn_by = self.current_epoch, keys
@@ -189,24 +266,35 @@ class ClusteringModule(pl.LightningModule, ABC):
         checkpoint["loss_sums"] = self._loss_sums, self._num_summed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the sums of the losses, if there are any."""
+        """Restores the sums of the losses; without a Trainer also the clusters."""
         self._loss_sums, self._num_summed = checkpoint.get(
             "loss_sums", (self._loss_sums, 0)
         )
+        if self._trainer is None and self.callback is not None:
+            state = checkpoint.get("callbacks", {}).get(self.callback.state_key)
+            if state:
+                self.callback.load_state_dict(state)
 
     def schedule(self) -> tuple[int, int]:
         """Steps of the optimiser in all, and in an epoch.
 
         Raises:
-            ValueError: If the training has no end.
+            ValueError: If the training has no end, or there is nothing to train on.
         """
         trainer = self.trainer
-        if math.isinf(trainer.estimated_stepping_batches):
+        steps = trainer.estimated_stepping_batches
+        if math.isinf(steps) or steps < 0:  # -1: of a loader without a length
             raise ValueError(
-                "the Trainer has neither max_epochs nor max_steps, but the schedule of "
-                "the learning rate must end somewhere."
+                "the Trainer has neither max_epochs nor max_steps (a loader without a "
+                "length needs max_steps), but the schedule of the learning rate must "
+                "end somewhere."
             )
-        max_steps = int(trainer.estimated_stepping_batches)
+        max_steps = int(steps)
+        if trainer.num_training_batches == 0:
+            raise ValueError(
+                "there are no training batches: the train loader is empty (drop_last "
+                "with fewer images than batch_size?), or limit_train_batches is 0."
+            )
         if math.isinf(trainer.num_training_batches):  # the loader has no length
             return max_steps, max_steps
         batches_per_step = trainer.accumulate_grad_batches

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hadis_lightly.loss import CCLossTerms
+from hadis_lightly.loss import CCLoss, CCLossTerms
 from hadis_lightly.models import CCModel
 from hadis_lightly.training.cluster_head_module import ClusterHeadModule
+from hadis_lightly.training.inputs import views_of
 
 
 class ContrastiveClustering(ClusterHeadModule):
@@ -24,6 +25,8 @@ class ContrastiveClustering(ClusterHeadModule):
     - [0]: Contrastive Clustering, 2021, https://arxiv.org/abs/2009.09687
     """
 
+    model_type = CCModel
+    criterion_type = CCLoss
     model: CCModel
     loss_names = ("loss", "loss_instance", "loss_cluster")
 
@@ -33,7 +36,7 @@ class ContrastiveClustering(ClusterHeadModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1), targets, keys)``."""
-        (x0, x1), _, keys = batch
+        (x0, x1), keys = views_of(batch, most=2)
         terms = self._terms(self.model, self.criterion, x0, x1, self.weights_of(keys))
         self.log_losses(terms)
         return terms.loss

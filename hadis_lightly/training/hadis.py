@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Sequence
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,14 +15,22 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from hadis_lightly.checks import check_bool, check_integer, check_number
+from hadis_lightly.checks import (
+    check_bool,
+    check_integer,
+    check_number,
+    check_type,
+)
 from hadis_lightly.loss import HaDisLoss, HaDisLossTerms
 from hadis_lightly.models import HaDisModel, evaluating
 from hadis_lightly.training.clustering_module import ClusteringModule, ModuleOptions
+from hadis_lightly.training.inputs import check_same_n_clusters, views_of
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+log = logging.getLogger(__name__)
 
 
 class HaDis(ClusteringModule):
@@ -29,12 +41,18 @@ class HaDis(ClusteringModule):
     SGD with momentum; the learning rate rises linearly over the warm-up, then falls
     to 0 along a cosine, step by step.
 
+    Batches may have any number V >= 2 of views of one shape, as from lightly's FastSiam
+    transform (NOTE: the paper has two). The loss is then the mean over all ordered
+    pairs of views: a step takes V forward passes of the student and of the teacher,
+    with memory for V backward passes, and V (V - 1) losses.
+
     Args:
-        model: Student, predictor and teacher.
+        model: Student, predictor and teacher, with weights of at least 32 bits: the
+            Trainer's precision may be bf16-mixed, but not bf16-true.
         criterion: The loss; ``hsd_weight=0`` trains ProPos, ``pcl_weight=0`` as well
             BYOL.
-        prototypes: Gives the pseudo-labels; None leaves PCL out. The module brings the
-            callback along.
+        prototypes: Gives the pseudo-labels; None leaves PCL out. It has the criterion's
+            ``n_clusters``. The module brings the callback along.
         learning_rate: Learning rate of the student at its highest. Paper: 0.05 times
             the (global) batch size over 256.
         momentum: Momentum of SGD. Paper: 0.9.
@@ -42,16 +60,19 @@ class HaDis(ClusteringModule):
         prediction_head_lr_scale: Learning rate of the predictor relative to that of
             the student. Paper: 10.
         warmup_epochs: Epochs in which the learning rate rises, and in which no
-            noise is added to projections. Paper: 50.
+            noise is added to projections. PCL starts after the ``warmup_epochs`` of
+            ``prototypes``. Paper: 50 for both.
         teacher_momentum: EMA momentum of the teacher. Paper: 0.996.
         final_teacher_momentum: EMA momentum at the end of training, reached along a
             cosine; by default constant. Paper: 1 for CIFAR-20, else constant.
-        concatenate_views: Whether both views pass the networks as one batch, sharing
+        concatenate_views: Whether all views pass the networks as one batch, sharing
             their BatchNorm statistics. Paper: False.
         **options: See :class:`ClusteringModule`.
 
     Raises:
-        ValueError: If a number is out of range.
+        TypeError: If an argument is of another kind.
+        ValueError: If a number is out of range; if PCL is on and ``criterion`` and
+            ``prototypes`` differ in ``n_clusters``; in training, if weights are 16-bit.
 
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
@@ -75,6 +96,13 @@ class HaDis(ClusteringModule):
         concatenate_views: bool = False,
         **options: Unpack[ModuleOptions],
     ) -> None:
+        check_type("model", model, HaDisModel)
+        check_type("criterion", criterion, HaDisLoss)
+        check_type("prototypes", prototypes, PrototypeKMeans, optional=True)
+        if criterion.pcl_weight > 0 and prototypes is not None:
+            check_same_n_clusters(
+                criterion=criterion.n_clusters, prototypes=prototypes.n_clusters
+            )
         super().__init__(model, prototypes, **options)
         check_number("learning_rate", learning_rate, 0, above=True)
         check_number("momentum", momentum, 0, 1)
@@ -110,35 +138,62 @@ class HaDis(ClusteringModule):
             embeddings = self.model.forward_teacher(self.padded(x))
             return F.normalize(embeddings[: len(x)].float(), dim=1)
 
+    def on_fit_start(self) -> None:
+        """Checks the precision of the weights, and that the warm-up has an end."""
+        super().on_fit_start()
+        for momentum in (self.teacher_momentum, self.final_teacher_momentum):
+            if momentum is not None:
+                self.model.teacher.check_precision(momentum)
+        trainer = self.trainer
+        trains_in_earnest = trainer.max_epochs != 0 and not trainer.fast_dev_run  # type: ignore[attr-defined]
+        if not (self.warmup_epochs and trains_in_earnest and trainer.is_global_zero):
+            return
+        max_steps, steps_per_epoch = self.schedule()
+        if self.warmup_epochs * steps_per_epoch >= max_steps:
+            log.warning(
+                "warmup_epochs=%d takes the whole training of %d epochs: the learning "
+                "rate only rises, and no noise is added to projections; "
+                "warmup_epochs must be lower.",
+                self.warmup_epochs,
+                math.ceil(max_steps / steps_per_epoch),
+            )
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Returns the loss of a batch ``((x0, x1), targets, keys)``."""
-        (x0, x1), _, keys = batch
+        """Returns the loss of a batch ``((x0, x1, ...), targets, keys)``."""
+        views, keys = views_of(batch)
         labels = None
         if self.prototypes is not None and self.criterion.pcl_weight > 0:
             labels = self.prototypes.labels(keys)
-        terms = self.symmetric_loss(x0, x1, labels)
+        terms = self.symmetric_loss(views, labels)
         self.log_losses(terms)
         return terms.loss
 
     def symmetric_loss(
-        self, x0: Tensor, x1: Tensor, labels: Tensor | None
+        self, views: Sequence[Tensor], labels: Tensor | None
     ) -> HaDisLossTerms:
-        """The terms of the loss, averaged over (x0 -> x1) and (x1 -> x0)."""
+        """The terms of the loss, averaged over all ordered pairs of views.
+
+        Args:
+            views: At least two, each ``(n, c, h, w)``.
+            labels: Pseudo-labels ``(n,)``; None leaves PCL out.
+        """
         model, diffuse = self.model, self.current_epoch >= self.warmup_epochs
         if self.concatenate_views:
-            x = torch.cat([x0, x1])
+            x = torch.cat(list(views))
             z, p = model.forward_student(x, diffuse=diffuse)
-            (z0, z1), (p0, p1) = z.chunk(2), p.chunk(2)
-            t0, t1 = model.forward_teacher(x).chunk(2)
+            students = list(zip(z.chunk(len(views)), p.chunk(len(views)), strict=True))
+            teachers = list(model.forward_teacher(x).chunk(len(views)))
         else:
-            z0, p0 = model.forward_student(x0, diffuse=diffuse)
-            z1, p1 = model.forward_student(x1, diffuse=diffuse)
-            t0, t1 = model.forward_teacher(x0), model.forward_teacher(x1)
-        criterion = self.criterion
-        terms_01 = criterion(student=z0, prediction=p0, teacher=t1, labels=labels)
-        terms_10 = criterion(student=z1, prediction=p1, teacher=t0, labels=labels)
+            students = [model.forward_student(x, diffuse=diffuse) for x in views]
+            teachers = [model.forward_teacher(x) for x in views]
+        each = [
+            self.criterion(student=z, prediction=p, teacher=t, labels=labels)
+            for ((z, p), _), (_, t) in permutations(
+                zip(students, teachers, strict=True), 2
+            )
+        ]
         return HaDisLossTerms(
-            *(0.5 * (a + b) for a, b in zip(terms_01, terms_10, strict=True))
+            *(sum(t[1:], t[0]) * (1 / len(each)) for t in zip(*each, strict=True))
         )
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

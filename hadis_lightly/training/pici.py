@@ -15,6 +15,7 @@ from hadis_lightly.training.cluster_head_module import (
     ClusterHeadModule,
     ClusterHeadOptions,
 )
+from hadis_lightly.training.inputs import views_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -42,11 +43,13 @@ class PICI(ClusterHeadModule):
         **options: See :class:`ClusterHeadModule`.
 
     Raises:
-        ValueError: If a number is out of range.
+        TypeError, ValueError: See :class:`ClusterHeadModule`.
 
     - [0]: PICI, 2024, https://arxiv.org/abs/2401.13503
     """
 
+    model_type = PICIModel
+    criterion_type = PICILoss
     model: PICIModel
     loss_names = (
         "loss",
@@ -76,7 +79,7 @@ class PICI(ClusterHeadModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1), targets, keys)``."""
-        (x0, x1), _, keys = batch
+        (x0, x1), keys = views_of(batch, most=2)
         parts = self.model, self.criterion, x0, x1
         labels = None if self.callback is None else self.callback.pseudo_labels(keys)
         if self.current_epoch < self.pretraining_epochs:

@@ -87,7 +87,7 @@ def test_losses_are_logged_under_the_names_of_the_method(result: RunResult) -> N
 def test_the_checkpoint_is_plain_and_knows_its_method(result: RunResult) -> None:
     path = result.output_dir / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
-    method = checkpoint["hyper_parameters"]["method"]
+    method = checkpoint["hadis_lightly"]["settings"]["method"]
     assert TITLES[method] == result.method
     assert load_checkpoint(path).settings.method == method
     names = {"ClusterHeadAssignment", "PrototypeKMeans"} & set(checkpoint["callbacks"])

@@ -77,7 +77,8 @@ def test_scores_and_losses_are_logged(result: RunResult) -> None:
 def test_the_checkpoint_is_plain_and_has_the_settings(result: RunResult) -> None:
     path = result.output_dir / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
-    assert checkpoint["hyper_parameters"]["model"]["backbone"] == "small_convnet"
+    settings = checkpoint["hadis_lightly"]["settings"]
+    assert settings["model"]["backbone"] == "small_convnet"
     assert checkpoint["global_step"] == 6
     assert any(key.startswith("model.teacher.") for key in checkpoint["state_dict"])
 

@@ -217,7 +217,7 @@ def test_concatenated_views_share_their_statistics() -> None:
             warmup_epochs=9,
             concatenate_views=concatenate,
         )
-        losses[concatenate] = module.symmetric_loss(x0, x1, None).loss.item()
+        losses[concatenate] = module.symmetric_loss([x0, x1], None).loss.item()
     assert losses[False] != pytest.approx(losses[True], rel=1e-3)
 
 
@@ -227,7 +227,7 @@ def test_symmetric_loss_is_the_mean_of_both_directions() -> None:
     model = make_model().double()
     x0, x1 = x0.double(), x1.double()
     module = HaDis(model, HaDisLoss(4), warmup_epochs=9)
-    terms = module.symmetric_loss(x0, x1, labels)
+    terms = module.symmetric_loss([x0, x1], labels)
     z0, p0 = model.forward_student(x0, diffuse=False)
     z1, p1 = model.forward_student(x1, diffuse=False)
     t0, t1 = model.forward_teacher(x0), model.forward_teacher(x1)

@@ -191,7 +191,7 @@ def test_a_step_on_a_gpu_needs_no_value(num_clusters: int) -> None:
         labels = torch.empty(8, dtype=torch.long)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         module = HaDis(model, criterion, warmup_epochs=0)
-        terms = module.symmetric_loss(x0, x1, labels)
+        terms = module.symmetric_loss([x0, x1], labels)
         # The pretence has no engine for a backward pass on that device.
         for parameter in model.parameters():
             parameter.grad = torch.empty_like(parameter)

@@ -1,0 +1,165 @@
+"""Checks of what the modules are given: arguments, the Trainer, batches."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Container
+from typing import Any
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.strategies import (
+    DeepSpeedStrategy,
+    FSDPStrategy,
+    ModelParallelStrategy,
+)
+from torch import Tensor
+
+_SHARDING = (DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy)
+_WITH_VIEWS = "(images, targets, keys) of uint8 images (n, c, h, w), with views=..."
+_WITHOUT_VIEWS = (
+    "((x0, x1), targets, keys), where views are tensors (n, c, h, w) and keys indices "
+    "or file names"
+)
+_HINTS = (
+    " IndexedDataset adds keys to a data set of torchvision; HaDisTransform makes two "
+    "views of an image, and views=BatchedViews(...) makes them on the device."
+)
+
+
+def check_same_n_clusters(**numbers: int | None) -> None:
+    """Raises a ``ValueError`` unless all numbers of clusters that are known agree.
+
+    Example:
+        >>> check_same_n_clusters(criterion=8, prototypes=10)
+        Traceback (most recent call last):
+        ValueError: n_clusters must be the same in all parts, got criterion 8, ...
+    """
+    known = {name: number for name, number in numbers.items() if number is not None}
+    if len(set(known.values())) > 1:
+        found = ", ".join(f"{name} {number}" for name, number in known.items())
+        raise ValueError(f"n_clusters must be the same in all parts, got {found}.")
+
+
+def saved_arguments(module_class: type) -> list[str]:
+    """Arguments that a checkpoint keeps: the numbers and switches of our classes."""
+    return [
+        name
+        for base in module_class.__mro__
+        if base.__module__.startswith("hadis_lightly.") and "__init__" in vars(base)
+        for name in inspect.getfullargspec(vars(base)["__init__"]).kwonlyargs
+        if name not in ("views", "training_only")
+    ]
+
+
+def check_networks_given(module_class: type, given: Container[str]) -> None:
+    """Raises a ``TypeError`` unless a module can be built from a checkpoint.
+
+    A checkpoint has neither networks nor a criterion; a class that takes none as
+    arguments builds its own.
+    """
+    missing = [
+        name
+        for name, parameter in inspect.signature(module_class).parameters.items()
+        if name in ("model", "criterion") and parameter.default is parameter.empty
+        if name not in given
+    ]
+    if missing:
+        raise TypeError(
+            f"{module_class.__name__}.load_from_checkpoint needs "
+            f"{' and '.join(missing)}: a checkpoint has weights, but not how to build "
+            "networks. For a run of hadis-lightly-train, hadis_lightly.prediction."
+            "ClusterPredictor.from_checkpoint(path) rebuilds everything."
+        )
+
+
+def check_strategy(trainer: Trainer) -> None:
+    """Raises a ``ValueError`` if the Trainer's strategy shards the parameters."""
+    if isinstance(trainer.strategy, _SHARDING):
+        raise ValueError(
+            f"{type(trainer.strategy).__name__} shards the parameters, but every "
+            "process needs all of them to embed images; use strategy='ddp'."
+        )
+
+
+def raw_images_of(batch: Any) -> tuple[Tensor, Any, Any]:
+    """Images, targets and keys of a training batch whose views are yet to be made.
+
+    Raises:
+        TypeError: If it is not ``(images, targets, keys)``.
+    """
+    images, targets, keys = _three_parts(batch, _WITH_VIEWS)
+    if not isinstance(images, Tensor):
+        raise TypeError(
+            "with views, batches must bring uint8 images (n, c, h, w), got a "
+            f"{type(images).__name__}; leave views=None if the loader makes views."
+        )
+    return images, targets, keys
+
+
+def views_of(batch: Any, most: int | None = None) -> tuple[list[Tensor], Any]:
+    """Views ``(n, c, h, w)`` and keys of a training batch.
+
+    Args:
+        batch: ``((x0, x1, ...), targets, keys)``.
+        most: How many views a method can use; None for any number.
+
+    Raises:
+        TypeError: If the batch has another form.
+        ValueError: If it has fewer than two views, too many, or of different shapes.
+    """
+    views, _, keys = _three_parts(batch, _WITHOUT_VIEWS)
+    if not isinstance(views, (tuple, list)) or not all(
+        isinstance(view, Tensor) for view in views
+    ):
+        given = "a single view" if isinstance(views, Tensor) else _form(views)
+        raise TypeError(
+            f"a training batch must be {_WITHOUT_VIEWS}; in place of the views it has "
+            f"{given}.{_HINTS}"
+        )
+    if len(views) < 2 or (most is not None and len(views) > most):
+        expected = "at least 2" if most is None else f"{most}"
+        raise ValueError(
+            f"a training batch must have {expected} views of each image, got "
+            f"{len(views)}."
+        )
+    shapes = [tuple(view.shape) for view in views]
+    if len(set(shapes)) > 1:
+        raise ValueError(
+            "all views must have the same shape (multi-crop with crops of several "
+            f"sizes is not supported), got {', '.join(map(str, shapes))}."
+        )
+    return list(views), keys
+
+
+def plain_images_of(batch: Any) -> tuple[Tensor, Any]:
+    """Images ``(n, c, h, w)`` and keys (None without) of a batch to predict.
+
+    Raises:
+        TypeError: If the batch is not images, ``(images, targets)`` or
+            ``(images, targets, keys)``.
+    """
+    parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+    if not 1 <= len(parts) <= 3 or not isinstance(parts[0], Tensor):
+        raise TypeError(
+            "a batch to predict must be plain images (n, c, h, w), (images, targets) "
+            f"or (images, targets, keys), got {_form(batch)}."
+        )
+    return parts[0], parts[2] if len(parts) == 3 else None
+
+
+def _three_parts(batch: Any, expected: str) -> tuple[Any, Any, Any]:
+    if not isinstance(batch, (tuple, list)) or len(batch) != 3:
+        raise TypeError(
+            f"a training batch must be {expected}; got {_form(batch)}.{_HINTS}"
+        )
+    first, second, third = batch
+    return first, second, third
+
+
+def _form(batch: Any) -> str:
+    """What a batch looks like: ``tuple (Tensor, Tensor)``."""
+    kind = type(batch).__name__
+    if not isinstance(batch, (tuple, list)):
+        return kind
+    parts = ", ".join(type(part).__name__ for part in batch[:4])
+    return f"{kind} of {len(batch)} ({parts}{', ...' if len(batch) > 4 else ''})"

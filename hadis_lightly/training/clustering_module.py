@@ -285,9 +285,8 @@ class ClusteringModule(pl.LightningModule, ABC):
         steps = trainer.estimated_stepping_batches
         if math.isinf(steps) or steps < 0:  # -1: of a loader without a length
             raise ValueError(
-                "the Trainer has neither max_epochs nor max_steps (a loader without a "
-                "length needs max_steps), but the schedule of the learning rate must "
-                "end somewhere."
+                "the Trainer has neither max_epochs nor max_steps, which the schedule "
+                "of the learning rate needs (for a loader without a length max_steps)."
             )
         max_steps = int(steps)
         if trainer.num_training_batches == 0:

@@ -144,9 +144,13 @@ class HaDis(ClusteringModule):
         for momentum in (self.teacher_momentum, self.final_teacher_momentum):
             if momentum is not None:
                 self.model.teacher.check_precision(momentum)
+        self._warn_of_long_warmup()
+
+    def _warn_of_long_warmup(self) -> None:
         trainer = self.trainer
-        trains_in_earnest = trainer.max_epochs != 0 and not trainer.fast_dev_run  # type: ignore[attr-defined]
-        if not (self.warmup_epochs and trains_in_earnest and trainer.is_global_zero):
+        is_trial = trainer.fast_dev_run or trainer.max_epochs == 0  # type: ignore[attr-defined]
+        has_end = 0 < trainer.estimated_stepping_batches < math.inf
+        if is_trial or not has_end or not trainer.is_global_zero:
             return
         max_steps, steps_per_epoch = self.schedule()
         if self.warmup_epochs * steps_per_epoch >= max_steps:

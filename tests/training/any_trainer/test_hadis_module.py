@@ -1,0 +1,152 @@
+"""Our modules in Trainers of all kinds: callbacks, precision, strategies, axes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers.logger import DummyLogger
+from pytorch_lightning.strategies import (
+    DeepSpeedStrategy,
+    FSDPStrategy,
+    ModelParallelStrategy,
+)
+from torch import nn
+
+from hadis_lightly.models import MomentumTeacher
+from hadis_lightly.training import PrototypeKMeans
+from tests.training.any_trainer.hadis_parts import hadis
+from tests.training.any_trainer.parts import k_means, loader
+from tests.training.plain_trainer import plain_trainer
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    # PyTorch's compiler uses its own deprecated names.
+    pytest.mark.filterwarnings("ignore:.*torch._prims_common.check.*:FutureWarning"),
+]
+BATCHES = 4
+
+
+class Rows(DummyLogger):
+    """Keeps every row that is logged, with its step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[tuple[int, dict[str, float]]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        assert step is not None
+        self.rows.append((step, {name: float(x) for name, x in metrics.items()}))
+
+    def axis(self, name: str) -> list[tuple[int, int]]:
+        """Steps and epochs at which a value is logged."""
+        return [(step, int(row["epoch"])) for step, row in self.rows if name in row]
+
+
+@pytest.mark.parametrize(
+    ("options", "compile_mode", "accumulated"),
+    [
+        ({}, None, 1),
+        ({"accumulate_grad_batches": 4}, None, 4),
+        ({"precision": "bf16-mixed"}, None, 1),
+        pytest.param({}, "default", 1, marks=pytest.mark.slow),
+    ],
+    ids=["plain", "accumulating", "bf16-mixed", "compiled"],
+)
+def test_losses_are_drawn_over_the_steps_of_the_optimizer(
+    options: dict[str, Any], compile_mode: str | None, accumulated: int
+) -> None:
+    rows, prototypes = Rows(), k_means()
+    trainer = plain_trainer(max_epochs=2, logger=rows, log_every_n_steps=1, **options)
+    torch.manual_seed(0)
+    trainer.fit(hadis(prototypes, compile_mode=compile_mode), loader(views=True))
+    in_epoch = BATCHES // accumulated
+    assert rows.axis("train/loss") == [(in_epoch - 1, 0), (2 * in_epoch - 1, 1)]
+    assert rows.axis("train/loss_step") == [
+        (step, step // in_epoch) for step in range(2 * in_epoch)
+    ]
+    assert rows.axis("train/loss") == rows.axis("train/loss_pcl")
+    assert all(0 < row.get("train/loss", 1.0) < 10 for _, row in rows.rows)
+    assert prototypes.labels_.shape == (120,)
+
+
+def test_the_users_own_callback_of_the_same_class_stays() -> None:
+    class Mine(pl.Callback):
+        pass
+
+    own, other, ours = k_means(2), Mine(), k_means(3)
+    module = hadis(ours)
+    trainer = plain_trainer(own, other)
+    module.trainer = trainer
+    trainer.strategy.connect(module)
+    trainer._callback_connector._attach_model_callbacks()
+    assert {own, other, ours} <= set(trainer.callbacks)
+    trainer._callback_connector._attach_model_callbacks()  # of a second fit
+    found = [c for c in trainer.callbacks if isinstance(c, PrototypeKMeans)]
+    assert found == [own, ours]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_teacher_of_16_bits_would_stand_still_and_is_refused(
+    dtype: torch.dtype,
+) -> None:
+    student = nn.Linear(8, 8).to(dtype)
+    nn.init.constant_(student.weight, 1.0)
+    teacher = MomentumTeacher(student)
+    nn.init.constant_(student.weight, 1.1)
+    weight = teacher.module.weight
+    for _ in range(100):  # the arithmetic: each step is rounded away
+        weight.data.lerp_(student.weight.data, 1 - 0.996)
+    moved = {torch.float16: 0.0, torch.bfloat16: 0.0}[dtype]
+    print(dtype, weight.data.unique(), moved)
+    with pytest.raises(ValueError, match=r"lost in rounding.*bf16-mixed"):
+        teacher.update(student, momentum=0.996)
+    teacher.update(student, momentum=0.0)  # a copy needs no precision
+    assert torch.equal(weight, student.weight)
+
+
+def test_16_bit_weights_are_refused_before_the_first_step() -> None:
+    module = hadis(k_means())
+    trainer = plain_trainer(precision="bf16-true")
+    with pytest.raises(ValueError, match=r"follow the student in torch.bfloat16"):
+        trainer.fit(module, loader(views=True))
+    assert trainer.global_step == 0
+    assert module.callback.partition_ is None
+
+
+@pytest.mark.parametrize(
+    "strategy", [DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy]
+)
+def test_strategies_that_shard_parameters_are_refused(strategy: type[Any]) -> None:
+    module, trainer = hadis(), plain_trainer()
+    # Lightning builds a Trainer with them on GPUs alone.
+    trainer._accelerator_connector.strategy = strategy.__new__(strategy)
+    module.trainer = trainer
+    with pytest.raises(ValueError, match=f"{strategy.__name__} shards the parameters"):
+        module.setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("warmup_epochs", "options", "warned"),
+    [
+        (1, {"max_epochs": 2}, False),
+        (2, {"max_epochs": 2}, True),
+        (2, {"max_epochs": 9, "max_steps": 8}, True),
+        (2, {"max_epochs": 9, "max_steps": 9}, False),
+        (50, {"max_epochs": 1, "fast_dev_run": True}, False),
+    ],
+)
+def test_a_warm_up_without_an_end_is_told(
+    warmup_epochs: int,
+    options: dict[str, Any],
+    warned: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, "hadis_lightly"):
+        trainer = plain_trainer(**options)
+        trainer.fit(hadis(warmup_epochs=warmup_epochs), loader(views=True))
+    told = [r for r in caplog.messages if f"warmup_epochs={warmup_epochs} takes" in r]
+    assert len(told) == warned

@@ -24,7 +24,8 @@ from tests.training.plain_trainer import plain_trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
-    # PyTorch's compiler uses its own deprecated names.
+    # PyTorch's compiler looks at it, and uses its own deprecated names.
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*torch._prims_common.check.*:FutureWarning"),
 ]
 BATCHES = 4
@@ -98,10 +99,9 @@ def test_a_teacher_of_16_bits_would_stand_still_and_is_refused(
     teacher = MomentumTeacher(student)
     nn.init.constant_(student.weight, 1.1)
     weight = teacher.module.weight
-    for _ in range(100):  # the arithmetic: each step is rounded away
+    for _ in range(100):  # the arithmetic of an update; in float32 it gives 1.033
         weight.data.lerp_(student.weight.data, 1 - 0.996)
-    moved = {torch.float16: 0.0, torch.bfloat16: 0.0}[dtype]
-    print(dtype, weight.data.unique(), moved)
+    assert torch.equal(weight, torch.ones_like(weight))
     with pytest.raises(ValueError, match=r"lost in rounding.*bf16-mixed"):
         teacher.update(student, momentum=0.996)
     teacher.update(student, momentum=0.0)  # a copy needs no precision

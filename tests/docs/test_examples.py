@@ -15,8 +15,11 @@ from lightly.data import LightlyDataset
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
+from torch.utils.data import DataLoader
 
-from hadis_lightly.loss import HaDisLossTerms
+from hadis_lightly import models, transforms
+from hadis_lightly.loss import HaDisLoss, HaDisLossTerms
+from hadis_lightly.training import HaDis, PrototypeKMeans
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 MAX_EPOCHS, BATCH_SIZE, IMAGES_PER_CLASS = 4, 6, 7
@@ -132,6 +135,27 @@ def test_hadis_trains(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert load("read_prototypes").main(module) is prototypes
     # By key or by prototype, an image has the same cluster.
     assert torch.equal(labels, prototypes.nearest(prototypes.embeddings_[order]))
+
+
+@quiet
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
+def test_a_module_is_loaded_and_predicts(folder: Path) -> None:
+    transform = transforms.HaDisTestTransform(input_size=32)
+    views = transforms.HaDisTransform(input_size=32)
+    loader = DataLoader(LightlyDataset(str(folder), transform=transform), BATCH_SIZE)
+    train = DataLoader(LightlyDataset(str(folder), transform=views), BATCH_SIZE)
+
+    def parts() -> tuple[models.HaDisModel, PrototypeKMeans]:
+        backbone, heads = models.small_convnet(), models.HaDisPredictionHead(8, 8, 8)
+        head = models.HaDisProjectionHead(4096, 8, 8)
+        return models.HaDisModel(backbone, head, heads), PrototypeKMeans(10, loader)
+
+    model, prototypes = parts()
+    trainer = pl.Trainer(max_epochs=1, logger=False, accelerator="cpu")
+    trainer.fit(HaDis(model, HaDisLoss(10), prototypes, warmup_epochs=0), train)
+    trainer.save_checkpoint("hadis.ckpt")
+    labels = load("load_module").main("hadis.ckpt", *parts(), loader)
+    assert torch.equal(labels, prototypes.labels_)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,13 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from hadis_lightly.artifacts import RunResult
+from hadis_lightly.artifacts import RunResult, load_checkpoint
 from hadis_lightly.cluster import clustering_scores
+from hadis_lightly.loss import HaDisLoss
+from hadis_lightly.methods.registry import build_model
 from hadis_lightly.runs import run
 from hadis_lightly.runs.performance import can_compile
+from hadis_lightly.training import HaDis, PrototypeKMeans
 from tests.runs.small_run import small_settings
 
 
@@ -81,6 +84,23 @@ def test_the_checkpoint_is_plain_and_has_the_settings(result: RunResult) -> None
     assert settings["model"]["backbone"] == "small_convnet"
     assert checkpoint["global_step"] == 6
     assert any(key.startswith("model.teacher.") for key in checkpoint["state_dict"])
+
+
+def test_the_checkpoint_is_loaded_as_a_module(result: RunResult) -> None:
+    path = result.output_dir / "checkpoints" / "last.ckpt"
+    with pytest.raises(TypeError, match=r"ClusterPredictor.from_checkpoint\(path\)"):
+        HaDis.load_from_checkpoint(path)
+    settings = load_checkpoint(path).settings
+    prototypes = PrototypeKMeans(settings.n_clusters, [])
+    loaded = HaDis.load_from_checkpoint(
+        path,
+        model=build_model(settings, 1),
+        criterion=HaDisLoss(settings.n_clusters),
+        prototypes=prototypes,
+    )
+    assert loaded.teacher_momentum == settings.model.teacher_momentum
+    rows = rows_of(result.output_dir, "assignments.csv")
+    assert prototypes.labels_.tolist() == [int(row["cluster"]) for row in rows]
 
 
 def test_the_same_seed_gives_the_same_run_in_a_folder_of_its_own(

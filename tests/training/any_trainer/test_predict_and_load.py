@@ -96,6 +96,14 @@ def test_a_module_is_loaded_with_its_numbers_weights_and_clusters(
     assert torch.equal(joined(ours, "labels"), joined(theirs, "labels"))
 
 
+def test_predict_from_a_checkpoint_has_its_clusters(
+    checkpoint: tuple[Path, Any],
+) -> None:
+    path, trained = checkpoint
+    found = plain_trainer().predict(hadis(k_means()), loader(), ckpt_path=path)
+    assert torch.equal(joined(found, "labels"), trained.callback.labels_)
+
+
 def test_arguments_that_are_given_win_over_those_of_the_checkpoint(
     checkpoint: tuple[Path, Any],
 ) -> None:

@@ -155,9 +155,9 @@ class HaDis(ClusteringModule):
         max_steps, steps_per_epoch = self.schedule()
         if self.warmup_epochs * steps_per_epoch >= max_steps:
             log.warning(
-                "warmup_epochs=%d takes the whole training of %d epochs: the learning "
-                "rate only rises, and no noise is added to projections; "
-                "warmup_epochs must be lower.",
+                "warmup_epochs=%d covers the whole training (%d epochs): the learning "
+                "rate only rises, and no noise is added to projections; lower "
+                "warmup_epochs or train longer.",
                 self.warmup_epochs,
                 math.ceil(max_steps / steps_per_epoch),
             )

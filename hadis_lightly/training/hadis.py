@@ -190,15 +190,14 @@ class HaDis(ClusteringModule):
         else:
             students = [model.forward_student(x, diffuse=diffuse) for x in views]
             teachers = [model.forward_teacher(x) for x in views]
+        pairs = permutations(zip(students, teachers, strict=True), 2)
         each = [
             self.criterion(student=z, prediction=p, teacher=t, labels=labels)
-            for ((z, p), _), (_, t) in permutations(
-                zip(students, teachers, strict=True), 2
-            )
+            for ((z, p), _), (_, t) in pairs
         ]
-        return HaDisLossTerms(
-            *(sum(t[1:], t[0]) * (1 / len(each)) for t in zip(*each, strict=True))
-        )
+        share = 1 / len(each)
+        sums = (sum(terms[1:], terms[0]) for terms in zip(*each, strict=True))
+        return HaDisLossTerms(*(share * total for total in sums))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Moves the teacher towards the student, once per step of the optimiser."""

@@ -124,7 +124,7 @@ def test_pictures_of_a_sweep(commands: Commands, tmp_path: Path) -> None:
         [
             "--multirun", "model.pcl_weight=0.05,0.2", "data.limit=60",
             "hydra.sweep.dir=sweep", "quiet=true", "clustering.pixel_baseline=false",
-            *TINY[:2], *TINY[3:],
+            "optimizer.warmup_epochs=1", *TINY[:2], *TINY[3:],
         ],
     )  # fmt: skip
     assert (done.status, done.output, done.errors) == (0, "", "")

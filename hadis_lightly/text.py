@@ -1,6 +1,11 @@
-"""Text made of names that can hold anything, fit to be shown and written."""
+"""Text and data made of anything, fit to be shown and written."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
 
 
 def printable(text: str) -> str:
@@ -28,6 +33,26 @@ def in_utf8(text: str) -> str:
     if text.isprintable():  # which half surrogates are not
         return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def plain(value: Any) -> Any:
+    r"""The same for JSON: None for NaN, escapes for half surrogates, text for objects.
+
+    Example:
+        >>> plain({"a": (float("nan"), "\udcff")})
+        {'a': [None, '\\udcff']}
+    """
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {in_utf8(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else None
+    return in_utf8(str(value))
 
 
 def first_line(error: BaseException) -> str:

@@ -44,6 +44,16 @@ class Assignments:
         return len(self.keys)
 
 
+def has_classes(targets: npt.ArrayLike) -> bool:
+    """Whether two classes or more are known: with fewer every clustering agrees.
+
+    Args:
+        targets: Classes, ``(n,)``; -1 where unknown.
+    """
+    known = np.unique(targets)
+    return bool((known >= 0).sum() >= 2)
+
+
 def assignments_of(
     source: ImageSource, callback: ClusteringCallback[Any]
 ) -> Assignments:

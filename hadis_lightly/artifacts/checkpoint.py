@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -213,7 +214,11 @@ class CheckpointIO(TorchCheckpointIO):
 
 
 def stamp(
-    settings: Settings, source: ImageSource, plain_transform: str, precision: str
+    settings: Settings,
+    source: ImageSource,
+    plain_transform: str,
+    precision: str,
+    schedule: Mapping[str, int],
 ) -> dict[str, Any]:
     """What a checkpoint says of the run that made it."""
     return {
@@ -225,6 +230,7 @@ def stamp(
         "fingerprint": _fingerprint(source),
         "plain_transform": plain_transform,
         "precision": precision,
+        "schedule": dict(schedule),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ from torch import Tensor
 from hadis_lightly import __version__
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.settings.sections import Settings
+from hadis_lightly.text import plain
 
 _PACKAGES = (
     "torch", "torchvision", "lightly", "pytorch-lightning", "scikit-learn", "scipy",
@@ -24,6 +26,8 @@ _PACKAGES = (
 )  # fmt: skip
 
 EMBEDDINGS = "embeddings.npy"
+#: Scores against known classes; all others need none.
+EXTERNAL_SCORES = ("nmi", "acc", "ari")
 
 
 @dataclass
@@ -31,7 +35,8 @@ class RunResult:
     """How a run went, and where everything lies."""
 
     scores: dict[str, float]
-    """NMI, ACC and ARI where classes are known, else label-free scores."""
+    """NMI, ACC and ARI where two classes or more are known; the label-free scores of
+    :func:`~hadis_lightly.cluster.label_free_scores` always."""
     output_dir: Path
     seconds: float
     """Training time, clustering included."""
@@ -44,6 +49,10 @@ class RunResult:
     device: str = ""
     performance: str = ""
     """Pipeline, precision and the other performance options, in one line."""
+    schedule: dict[str, int] = field(default_factory=dict)
+    """Epochs of the warm-ups and phases, by the full name of the setting."""
+    warmup_epochs: int = 0
+    """First epochs, in which clusters took no part in training yet."""
     num_resumed: int = 0
     warnings: list[str] = field(default_factory=list)
     """Signs of collapse in the last clustering."""
@@ -52,8 +61,19 @@ class RunResult:
     figures: list[Path] = field(default_factory=list)
 
 
+def split_scores(
+    scores: Mapping[str, float],
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The scores against known classes, which may be none, and the label-free ones."""
+    external = {name: scores[name] for name in EXTERNAL_SCORES if name in scores}
+    return external, {n: value for n, value in scores.items() if n not in external}
+
+
 def write_results(result: RunResult, settings: Settings) -> None:
-    """Writes ``results.json``: scores, images, settings, versions, device, time."""
+    """Writes ``results.json``: scores, images, settings, versions, device, time.
+
+    A score that is not defined is null.
+    """
     content = asdict(result) | {
         "output_dir": str(result.output_dir),
         "figures": [path.name for path in result.figures],
@@ -63,7 +83,7 @@ def write_results(result: RunResult, settings: Settings) -> None:
         "settings": asdict(settings),
     }
     with atomic_write(result.output_dir / "results.json") as file:
-        file.write(json.dumps(content, indent=2) + "\n")
+        file.write(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
 def write_embeddings(folder: Path, embeddings: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from hadis_lightly.artifacts.assignments import Assignments, read_assignments
+from hadis_lightly.artifacts.assignments import (
+    Assignments,
+    has_classes,
+    read_assignments,
+)
 from hadis_lightly.artifacts.checkpoint import CheckpointError, load_checkpoint
 from hadis_lightly.artifacts.metrics_file import losses
 from hadis_lightly.artifacts.results import EMBEDDINGS
@@ -60,9 +65,12 @@ class SavedRun:
         return self.result.get("class_names")
 
     def confusion(self) -> tuple[list[str], npt.NDArray[np.int64]] | None:
-        """Class names and the table of classes and clusters; None without classes."""
+        """Class names and the table of classes and clusters.
+
+        None if fewer than two classes are known.
+        """
         targets = self.assignments.targets
-        if targets is None:
+        if targets is None or not has_classes(targets):
             return None
         _, table = match_clusters(targets, self.assignments.labels)
         names = self.class_names() or [str(number) for number in range(len(table))]
@@ -140,6 +148,10 @@ def load_run(path: str | Path) -> SavedRun:
             text = (folder / "left_out.txt").read_text(encoding="utf-8")
             left_out = text.splitlines()
         result = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        result["scores"] = {
+            name: math.nan if value is None else value  # not defined
+            for name, value in result["scores"].items()
+        }
         embeddings = np.load(folder / EMBEDDINGS).astype(np.float32)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{str(folder)!r} cannot be read: {error}") from None

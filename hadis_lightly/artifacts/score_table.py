@@ -19,9 +19,11 @@ SCORES = "scores.csv"
 class ScoreTable(pl.Callback):
     """Writes ``scores.csv``: a row for every clustering, complete at any moment.
 
-    Columns are ``epoch`` (epochs trained so far), ``seconds`` (of training so far,
-    clustering included, interruptions left out), ``clustering_seconds`` (of this
-    clustering alone), and the scores.
+    Columns are ``epoch`` (epochs trained so far: 0 before the first, where
+    ``metrics.csv`` counts as Lightning does, 0 after it), ``seconds`` (of training so
+    far, clustering included, interruptions left out), ``clustering_seconds`` (of this
+    clustering alone), and the scores. A score that a clustering lacks, such as NMI
+    after a collapse, is left empty.
 
     Args:
         callback: The callback that clusters; it comes before this one.
@@ -60,7 +62,8 @@ class ScoreTable(pl.Callback):
         )
         if lightly_dist.rank() == 0:
             with atomic_write(self.path) as file:
-                writer = csv.DictWriter(file, list(self.rows[0]), lineterminator="\n")
+                columns = dict.fromkeys(name for row in self.rows for name in row)
+                writer = csv.DictWriter(file, list(columns), lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(self.rows)
 

@@ -79,7 +79,7 @@ class ClusterHeadMethod(Method):
             parts.callback,
             learning_rate=settings.optimizer.learning_rate,
             weight_decay=settings.optimizer.weight_decay,
-            warmup_epochs=settings.optimizer.warmup_epochs,
+            warmup_epochs=self.schedule(settings)["optimizer.warmup_epochs"],
             training_only=(
                 None if training_only is None else torch.from_numpy(training_only)
             ),

@@ -11,6 +11,7 @@ from hadis_lightly.cluster import PrototypePartition
 from hadis_lightly.loss import HaDisLoss
 from hadis_lightly.methods.backbone import build_backbone_of
 from hadis_lightly.methods.method import Method, Parts
+from hadis_lightly.methods.schedule import check_ends_early
 from hadis_lightly.models import HaDisModel, HaDisPredictionHead, HaDisProjectionHead
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
@@ -49,6 +50,17 @@ class HaDisMethod(Method):
                     f"{name} must be 0 for method={settings.method}, got {value}."
                 )
 
+    def schedule(self, settings: Settings) -> dict[str, int]:
+        """The warm-ups of the optimiser and of the clustering."""
+        schedule = super().schedule(settings)
+        epochs = settings.clustering.warmup_epochs
+        if epochs is None:
+            epochs = schedule["optimizer.warmup_epochs"]
+        if settings.model.pcl_weight > 0:
+            lost = "there would be no pseudo-labels, hence no PCL"
+            check_ends_early(settings, "clustering.warmup_epochs", epochs, lost)
+        return schedule | {"clustering.warmup_epochs": epochs}
+
     def build_model(
         self, settings: Settings, num_channels: int, *, with_weights: bool = True
     ) -> HaDisModel:
@@ -75,7 +87,7 @@ class HaDisMethod(Method):
         return PrototypeKMeans(
             settings.n_clusters,
             plain_loader,
-            warmup_epochs=options.warmup_epochs,
+            warmup_epochs=self.schedule(settings)["clustering.warmup_epochs"],
             every_n_epochs=options.every_n_epochs,
             n_init=options.n_init,
             whiten=options.whiten,
@@ -104,7 +116,7 @@ class HaDisMethod(Method):
             momentum=optimizer.momentum,
             weight_decay=optimizer.weight_decay,
             prediction_head_lr_scale=optimizer.prediction_head_lr_scale,
-            warmup_epochs=optimizer.warmup_epochs,
+            warmup_epochs=self.schedule(settings)["optimizer.warmup_epochs"],
             teacher_momentum=choice.teacher_momentum,
             final_teacher_momentum=choice.final_teacher_momentum,
             concatenate_views=choice.concatenate_views,

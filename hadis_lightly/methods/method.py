@@ -11,6 +11,7 @@ from torch import nn
 
 from hadis_lightly.cluster import HeadPartition, PrototypePartition
 from hadis_lightly.data import ImageSource
+from hadis_lightly.methods.schedule import optimizer_warmup
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.clustering_module import ClusteringModule, ModuleOptions
@@ -74,6 +75,17 @@ class Method(ABC):
     def check(self, settings: Settings) -> None:  # noqa: B027
         """Raises a SettingsError where settings do not fit the method."""
 
+    def schedule(self, settings: Settings) -> dict[str, int]:
+        """Lengths of the warm-ups and phases of a run of ``trainer.max_epochs``.
+
+        Returns:
+            Full names of the settings to epochs, with defaults that fit the run.
+
+        Raises:
+            SettingsError: If one of them is so long that nothing follows it.
+        """
+        return {"optimizer.warmup_epochs": optimizer_warmup(settings)}
+
     @abstractmethod
     def build_model(
         self, settings: Settings, num_channels: int, *, with_weights: bool = True
@@ -95,10 +107,6 @@ class Method(ABC):
         self, settings: Settings, plain_loader: Iterable[Any]
     ) -> ClusteringCallback[Any]:
         """Builds the callback that clusters the images of ``plain_loader``."""
-
-    def warmup_epochs(self, settings: Settings) -> int:
-        """First epochs, in which clusters take no part in training yet."""
-        return self.build_callback(settings, ()).warmup_epochs
 
     @abstractmethod
     def build_module(self, parts: Parts) -> ClusteringModule:

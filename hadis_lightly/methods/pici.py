@@ -8,6 +8,7 @@ from typing import Any
 from hadis_lightly.loss import PICILoss
 from hadis_lightly.methods.cluster_head import ClusterHeadMethod
 from hadis_lightly.methods.method import Parts
+from hadis_lightly.methods.schedule import check_ends_early
 from hadis_lightly.models import (
     CCClusterHead,
     CCInstanceHead,
@@ -68,12 +69,23 @@ class PICIMethod(ClusterHeadMethod):
                 f"views.input_size must be a multiple of pici.patch_size={patch_size}, "
                 f"got {size}."
             )
-        max_epochs, in_phases = settings.trainer.max_epochs, sum(self.phases(settings))
-        if in_phases > max_epochs:
+
+    def schedule(self, settings: Settings) -> dict[str, int]:
+        """The warm-up of the optimiser, and the first and the last phase."""
+        first, last = self.phases(settings)
+        lost = "the cluster head would never be trained"
+        check_ends_early(settings, "pici.pretraining_epochs", first, lost)
+        max_epochs = settings.trainer.max_epochs
+        if first + last > max_epochs:
             raise SettingsError(
                 "pici.pretraining_epochs and pici.interaction_epochs together must be "
-                f"<= trainer.max_epochs={max_epochs}, got {in_phases}."
+                f"<= the {max_epochs} epochs of the run, got {first + last}."
             )
+        return {
+            **super().schedule(settings),
+            "pici.pretraining_epochs": first,
+            "pici.interaction_epochs": last,
+        }
 
     def phases(self, settings: Settings) -> tuple[int, int]:
         """Epochs of the first and of the last phase; those between are the second.

@@ -50,7 +50,9 @@ def check_run(settings: Settings) -> None:
             f"model.backbone={MASKED_VIT} goes with method=pici, not with "
             f"{settings.method}."
         )
-    method_of(settings).check(settings)
+    method = method_of(settings)
+    method.check(settings)
+    method.schedule(settings)
 
 
 def build_model(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from hadis_lightly.report.explanations import explain_score, title_of
+from hadis_lightly.report.explanations import explain_scores, in_order, title_of
 from hadis_lightly.report.matrices import confusion, match_classes, similarity
 from hadis_lightly.report.report_data import FloatArray, IntArray, ReportData
 from hadis_lightly.report.thumbnails import Sheet
-from hadis_lightly.text import in_utf8
+from hadis_lightly.text import plain
 
 _NUM_CLASSES_PER_CLUSTER = 6
 
@@ -27,7 +26,7 @@ def page_content(
         "title": data.title,
         "summary": [list(pair) for pair in data.summary],
         "settings": data.settings,
-        "scores": [explain_score(name, value) for name, value in data.scores.items()],
+        "scores": explain_scores(data.scores),
         "warnings": list(data.warnings),
         "leftOut": list(data.left_out),
         "curves": _curves(data),
@@ -42,26 +41,6 @@ def page_content(
         "perSheet": len(sheets[0].sizes) if sheets else 1,
     }
     return {name: plain(value) for name, value in content.items()}
-
-
-def plain(value: Any) -> Any:
-    r"""The same for JSON: None for NaN, escapes for half surrogates, text for objects.
-
-    Example:
-        >>> plain({"a": (float("nan"), "\udcff")})
-        {'a': [None, '\\udcff']}
-    """
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, Mapping):
-        return {in_utf8(str(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [plain(item) for item in value]
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return in_utf8(str(value))
 
 
 def _clusters(data: ReportData) -> list[dict[str, Any]]:
@@ -118,9 +97,9 @@ def _rounded(values: FloatArray, digits: int) -> Any:
 def _curves(data: ReportData) -> list[dict[str, Any]]:
     """Scores and losses against epochs, each a curve of its own."""
     curves = []
-    for name in data.scores:
-        known = [record for record in data.history if name in record]
-        if known and not name.startswith("size_m"):
+    for name in in_order({name for record in data.history for name in record}):
+        if not name.startswith("size_m"):
+            known = [record for record in data.history if name in record]
             epochs = [record["epoch"] for record in known]
             curves.append((name, "score", epochs, [record[name] for record in known]))
     curves += [(name, "loss", [*xs], [*ys]) for name, (xs, ys) in data.losses.items()]

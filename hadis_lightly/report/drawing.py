@@ -88,8 +88,10 @@ def draw_curves(
     figure = Figure(figsize=(8.5, 3.2), dpi=130, layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in history]
-    for name, color in zip(shown_scores(history), COLORS, strict=False):
-        values = [record[name] for record in history]
+    names = dict.fromkeys([*shown_scores([ever_known(history)]), "silhouette"])
+    for name, color in zip(names, COLORS, strict=False):
+        # A clustering that collapsed has no score against classes: a gap.
+        values = [record.get(name, np.nan) for record in history]
         left.plot(epochs, values, color=color, label=title_of(name))
     label_ends(left)
     left.set_title("scores", fontsize=9)
@@ -115,16 +117,24 @@ def shown_scores(records: Sequence[Mapping[str, float]]) -> list[str]:
     return []
 
 
+def ever_known(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Every score that any clustering has, each with its last value."""
+    return {name: value for record in history for name, value in record.items()}
+
+
 def label_ends(axes: Axes) -> None:
     """Writes the last value beside each line; none covers another."""
     low, high = axes.get_ylim()
     apart, below = (high - low) * 0.045, -float("inf")
-    lines = [(*np.asarray(line.get_data()), line.get_color()) for line in axes.lines]
-    for xs, ys, color in sorted(lines, key=lambda line: float(line[1][-1])):
-        below = max(ys[-1], below + apart)
-        axes.annotate(
-            f" {ys[-1]:.3f}", (xs[-1], below), fontsize=7, va="center", color=color
-        )
+    ends = []
+    for line in axes.lines:
+        xs, ys = np.asarray(line.get_data(), dtype=float)
+        known = np.flatnonzero(np.isfinite(ys))
+        if len(known):
+            ends.append((ys[known[-1]], xs[known[-1]], line.get_color()))
+    for y, x, color in sorted(ends, key=lambda end: float(end[0])):
+        below = max(y, below + apart)
+        axes.annotate(f" {y:.3f}", (x, below), fontsize=7, va="center", color=color)
 
 
 def draw_map(

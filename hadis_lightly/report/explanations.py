@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 # Name: title, explanation.
 _SCORES = {
@@ -56,6 +57,22 @@ def explain_score(name: str, value: float) -> dict[str, str]:
     else:
         text = f"{value:.3f}"
     return {"title": title, "text": text, "words": words}
+
+
+def explain_scores(scores: Mapping[str, float]) -> list[dict[str, str]]:
+    """All scores, explained: those against classes first."""
+    return [explain_score(name, scores[name]) for name in in_order(scores)]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The names that are scores, those against classes first.
+
+    Example:
+        >>> in_order(["seconds", "silhouette", "acc"])
+        ['acc', 'silhouette']
+    """
+    given = set(names)
+    return [name for name in _SCORES if name in given]
 
 
 def title_of(name: str) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.checks import check_integer
-from hadis_lightly.report.content import page_content, plain
+from hadis_lightly.report.content import page_content
 from hadis_lightly.report.report_data import ReportData
 from hadis_lightly.report.selection import choose_rows
 from hadis_lightly.report.thumbnails import Progress, Sheet, make_sheets
+from hadis_lightly.text import plain
 
 # In the order in which they build on each other; page.js starts the page.
 _SCRIPTS = (

@@ -13,6 +13,7 @@ from hadis_lightly.report.drawing import (
     COLORS,
     FAINT,
     INK,
+    ever_known,
     label_ends,
     project_to_plane,
     shown_scores,
@@ -28,12 +29,12 @@ History = Sequence[Mapping[str, float]]
 
 def draw_scores(path: Path, histories: Mapping[str, History]) -> None:
     """Draws scores against epochs, a panel per score, a line per run; Figs. 4 to 6."""
-    names = shown_scores([history[-1] for history in histories.values()])
+    names = shown_scores([ever_known(history) for history in histories.values()])
     figure = Figure(figsize=(3.6 * len(names), 3.2), dpi=130, layout="constrained")
     for axes, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
         for number, (label, history) in enumerate(histories.items()):
             epochs = [record["epoch"] for record in history]
-            values = [record[name] for record in history]
+            values = [record.get(name, np.nan) for record in history]
             color = COLORS[number % len(COLORS)]
             axes.plot(epochs, values, color=color, linewidth=1.4, label=label)
         label_ends(axes)

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hadis_lightly.artifacts.assignments import has_classes
+
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 
@@ -22,7 +24,7 @@ class ReportData:
         title: One line, such as ``"HaDis, 12 clusters"``.
         summary: What was run: pairs of a name and a value, in this order.
         settings: All settings, nested; shown folded.
-        scores: NMI, ACC and ARI, or the label-free scores.
+        scores: The scores, in any order; NaN where not defined.
         warnings: Signs that something went wrong, one sentence each.
         left_out: Files that could not be read, each as ``"name: reason"``.
         history: One dictionary per clustering: ``epoch``, ``seconds`` and scores.
@@ -119,8 +121,8 @@ class ReportData:
 
     @property
     def has_targets(self) -> bool:
-        """Whether the class of any image is known."""
-        return bool((self.targets >= 0).any())
+        """Whether two classes or more are known: with one every clustering agrees."""
+        return has_classes(self.targets)
 
     def class_name(self, target: int) -> str:
         """Name of a class; its number where it has no name."""

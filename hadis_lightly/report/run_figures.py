@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hadis_lightly.artifacts.assignments import has_classes
 from hadis_lightly.artifacts.metrics_file import losses
 from hadis_lightly.artifacts.saved_run import SavedRun, load_run
 from hadis_lightly.cluster import match_clusters
@@ -38,14 +39,15 @@ def draw_figures(
     """Draws gallery, curves, map, and the confusion matrix where classes are known."""
     labels = prototypes.labels_.cpu()
     names = [str(cluster) for cluster in range(prototypes.n_clusters)]
-    has_targets = bool((prototypes.targets_ >= 0).any())
+    has_targets = has_classes(prototypes.targets_)
     if has_targets:
         matching, table = match_clusters(prototypes.targets_, labels)
         class_names = source.class_names or [str(i) for i in range(len(table))]
         if source.class_names is not None:
             for cluster, target in matching.items():
                 names[cluster] = f"{cluster}: {class_names[target]}"
-    similarity = (prototypes.embeddings_ @ prototypes.prototypes_.T).cpu()
+    embedded = prototypes.embeddings_.cpu()
+    similarity = embedded @ prototypes.prototypes_.cpu().T
     rows, titles = [], []
     for cluster, name in enumerate(names[:_MAX_GALLERY_ROWS]):
         members = (labels == cluster).nonzero().squeeze(1)
@@ -54,13 +56,12 @@ def draw_figures(
         rows.append([source[index][0] for index in shown])
         titles.append(f"{name}\n{len(members):,} images")
 
-    embeddings = prototypes.embeddings_.cpu().numpy()
     drawings: dict[str, Callable[[Path], None]] = {
         "clusters.png": lambda path: drawing.draw_gallery(
             path, rows, titles, _NUM_GALLERY_COLUMNS
         ),
         "map.png": lambda path: drawing.draw_map(
-            path, embeddings, labels.numpy(), names, random_state
+            path, embedded.numpy(), labels.numpy(), names, random_state
         ),
     }
     if len(prototypes.history_) > 1:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hadis_lightly.artifacts.saved_run import SavedRun
 from hadis_lightly.data import DataError
-from hadis_lightly.methods.registry import method_of
+from hadis_lightly.methods.schedule import describe_schedule
 from hadis_lightly.report.drawing import project_to_plane
 from hadis_lightly.report.report_data import ReportData
 
@@ -54,7 +54,7 @@ def data_of_run(
         left_out=run.left_out,
         history=run.history,
         losses=run.losses,
-        warmup_epochs=method_of(run.settings).warmup_epochs(run.settings),
+        warmup_epochs=run.result.get("warmup_epochs", 0),
         keys=table.keys,
         labels=table.labels,
         confidence=table.confidence,
@@ -96,6 +96,7 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
         ("Trained", trained),
         ("Backbone", f"{model.backbone}, {weights}"),
         ("Views", f"{settings.views.input_size} x {settings.views.input_size} pixels"),
+        ("Schedule", describe_schedule(result.get("schedule", {}))),
         ("Device", f"{result.get('device', '')}; {result.get('performance', '')}"),
         ("Seed", str(settings.seed)),
         ("Versions", packages),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from hadis_lightly.artifacts.assignments import has_classes
 from hadis_lightly.cluster import KMeans, clustering_scores
 from hadis_lightly.data import ArraySource, ImageSource
 from hadis_lightly.settings.sections import Settings
 
 
 def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | None:
-    """Scores of k-means on the raw pixels; None if no class is known."""
-    if not (source.targets >= 0).any():
+    """Scores of k-means on the raw pixels; None if fewer than two classes are known."""
+    if not has_classes(source.targets):
         return None
     if source.training_only is not None:
         source = source.subset(np.flatnonzero(~source.training_only), "those scored")

@@ -90,8 +90,11 @@ class RunProgressBar(ProgressBar):
 def _describe(trainer: pl.Trainer) -> str:
     """For example ``epoch 12/80 loss 0.713 dsa 0.024 NMI 0.713 ACC 0.755``."""
     words = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs or '?'}"]
+    metrics = trainer.callback_metrics
     for name, title in _TITLES.items():
-        value = trainer.callback_metrics.get(name)
+        value = metrics.get(name)
+        if name == "cluster/silhouette" and "cluster/acc" in metrics:
+            continue  # NMI, ACC and ARI say more
         if value is not None:
             words.append(f"{title} {float(value):.3f}")
     return " ".join(words)

@@ -13,12 +13,18 @@ from torch import nn
 from hadis_lightly.artifacts.assignments import assignments_of, write_assignments
 from hadis_lightly.artifacts.checkpoint import Checkpoint, stamp
 from hadis_lightly.artifacts.metrics_file import MetricsFile
-from hadis_lightly.artifacts.results import RunResult, write_embeddings, write_results
+from hadis_lightly.artifacts.results import (
+    RunResult,
+    split_scores,
+    write_embeddings,
+    write_results,
+)
 from hadis_lightly.artifacts.score_table import ScoreTable
 from hadis_lightly.artifacts.snapshots import EmbeddingSnapshots
 from hadis_lightly.data import ImageSource
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.methods.registry import build_model, check_run, method_of
+from hadis_lightly.methods.schedule import count_epochs, describe_schedule
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.report.run_figures import draw_figures
 from hadis_lightly.runs.checkpointing import RunCheckpoint
@@ -101,6 +107,11 @@ def _train(
     trainer = build_trainer(resolved, folder.path, method.has_unused_parameters)
     device, world_size = trainer.strategy.root_device, trainer.world_size
     check_size(settings, len(source), world_size)
+    max_epochs = count_epochs(settings, len(source), world_size)
+    resolved.trainer.max_epochs = max_epochs
+    if not settings.model.freeze_backbone:
+        trainer.fit_loop.max_epochs = max_epochs
+    schedule = method.schedule(resolved)
     resolved = resolve_performance(resolved, device, len(source))
     pipeline = build_pipeline(resolved, source, device, world_size)
     callback = _build_callback(resolved, pipeline)
@@ -119,8 +130,11 @@ def _train(
         name = device_name(device)
         _say(settings, announcement(settings, source, world_size, name, folder.path))
         _say(settings, performance)
+        _say(settings, describe_schedule(schedule))
         precision = resolved.trainer.precision
-        made_with = stamp(settings, source, pipeline.plain_transform, precision)
+        made_with = stamp(
+            settings, source, pipeline.plain_transform, precision, schedule
+        )
         saving = _add_callbacks(settings, folder, trainer, callback, made_with)
         start = folder.start
         if start is not None:
@@ -139,6 +153,8 @@ def _train(
         class_names=None if source.class_names is None else list(source.class_names),
         device=name,
         performance=performance,
+        schedule=schedule,
+        warmup_epochs=callback.warmup_epochs,
         num_resumed=saving.num_resumed,
         warnings=callback.warnings_,
     )
@@ -217,7 +233,8 @@ def _write_files(
     write_results(result, settings)
     if settings.clustering.pixel_baseline:
         result.pixel_scores = pixel_scores(source, settings)
-    title = f"{result.method}, {scores_line(result.scores)}"
+    external, _ = split_scores(result.scores)
+    title = ", ".join(filter(None, [result.method, scores_line(external)]))
     with StepProgress("drawing figures", settings.trainer.progress_bar) as progress:
         result.figures = draw_figures(
             folder, source, callback, title, settings.seed, progress=progress

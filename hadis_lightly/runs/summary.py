@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from hadis_lightly.artifacts.results import RunResult
+from hadis_lightly.artifacts.results import EXTERNAL_SCORES, RunResult, split_scores
 from hadis_lightly.data import ImageSource
 from hadis_lightly.methods.registry import method_of
 from hadis_lightly.settings.sections import Settings
@@ -17,7 +18,6 @@ def summary(result: RunResult) -> str:
     minutes, seconds = divmod(round(result.seconds), 60)
     figures = "  ".join(path.name for path in result.figures)
     times = f", resumed {result.num_resumed} x" if result.num_resumed else ""
-    width = max(len(result.method), len("k-means on pixels"))
     names = ("tensorboard/", "wandb/", "mlflow.db")
     logs = "".join(f"{name}  " for name in names if (result.output_dir / name).exists())
     lines = [
@@ -30,19 +30,25 @@ def summary(result: RunResult) -> str:
         f"view the clusters: hadis-lightly-report checkpoint={result.output_dir}",
         "",
         *(f"WARNING: {warning}." for warning in result.warnings),
+        *_score_lines("k-means on pixels", result.pixel_scores or {}),
+        *_score_lines(result.method, result.scores),
     ]
-    if result.pixel_scores is not None:
-        scores = scores_line(result.pixel_scores)
-        lines.append(f"{'k-means on pixels':{width}}  {scores}")
-    lines.append(f"{result.method:{width}}  {scores_line(result.scores)}")
     return "\n".join(lines)
 
 
-def scores_line(scores: dict[str, float]) -> str:
-    """``NMI 0.912  ACC 0.952  ARI 0.899``, or the label-free scores."""
+def _score_lines(title: str, scores: Mapping[str, float]) -> list[str]:
+    """A line of scores against classes, one of label-free scores; none if empty."""
+    external, label_free = split_scores(scores)
+    lines = [scores_line(part) for part in (external, label_free) if part]
+    titles = [title, ""]
+    return [f"{head:17}  {line}" for head, line in zip(titles, lines, strict=False)]
+
+
+def scores_line(scores: Mapping[str, float]) -> str:
+    """``NMI 0.912  ACC 0.952  ARI 0.899``, or label-free scores by their names."""
     words = []
     for name, value in scores.items():
-        title = name.upper() if name in ("nmi", "acc", "ari") else name
+        title = name.upper() if name in EXTERNAL_SCORES else name
         number = f"{value:,.0f}" if name in ("size_min", "size_max") else f"{value:.3f}"
         words.append(f"{title} {number}")
     return "  ".join(words)

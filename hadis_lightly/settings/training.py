@@ -24,11 +24,11 @@ class OptimizerSettings:
     )
     momentum: float = setting(0.9, "Momentum of SGD.", low=0, high=1)
     weight_decay: float = setting(5e-4, "Weight decay on all parameters.", low=0)
-    warmup_epochs: int = setting(
-        50,
-        "Linear warm-up of the learning rate, without noise on projections. Then SGD "
-        "follows a cosine to 0, Adam stays constant. A tenth to a quarter of "
-        "trainer.max_epochs.",
+    warmup_epochs: int | None = setting(
+        None,
+        "First epochs, in which the learning rate rises linearly and projections get "
+        "no noise. Then SGD follows a cosine to 0, Adam stays constant. By default a "
+        "quarter of trainer.max_epochs, 50 at most. Paper: 50 of 1000.",
         low=0,
     )
     fused: str = setting(
@@ -43,10 +43,10 @@ class OptimizerSettings:
 class ClusteringSettings:
     """k-means on the embeddings. cc and pici have a cluster head instead."""
 
-    warmup_epochs: int = setting(
-        50,
-        "Epochs without pseudo-labels, hence without PCL. Shorten it with "
-        "trainer.max_epochs.",
+    warmup_epochs: int | None = setting(
+        None,
+        "First epochs, which have no pseudo-labels, hence no PCL; by default as "
+        "optimizer.warmup_epochs. Paper: 50 of 1000.",
         low=0,
     )
     every_n_epochs: int = setting(

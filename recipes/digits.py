@@ -51,13 +51,8 @@ SETTINGS = Settings(
     optimizer=OptimizerSettings(
         learning_rate=0.56,  # 0.14 for a batch of 64
         weight_decay=1e-4,
-        warmup_epochs=12,
     ),
-    clustering=ClusteringSettings(
-        warmup_epochs=12,
-        whiten=True,
-        pixel_baseline=True,
-    ),
+    clustering=ClusteringSettings(whiten=True, pixel_baseline=True),
     trainer=TrainerSettings(max_epochs=50, accelerator="cpu"),
 )
 

@@ -52,8 +52,8 @@ SETTINGS = Settings(
         output_dim=128,
         teacher_momentum=0.99,
     ),
-    optimizer=OptimizerSettings(learning_rate=0.2, warmup_epochs=5),
-    clustering=ClusteringSettings(warmup_epochs=10, whiten=True),
+    optimizer=OptimizerSettings(learning_rate=0.2),
+    clustering=ClusteringSettings(whiten=True),
     trainer=TrainerSettings(max_epochs=60),
 )
 

@@ -53,8 +53,8 @@ def check_ends_early(settings: Settings, name: str, epochs: int, lost: str) -> N
     """
     num_epochs = settings.trainer.max_epochs
     if epochs >= num_epochs and not settings.model.freeze_backbone:
+        length = "1 epoch" if num_epochs == 1 else f"{num_epochs} epochs"
         raise SettingsError(
-            f"{name} is {epochs}, but the run has only {num_epochs} epochs: {lost}. "
-            f"Set {name} below {num_epochs}, or to null for a default that fits, or "
-            "train longer."
+            f"{name} is {epochs}, but the run has only {length}: {lost}. Set it below "
+            f"{num_epochs}, or to null for a default that fits, or train longer."
         )

@@ -96,12 +96,13 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
         ("Trained", trained),
         ("Backbone", f"{model.backbone}, {weights}"),
         ("Views", f"{settings.views.input_size} x {settings.views.input_size} pixels"),
-        ("Schedule", describe_schedule(result.get("schedule", {}))),
         ("Device", f"{result.get('device', '')}; {result.get('performance', '')}"),
         ("Seed", str(settings.seed)),
         ("Versions", packages),
         ("Folder", str(run.folder)),
     ]
+    if result.get("schedule"):
+        rows.insert(3, ("Warm-up", describe_schedule(result["schedule"])))
     if result.get("num_resumed"):
         rows.insert(3, ("Resumed", f"{result['num_resumed']} times"))
     return rows

@@ -109,9 +109,10 @@ def _train(
     check_size(settings, len(source), world_size)
     max_epochs = count_epochs(settings, len(source), world_size)
     resolved.trainer.max_epochs = max_epochs
+    schedule = {}
     if not settings.model.freeze_backbone:
         trainer.fit_loop.max_epochs = max_epochs
-    schedule = method.schedule(resolved)
+        schedule = method.schedule(resolved)
     resolved = resolve_performance(resolved, device, len(source))
     pipeline = build_pipeline(resolved, source, device, world_size)
     callback = _build_callback(resolved, pipeline)

@@ -20,6 +20,7 @@ def summary(result: RunResult) -> str:
     times = f", resumed {result.num_resumed} x" if result.num_resumed else ""
     names = ("tensorboard/", "wandb/", "mlflow.db")
     logs = "".join(f"{name}  " for name in names if (result.output_dir / name).exists())
+    width = max(len(result.method), len("k-means on pixels"))
     lines = [
         "",
         f"epochs: {result.epochs}, time: {minutes} min {seconds:02} s{times}",
@@ -30,18 +31,18 @@ def summary(result: RunResult) -> str:
         f"view the clusters: hadis-lightly-report checkpoint={result.output_dir}",
         "",
         *(f"WARNING: {warning}." for warning in result.warnings),
-        *_score_lines("k-means on pixels", result.pixel_scores or {}),
-        *_score_lines(result.method, result.scores),
+        *_score_lines("k-means on pixels", result.pixel_scores or {}, width),
+        *_score_lines(result.method, result.scores, width),
     ]
     return "\n".join(lines)
 
 
-def _score_lines(title: str, scores: Mapping[str, float]) -> list[str]:
+def _score_lines(title: str, scores: Mapping[str, float], width: int) -> list[str]:
     """A line of scores against classes, one of label-free scores; none if empty."""
     external, label_free = split_scores(scores)
     lines = [scores_line(part) for part in (external, label_free) if part]
-    titles = [title, ""]
-    return [f"{head:17}  {line}" for head, line in zip(titles, lines, strict=False)]
+    pairs = zip([title, ""], lines, strict=False)
+    return [f"{words:{width}}  {line}" for words, line in pairs]
 
 
 def scores_line(scores: Mapping[str, float]) -> str:

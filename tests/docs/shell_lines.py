@@ -28,6 +28,9 @@ TINY = {
     "loader.batch_size": "16",
     "loader.num_workers": "0",
     "clustering.n_init": "1",
+    # A recipe's own would last longer than this run.
+    "optimizer.warmup_epochs": "null",
+    "clustering.warmup_epochs": "null",
 }
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _VARIABLE = re.compile(r"[A-Z_]+=.*")

@@ -163,8 +163,9 @@ def test_no_such_method_and_no_such_setting() -> None:
         ),
         (
             "pici",
-            {"pici.pretraining_epochs": 11, "trainer.max_epochs": 10},
-            "together must be <= trainer.max_epochs=10, got 12",
+            {"pici.pretraining_epochs": 9, "pici.interaction_epochs": 2}
+            | {"trainer.max_epochs": 10},
+            "together must be <= the 10 epochs of the run, got 11",
         ),
         ("byol", {"model.pcl_weight": 0.1}, "model.pcl_weight must be 0 for method=by"),
         ("hadis", {"model.backbone": "masked_vit"}, "model.backbone=masked_vit goes"),
@@ -219,7 +220,7 @@ def test_models_and_clusters_of_the_methods(method: str) -> None:
     clusters = found.build_callback(settings, [])
     assert clusters.n_clusters == 10
     # CC has no warm-up, that of PICI is its first phase, here of no epochs.
-    assert found.warmup_epochs(settings) == (0 if has_head else 1)
+    assert clusters.warmup_epochs == (0 if has_head else 1)
     if has_head:
         assignments = model.embed_and_assign(torch.zeros(3, 1, 16, 16))[1]
         assert assignments.shape == (3, 10)

@@ -9,7 +9,6 @@ from hadis_lightly.settings import (
     DataSettings,
     LoaderSettings,
     ModelSettings,
-    OptimizerSettings,
     Settings,
     TrainerSettings,
     ViewSettings,
@@ -32,9 +31,6 @@ def small_settings(folder: Path, **data: object) -> Settings:
             std=[0.38],
         ),
         model=ModelSettings(backbone="small_convnet", hidden_dim=32, output_dim=16),
-        optimizer=OptimizerSettings(warmup_epochs=1),
-        clustering=ClusteringSettings(
-            warmup_epochs=1, whiten=True, pixel_baseline=True
-        ),
+        clustering=ClusteringSettings(whiten=True, pixel_baseline=True),
         trainer=TrainerSettings(max_epochs=2, accelerator="cpu", progress_bar=False),
     )

@@ -82,7 +82,9 @@ def _training(results: Path, outcome: Outcome, is_tiny: bool) -> Iterator[str]:
     yield from ("| epoch | minutes | NMI | ACC | ARI |", "|" + " --- |" * 5)
     places = np.linspace(0, len(rows) - 1, min(_MAX_ROWS, len(rows))).round()
     for row in (rows[int(place)] for place in places):
-        scores = " | ".join(f"{row[score]:.3f}" for score in _SCORES)
+        # A clustering that collapsed has no scores against classes.
+        known = [f"{row[score]:.3f}" if score in row else "-" for score in _SCORES]
+        scores = " | ".join(known)
         yield f"| {row['epoch']:.0f} | {row['seconds'] / 60:.1f} | {scores} |"
     yield from ("", *_pace(rows))
     accuracy = results / f"{name}_accuracy.csv"

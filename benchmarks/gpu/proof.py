@@ -138,7 +138,8 @@ def remember(options: argparse.Namespace) -> None:
         )
     if changes:  # the pilot failed with the settings before
         shutil.rmtree(options.folder / "pilot", ignore_errors=True)
-    path.write_text(json.dumps(content | given, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(content | given, indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 class Proof:

@@ -101,7 +101,8 @@ class Record:
 
     def _write(self) -> None:
         content = [asdict(outcome) for outcome in self.outcomes.values()]
-        self.path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, allow_nan=False)
+        self.path.write_text(text + "\n", encoding="utf-8")
 
 
 def run_stage(stage: Stage, folder: Path) -> Outcome:

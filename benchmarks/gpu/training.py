@@ -65,10 +65,10 @@ def training_stage(
 
 
 def read_scores(run: Path) -> list[dict[str, float]]:
-    """Every clustering of a run: epoch, seconds, scores."""
+    """Every clustering of a run: epoch, seconds, scores where it has them."""
     with (run / "scores.csv").open(encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        return [{name: float(value) for name, value in row.items()} for row in rows]
+        return [{name: float(x) for name, x in row.items() if x} for row in rows]
 
 
 def pace_of(run: Path, seconds: float) -> Pace:

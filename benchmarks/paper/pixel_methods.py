@@ -31,6 +31,7 @@ from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.decomposition import NMF, PCA
 from sklearn.neighbors import kneighbors_graph
 
+from hadis_lightly.artifacts.assignments import has_classes
 from hadis_lightly.artifacts.results import source_commit
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.cluster import clustering_scores
@@ -108,8 +109,8 @@ def run_on_pixels(method: str, settings: Settings) -> None:
     if source.training_only is not None:
         labelled = np.flatnonzero(~source.training_only)
         source = source.subset(labelled, "without those for training only")
-    if not (source.targets >= 0).any():
-        raise ValueError("the classes are unknown: there is nothing to score")
+    if not has_classes(source.targets):
+        raise ValueError("fewer than two classes are known: there is nothing to score")
     pixels = pixels_of(source)
     begin = time.perf_counter()
     with warnings.catch_warnings():
@@ -128,4 +129,4 @@ def run_on_pixels(method: str, settings: Settings) -> None:
         "settings": asdict(settings),
     }
     with atomic_write(Path(str(settings.output_dir)) / "results.json") as file:
-        file.write(json.dumps(content, indent=2) + "\n")
+        file.write(json.dumps(content, indent=2, allow_nan=False) + "\n")

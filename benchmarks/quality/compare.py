@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import runpy
 import statistics
 from pathlib import Path
@@ -29,6 +30,7 @@ from linear_accuracy import feature_accuracy, write_rows
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hadis_lightly.artifacts.results import EXTERNAL_SCORES
 from hadis_lightly.methods import with_method
 from hadis_lightly.methods.registry import check_run
 from hadis_lightly.runs import run
@@ -43,7 +45,7 @@ RECIPES = {
 }
 TRIES = ["", "method=propos", "method=byol", "method=cc", "method=pici"]
 TRIES += ["clustering.whiten=false"]
-SCORES = ("nmi", "acc", "ari", "linear", "nearest_neighbours")
+SCORES = (*EXTERNAL_SCORES, "linear", "nearest_neighbours")
 
 
 def parse() -> argparse.Namespace:
@@ -108,7 +110,7 @@ def train(settings: Settings, words: str, with_features: bool) -> dict[str, Any]
         "seed": settings.seed,
         "epochs": content["epochs"],
         "seconds": round(content["seconds"], 1),
-        **content["scores"],
+        **{name: content["scores"].get(name, math.nan) for name in EXTERNAL_SCORES},
         **(feature_accuracy(folder)._asdict() if with_features else {}),
         "device": content["device"],
         "commit": content["commit"],

@@ -81,6 +81,7 @@ def build_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our samplers share the images themselves
     )
+    # No public property tells how a strategy starts its processes.
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         # Such processes would copy what is on the device, or fail to.
         raise SettingsError(

@@ -33,7 +33,8 @@ from hadis_lightly.transforms import DIGITS_NORMALIZE
 from tests.forked_runs import ForkedRun
 
 PHASES = ("step", "clustering", "checkpoint", "between epochs")
-EPOCHS, STEPS = 4, 6  # steps per epoch; PICI's phases are an epoch, one, and two
+# Steps per epoch. The warm-ups are an epoch; PICI's phases an epoch, one, and two.
+EPOCHS, STEPS = 4, 6
 slow = pytest.mark.slow
 
 
@@ -63,8 +64,8 @@ def settings_of(
             decoder_depth=1,
             decoder_num_heads=2,
         ),
-        optimizer=OptimizerSettings(learning_rate=0.4, warmup_epochs=1),
-        clustering=ClusteringSettings(warmup_epochs=1, whiten=True, n_init=30),
+        optimizer=OptimizerSettings(learning_rate=0.4),
+        clustering=ClusteringSettings(whiten=True, n_init=30),
         trainer=TrainerSettings(
             max_epochs=EPOCHS,
             max_steps=max_steps,

@@ -97,8 +97,10 @@ def _rounded(values: FloatArray, digits: int) -> Any:
 def _curves(data: ReportData) -> list[dict[str, Any]]:
     """Scores and losses against epochs, each a curve of its own."""
     curves = []
-    for name in in_order({name for record in data.history for name in record}):
-        if not name.startswith("size_m"):
+    # A score against classes may come and go: a clustering that collapsed has none.
+    names = dict.fromkeys(name for record in data.history for name in record)
+    for name in in_order(names):
+        if name not in ("epoch", "seconds") and not name.startswith("size_m"):
             known = [record for record in data.history if name in record]
             epochs = [record["epoch"] for record in known]
             curves.append((name, "score", epochs, [record[name] for record in known]))

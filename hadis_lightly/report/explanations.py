@@ -65,14 +65,14 @@ def explain_scores(scores: Mapping[str, float]) -> list[dict[str, str]]:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """The names that are scores, those against classes first.
+    """Names of scores, those against classes first, unknown ones last.
 
     Example:
-        >>> in_order(["seconds", "silhouette", "acc"])
-        ['acc', 'silhouette']
+        >>> in_order(["my_score", "silhouette", "acc"])
+        ['acc', 'silhouette', 'my_score']
     """
-    given = set(names)
-    return [name for name in _SCORES if name in given]
+    places = {name: place for place, name in enumerate(_SCORES)}
+    return sorted(names, key=lambda name: places.get(name, len(places)))
 
 
 def title_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def scores_line(scores: Mapping[str, float]) -> str:
     for name, value in scores.items():
         title = name.upper() if name in EXTERNAL_SCORES else name
         number = f"{value:,.0f}" if name in ("size_min", "size_max") else f"{value:.3f}"
-        words.append(f"{title} {number}")
+        words.append(f"{title} {'not defined' if math.isnan(value) else number}")
     return "  ".join(words)
 
 

@@ -43,3 +43,17 @@ def test_rows_come_back_from_a_checkpoint(tmp_path: Path) -> None:
         table.on_train_epoch_end()
     assert [row["seconds"] for row in read(tmp_path)] == [2.0, 9.0]
     assert table.state_dict()["rows"] == read(tmp_path)
+
+
+def test_a_clustering_may_lack_a_score(tmp_path: Path) -> None:
+    """After a collapse there is nothing to compare with classes."""
+    history: list[dict[str, float]] = []
+    clusters: Any = SimpleNamespace(history_=history)
+    table = ScoreTable(clusters, tmp_path, lambda: 9.0)
+    for epoch, scores in enumerate(({"size_max": 9.0}, {"acc": 0.5, "size_max": 5.0})):
+        history.append({"epoch": epoch, "seconds": 0.5, **scores})
+        table.on_train_epoch_end()
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["acc"] for row in rows] == ["", "0.5"]
+    assert [row["size_max"] for row in rows] == ["9.0", "5.0"]

@@ -127,5 +127,5 @@ def test_pipelines_precisions_and_even_clusters(
     settings.loader.batch_size, settings.trainer.max_epochs = 50, 2
     settings.output_dir = str(tmp_path / "run")
     result = run(settings)
-    assert set(result.scores) == {"nmi", "acc", "ari"}
+    assert {"nmi", "acc", "ari"} <= set(result.scores)
     assert result.method == TITLES[method]

@@ -40,11 +40,9 @@ def test_warm_ups_are_a_quarter_of_the_run_and_at_most_the_papers(
 def test_whatever_the_length_of_the_command_something_follows_each_warm_up(
     method: str, epochs: int
 ) -> None:
-    changes = {"trainer.max_epochs": epochs, "n_clusters": 12, "model.backbone": None}
+    changes = {"trainer.max_epochs": epochs, "n_clusters": 12}
     if method == "pici":
-        changes |= {"model.backbone": "masked_vit", "pici.patch_size": 8}
-    else:
-        changes["model.backbone"] = "resnet18"
+        changes["pici.patch_size"] = 8
     schedule = schedule_of(changes, method, SETTINGS)
     first = {name: n for name, n in schedule.items() if "interaction" not in name}
     assert all(n < epochs for n in first.values())

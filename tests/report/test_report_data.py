@@ -43,3 +43,8 @@ def test_classes_without_names_are_numbers() -> None:
 
 def test_rounding_above_one_is_no_error() -> None:
     assert some_data(confidence=np.full(60, 1 + 1e-7)).n_images == 60
+
+
+def test_one_class_is_none() -> None:
+    """Every clustering agrees with it: there is nothing to compare."""
+    assert not some_data(targets=np.zeros(60, dtype=np.int64)).has_targets

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hadis_lightly.artifacts.results import split_scores
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cluster import clustering_scores
 from hadis_lightly.data import IMAGENET_SUBSETS
@@ -94,15 +95,16 @@ def check(done: Ended, folder: Path, description: str) -> list[dict[str, str]]:
     assert done.status == 0, done.errors
     assert description in done.output
     scores = rf"HaDis +NMI {NUMBER}  ACC {NUMBER}  ARI {NUMBER}"
-    assert re.fullmatch(scores, done.output.strip().splitlines()[-1])
+    assert any(re.fullmatch(scores, line) for line in done.output.splitlines()[-2:])
     assert "Traceback" not in done.errors and "Warning" not in done.errors
     content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert content["description"] == description
-    assert content["epochs"] == 2 and set(content["scores"]) == {"nmi", "acc", "ari"}
+    assert content["epochs"] == 2
     with (folder / "assignments.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     targets, labels = ([int(row[c]) for row in rows] for c in ("target", "cluster"))
-    assert content["scores"] == clustering_scores(targets, labels)
+    external, _ = split_scores(content["scores"])
+    assert external == clustering_scores(targets, labels)
     read = load_run(folder).reader()  # as a report does
     assert {read(row).mode for row in (0, len(rows) - 1)} == {"RGB"}
     return rows
@@ -181,9 +183,8 @@ def test_the_digits_recipe_as_it_is_called(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     scores = rf"NMI {NUMBER}  ACC {NUMBER}  ARI {NUMBER}"
-    *_, pixels, ours = done.stdout.strip().splitlines()
-    assert re.fullmatch(rf"HaDis +{scores}", ours)
-    assert re.fullmatch(rf"k-means on pixels +{scores}", pixels)
+    for title in ("HaDis", "k-means on pixels"):
+        assert re.search(rf"^{title} +{scores}$", done.stdout, re.MULTILINE)
     assert "Warning" not in done.stderr and "Traceback" not in done.stderr
     assert "\r" not in done.stderr and "\x1b" not in done.stderr
     (folder,) = (tmp_path / "runs" / "digits").iterdir()

@@ -57,7 +57,7 @@ def test_a_clustering_without_scores_against_classes_is_a_gap(
     drawing.draw_curves(tmp_path / "curves.png", history, {"loss": ([1, 2], [3, 2])}, 1)
     draw_scores(tmp_path / "scores.png", {"a": history, "b": history})
     left, scores = figures[0].axes[0], figures[1].axes
-    titles = [line.get_label() for line in left.lines]
+    titles = [text.get_text() for text in left.get_legend().texts]
     if name == "unknown":
         assert "NMI" not in titles and "Silhouette" in titles
         assert scores[0].get_title() == "Silhouette"

@@ -114,13 +114,13 @@ def test_a_run_in_python(
             for part in sections:
                 section = getattr(section, part)
             kind = type(getattr(section, last))
-            known = {"false": False, "0": 0}
+            known = {"false": False, "0": 0, "null": None}
             setattr(section, last, known.get(value, value))
             if kind is int:
                 setattr(section, last, int(value))
 
     result = load("start_a_run").main(str(lines.cwd / "my_photos"), 3, make_tiny)
-    assert set(result.scores) == {"nmi", "acc", "ari"}
+    assert {"nmi", "acc", "ari"} <= set(result.scores)
     assert (result.output_dir / "results.json").is_file()
 
 

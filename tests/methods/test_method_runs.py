@@ -15,9 +15,11 @@ from sklearn.datasets import load_digits
 
 from hadis_lightly.artifacts import RunResult
 from hadis_lightly.artifacts.checkpoint import load_checkpoint
+from hadis_lightly.artifacts.results import split_scores
 from hadis_lightly.cluster import clustering_scores
 from hadis_lightly.methods.registry import with_method
 from hadis_lightly.runs import run
+from hadis_lightly.settings import SettingsError
 from hadis_lightly.settings.changes import flat_settings
 from tests.methods.test_methods import TITLES, N, tiny
 
@@ -60,7 +62,8 @@ def test_assignments_are_the_clusters_that_were_scored(result: RunResult) -> Non
         assert 0 <= float(row["distance"]) <= 2
     labels = [int(row["cluster"]) for row in rows]
     targets = [int(row["target"]) for row in rows]
-    assert clustering_scores(targets, labels) == result.scores
+    external, _ = split_scores(result.scores)
+    assert clustering_scores(targets, labels) == external
     embeddings = np.load(result.output_dir / "embeddings.npy")
     lengths = np.linalg.norm(embeddings.astype(np.float32), axis=1)
     np.testing.assert_allclose(lengths, 1, atol=2e-3)
@@ -129,3 +132,30 @@ def test_pipelines_precisions_and_even_clusters(
     result = run(settings)
     assert {"nmi", "acc", "ari"} <= set(result.scores)
     assert result.method == TITLES[method]
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [("hadis", "loss_pcl"), ("pici", "loss_interaction")]
+)
+def test_a_run_that_max_steps_ends_has_all_its_terms(
+    method: str, name: str, tmp_path: Path
+) -> None:
+    """Three epochs of four steps, the last of them cut short, in place of 50."""
+    settings = tiny(method, tmp_path / "run", max_epochs=50, max_steps=10)
+    settings.optimizer.warmup_epochs = settings.clustering.warmup_epochs = None
+    settings.pici.pretraining_epochs = settings.pici.interaction_epochs = None
+    result = run(settings)
+    assert result.epochs == 3 and max(result.schedule.values()) <= 1
+    made_with = load_checkpoint(tmp_path / "run").stamp
+    assert made_with["schedule"] == result.schedule
+    assert made_with["settings"]["optimizer"]["warmup_epochs"] is None  # as given
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        losses = [row for row in csv.DictReader(file) if row["train/loss"]]
+    assert float(losses[-1][f"train/{name}"]) > 0
+
+
+def test_a_warm_up_that_max_steps_makes_too_long_is_refused(tmp_path: Path) -> None:
+    settings = tiny("hadis", tmp_path / "run", max_epochs=50, max_steps=10)
+    settings.clustering.warmup_epochs = 3
+    with pytest.raises(SettingsError, match="is 3, but the run has only 3 epochs"):
+        run(settings)

@@ -107,12 +107,11 @@ def _train(
     trainer = build_trainer(resolved, folder.path, method.has_unused_parameters)
     device, world_size = trainer.strategy.root_device, trainer.world_size
     check_size(settings, len(source), world_size)
-    max_epochs = count_epochs(settings, len(source), world_size)
-    resolved.trainer.max_epochs = max_epochs
-    schedule = {}
-    if not settings.model.freeze_backbone:
-        trainer.fit_loop.max_epochs = max_epochs
-        schedule = method.schedule(resolved)
+    is_trained = not settings.model.freeze_backbone
+    if is_trained:  # the length of the run is known only now
+        max_epochs = count_epochs(settings, len(source), world_size)
+        resolved.trainer.max_epochs = trainer.fit_loop.max_epochs = max_epochs
+    schedule = method.schedule(resolved) if is_trained else {}
     resolved = resolve_performance(resolved, device, len(source))
     pipeline = build_pipeline(resolved, source, device, world_size)
     callback = _build_callback(resolved, pipeline)
@@ -132,9 +131,12 @@ def _train(
         _say(settings, announcement(settings, source, world_size, name, folder.path))
         _say(settings, performance)
         _say(settings, describe_schedule(schedule))
-        precision = resolved.trainer.precision
         made_with = stamp(
-            settings, source, pipeline.plain_transform, precision, schedule
+            settings,
+            source,
+            pipeline.plain_transform,
+            resolved.trainer.precision,
+            schedule,
         )
         saving = _add_callbacks(settings, folder, trainer, callback, made_with)
         start = folder.start

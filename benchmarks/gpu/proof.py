@@ -218,7 +218,7 @@ class Proof:
             f"pilot: {pace.epoch_seconds:.2f} s per epoch and {pace.other_seconds:.0f} "
             f"s around them; a training of {epochs} epochs"
         )
-        if epochs < 2:
+        if epochs < 3:
             raise SystemExit("too little time is left for a training")
         pilot.details = vars(pace) | {"epochs": epochs}
         self.record.add(pilot)

@@ -108,7 +108,7 @@ def test_the_second_half_of_a_pilot_gives_the_pace(tmp_path: Path) -> None:
         pace_of(tmp_path, seconds=90.0)
 
 
-@pytest.mark.parametrize("epochs", [2, 200])
+@pytest.mark.parametrize("epochs", [3, 200])
 def test_a_training_has_all_three_phases(epochs: int) -> None:
     from training import training_stage
 

@@ -21,6 +21,7 @@ from lightly.models.utils import update_momentum
 from measuring import build_parser, describe_machine, in_turns, write_rows
 from torch import Tensor
 
+from hadis_lightly.data.key_index import KeyIndex
 from hadis_lightly.loss import HaDisLoss
 from hadis_lightly.models import (
     HaDisModel,
@@ -30,7 +31,6 @@ from hadis_lightly.models import (
     feature_dim,
 )
 from hadis_lightly.training import HaDis
-from hadis_lightly.training.key_index import KeyIndex
 
 Step = Callable[[], None]
 

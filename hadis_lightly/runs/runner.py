@@ -42,13 +42,13 @@ from hadis_lightly.runs.performance import (
 from hadis_lightly.runs.pipeline import Pipeline, build_pipeline, draw_evenly
 from hadis_lightly.runs.pixel_scores import pixel_scores
 from hadis_lightly.runs.source import build_source, check_size, list_left_out
+from hadis_lightly.runs.step_seeds import StepSeeds
 from hadis_lightly.runs.summary import announcement, device_name, scores_line, summary
 from hadis_lightly.runs.trainer import build_trainer, quiet_lightning
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.system import cores_left_by_workers
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.health import HealthMonitor
-from hadis_lightly.training.step_seeds import StepSeeds
 
 
 def run(settings: Settings) -> RunResult:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import HeadPartition
+from hadis_lightly.data.key_index import Keys
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
-from hadis_lightly.training.key_index import Keys
 
 
 class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
@@ -43,6 +43,7 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
         n_init: Restarts of k-means for the pseudo-labels.
         random_state: Seed of k-means; None draws from PyTorch's global generator.
         whiten: Whether k-means sees whitened embeddings.
+        name, follow_limits: See :class:`PrototypeKMeans`.
 
     Raises:
         TypeError: If the module has no cluster head.
@@ -72,6 +73,8 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
         n_init: int = 10,
         random_state: int | None = None,
         whiten: bool = False,
+        name: str = "cluster",
+        follow_limits: bool = True,
     ) -> None:
         super().__init__(
             n_clusters,
@@ -81,6 +84,8 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
             n_init=n_init,
             random_state=random_state,
             whiten=whiten,
+            name=name,
+            follow_limits=follow_limits,
         )
         check_integer("pseudo_label_epochs", pseudo_label_epochs, least=0)
         self.pseudo_label_epochs = pseudo_label_epochs
@@ -99,7 +104,8 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
         """
         if self._pseudo_labels is None:
             return None
-        return self._pseudo_labels[self.rows(keys)]
+        rows = self._known_rows(keys)
+        return None if rows is None else self._pseudo_labels[rows]
 
     def on_train_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
@@ -142,7 +148,7 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
         counts = torch.ones_like(self.labels_, dtype=torch.bool)
         if weights is not None:
             counts[self.rows(torch.arange(len(weights)))] = weights > 0
-        found = self.fit_kmeans(self.embeddings_[counts])
+        found = self.fit_kmeans(self.embeddings_.to(counts.device)[counts])
         # Most images keep the label that the head gave them; alike in all processes.
         pseudo_labels = torch.full_like(self.labels_, -1)
         pseudo_labels[counts] = found.renumbered(self.labels_[counts]).labels

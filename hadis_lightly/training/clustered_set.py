@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
+import torch
 from torch import Tensor
 
 from hadis_lightly.cluster import HeadPartition, Partition, PrototypePartition
+from hadis_lightly.data.key_index import KeyIndex, Keys
 from hadis_lightly.training.embedding import EmbeddedSet
-from hadis_lightly.training.key_index import KeyIndex, Keys
 
 C = TypeVar("C", PrototypePartition, HeadPartition)
 
 
 class ClusteredSet(Generic[C]):
-    """Embeddings and clusters, in the order of the loader's first pass.
+    """Clusters of a set of images, in the order of the loader's first pass.
+
+    All of it comes with a checkpoint, but for the embeddings.
 
     Attributes:
         partition_: The clusters: labels, prototypes, and how to predict; None until
             training starts.
     """
 
+    #: Class of the clusters.
+    partition_type: type[C]
     partition_: C | None = None
     _keys: KeyIndex | None = None
-    _embedded: EmbeddedSet
+    _embeddings: Tensor | None = None
+    _measures: dict[str, Tensor]
+    _scores: dict[str, float]
 
     @property
     def labels_(self) -> Tensor:
-        """Cluster of every image, ``(n,)``."""
+        """Cluster of every image, ``(n,)``, on the module's device."""
         return self._fitted().labels
 
     @property
@@ -36,31 +43,53 @@ class ClusteredSet(Generic[C]):
         return self._fitted().prototypes
 
     @property
+    def scores_(self) -> dict[str, float]:
+        """Scores of the last clustering, see :func:`~hadis_lightly.cluster.scores_of`.
+
+        NMI, ACC and ARI where at least two classes are known and there are at least
+        two clusters; always the label-free scores.
+        """
+        self._fitted()
+        return self._scores
+
+    @property
     def confidence_(self) -> Tensor:
-        """How clearly each image lies with its cluster, in [0, 1], ``(n,)``."""
-        partition: Partition = self._fitted()
-        return partition.confidence(*self._embedded.outputs)
+        """How clearly each image lies with its cluster, in [0, 1], ``(n,)``, CPU."""
+        self._fitted()
+        return self._measures["confidence"]
 
     @property
     def distance_(self) -> Tensor:
-        """Distance of each embedding to the prototype of its cluster, ``(n,)``."""
-        partition: Partition = self._fitted()
-        return partition.distance(*self._embedded.outputs)
-
-    @property
-    def embeddings_(self) -> Tensor:
-        """Normalised embeddings of the last clustering, ``(n, d)``."""
-        return self._embedded.embeddings
+        """Distance of each image to the centre of its cluster, ``(n,)``, on the CPU."""
+        self._fitted()
+        return self._measures["distance"]
 
     @property
     def targets_(self) -> Tensor:
         """Class of every image, -1 where unknown, ``(n,)``, on the CPU."""
-        return self._embedded.targets
+        self._fitted()
+        return self._measures["targets"]
+
+    @property
+    def embeddings_(self) -> Tensor:
+        """Normalised embeddings of the last clustering, ``(n, d)``, on the CPU.
+
+        Raises:
+            AttributeError: Before the first clustering, and after a checkpoint was
+                loaded, which has none.
+        """
+        self._fitted()
+        if self._embeddings is None:
+            raise AttributeError(
+                f"{type(self).__name__} has no embeddings: a checkpoint keeps labels "
+                "and prototypes only. They come with the next clustering; see cluster."
+            )
+        return self._embeddings
 
     @property
     def has_embedded(self) -> bool:
         """Whether there are embeddings: not right after a checkpoint was loaded."""
-        return hasattr(self, "_embedded")
+        return self._embeddings is not None
 
     def rows(self, keys: Keys) -> Tensor:
         """Positions ``(n,)`` of some images in :attr:`labels_`, on its device.
@@ -70,6 +99,43 @@ class ClusteredSet(Generic[C]):
         """
         device = self.labels_.device
         return cast(KeyIndex, self._keys).rows(keys, device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Clusters, measures and scores, as they go into a checkpoint."""
+        if self._keys is None or self.partition_ is None:
+            return {}
+        return {
+            "keys": self._keys.keys,
+            "partition": self.partition_.state_dict(),
+            "measures": self._measures,
+            "scores": self._scores,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes what a checkpoint has; the embeddings are gone."""
+        if state_dict:
+            self._keys = KeyIndex([state_dict["keys"]])
+            partition = state_dict["partition"]
+            self.partition_ = self.partition_type.from_state_dict(partition)
+            self._measures = state_dict["measures"]
+            self._scores = state_dict["scores"]
+            self._embeddings = None
+
+    def _take(self, embedded: EmbeddedSet, partition: C) -> None:
+        """Keeps clusters on their device, and the rest on the CPU."""
+        clusters: Partition = partition
+        self.partition_ = partition
+        self._measures = {
+            "targets": embedded.targets,
+            "confidence": clusters.confidence(*embedded.outputs).cpu(),
+            "distance": clusters.distance(*embedded.outputs).cpu(),
+        }
+        self._embeddings = embedded.embeddings.cpu()
+
+    def _move(self, device: torch.device) -> None:
+        """Moves the clusters, which a checkpoint brings on the CPU."""
+        if self.partition_ is not None:
+            self.partition_ = self.partition_.to(device)
 
     def _fitted(self) -> C:
         if self.partition_ is None:

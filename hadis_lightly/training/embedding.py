@@ -16,9 +16,9 @@ from torch import Tensor
 from torch import distributed as torch_dist
 
 from hadis_lightly.checks import check_integer
+from hadis_lightly.data.key_index import KeyIndex, Keys, common_names
 from hadis_lightly.data.loading.process_shares import gather_shares, share_of
 from hadis_lightly.models import evaluating
-from hadis_lightly.training.key_index import KeyIndex, Keys, common_names
 
 
 class EmbeddedSet(NamedTuple):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from hadis_lightly.checks import check_bool
 from hadis_lightly.cluster import PrototypePartition
+from hadis_lightly.data.key_index import Keys
+from hadis_lightly.loss import HaDisLoss, PCLLoss
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
-from hadis_lightly.training.key_index import Keys
 
 
 class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
@@ -41,8 +45,13 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         warm_start: Whether k-means starts once, from the last clusters, in place of
             ``n_init`` restarts. Faster; NOTE: not in the paper, and it stays in the
             local optimum of its first clustering.
+        name: Prefix of the logged scores. Several callbacks in one Trainer need
+            different names.
+        follow_limits: Whether ``limit_train_batches``, ``overfit_batches`` and
+            ``fast_dev_run`` of the Trainer limit the clustering as well.
 
     Attributes, Raises: See :class:`ClusteringCallback`.
+
 
     - [0]: ProPos, 2022, https://arxiv.org/abs/2111.11821
     - [1]: HaDis, 2024, https://arxiv.org/abs/2401.14038
@@ -69,6 +78,8 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         *,
         whiten: bool = False,
         warm_start: bool = False,
+        name: str = "cluster",
+        follow_limits: bool = True,
     ) -> None:
         super().__init__(
             n_clusters,
@@ -78,12 +89,35 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
             n_init=n_init,
             random_state=random_state,
             whiten=whiten,
+            name=name,
+            follow_limits=follow_limits,
         )
         check_bool("warm_start", warm_start)
         self.warm_start = warm_start
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Checks the module, and that its losses have as many clusters."""
+        super().setup(trainer, pl_module, stage)
+        counts = {
+            callback.n_clusters
+            for callback in trainer.callbacks  # type: ignore[attr-defined]
+            if isinstance(callback, PrototypeKMeans)
+        }
+        for part in pl_module.modules():
+            uses_labels = isinstance(part, PCLLoss) or (
+                isinstance(part, HaDisLoss) and part.pcl_weight > 0
+            )
+            if uses_labels and part.n_clusters not in counts:
+                raise ValueError(
+                    f"{type(part).__name__} has n_clusters={part.n_clusters}, but "
+                    f"PrototypeKMeans has n_clusters={self.n_clusters}."
+                )
+
     def labels(self, keys: Keys) -> Tensor | None:
         """Pseudo-labels of some images, ``(n,)``; None during warm-up.
+
+        None as well if a flag of the Trainer keeps one of the images from being
+        clustered, see :class:`ClusteringCallback`.
 
         Args:
             keys: Keys of the loader: indices or file names.
@@ -91,9 +125,10 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         Raises:
             ValueError: If the loader never yielded a key.
         """
-        if self.is_warming_up or self.partition_ is None:
+        if self._waits():
             return None
-        return self.labels_[self.rows(keys)]
+        rows = self._known_rows(keys)
+        return None if rows is None else self.labels_[rows]
 
     def nearest(self, teacher: Tensor) -> Tensor | None:
         """Number of the prototype nearest to each teacher embedding, ``(n,)``.
@@ -103,9 +138,20 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         Args:
             teacher: Embeddings by the teacher, ``(n, d)``, of any length.
         """
-        if self.is_warming_up or self.partition_ is None:
+        if self._waits():
             return None
-        return self.partition_.predict(teacher)
+        return self._fitted().predict(teacher)
+
+    def _waits(self) -> bool:
+        """Whether there are no pseudo-labels yet; warns if there never will be."""
+        if self.is_warming_up and self.warmup_epochs >= self._num_epochs:
+            rank_zero_warn(
+                f"PrototypeKMeans has warmup_epochs={self.warmup_epochs}, but training "
+                f"ends after {self._num_epochs:.0f} epochs: there will be no "
+                "pseudo-labels."
+            )
+            self._num_epochs = math.inf  # said once
+        return self.is_warming_up or self.partition_ is None
 
     def fit_partition(self, embedded: EmbeddedSet) -> PrototypePartition:
         """Clusters the embeddings; ids are those of the last clusters."""

@@ -117,7 +117,11 @@ def make_module(method: str, gather: bool, plain: DataLoader[Any]) -> Clustering
 
     There is no chance in them: PICI masks patches in its other phases.
     """
-    options: dict[str, Any] = {"n_init": 5, "random_state": 0}
+    options: dict[str, Any] = {
+        "n_init": 5,
+        "random_state": 0,
+        "follow_limits": False,
+    }
     backbone: nn.Module = small_convnet(num_channels=1, widths=(4, 8))
     if method == "hadis":
         heads = HaDisProjectionHead(8 * 16, 16, 8), HaDisPredictionHead(8, 16, 8)

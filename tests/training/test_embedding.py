@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, IterableDataset, SequentialSampler
 
+from hadis_lightly.data.key_index import KeyIndex
 from hadis_lightly.training.embedding import check_dataloader, embed_dataset
-from hadis_lightly.training.key_index import KeyIndex
 
 X = torch.zeros(2, 3)
 

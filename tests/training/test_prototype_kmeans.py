@@ -110,7 +110,9 @@ class TestTraining:
         labels = prototypes.labels(keys)
         assert labels is not None
         torch.testing.assert_close(labels, prototypes.labels_)
-        assert prototypes.scores_ == {"nmi": 1.0, "acc": 1.0, "ari": 1.0}
+        assert (
+            prototypes.scores_.items() >= {"nmi": 1.0, "acc": 1.0, "ari": 1.0}.items()
+        )
         assert prototypes.prototypes_.shape == (4, 4)
         norms = prototypes.prototypes_.norm(dim=1)
         torch.testing.assert_close(norms, torch.ones(4))
@@ -124,12 +126,12 @@ class TestTraining:
         assert all(labels is not None for _, labels, _ in module.seen)
 
     def test_every_n_epochs_and_after_the_last(self) -> None:
-        prototypes = PrototypeKMeans(4, loader(), every_n_epochs=2, random_state=0)
+        prototypes = PrototypeKMeans(4, loader(), 0, every_n_epochs=2, random_state=0)
         fit(prototypes, loader(), max_epochs=5)
         assert [record["epoch"] for record in prototypes.history_] == [0, 2, 4, 5]
 
     def test_after_the_last_step(self) -> None:
-        prototypes = PrototypeKMeans(4, loader(), every_n_epochs=2, random_state=0)
+        prototypes = PrototypeKMeans(4, loader(), 0, every_n_epochs=2, random_state=0)
         fit(prototypes, loader(), max_epochs=5, max_steps=10)
         assert [record["epoch"] for record in prototypes.history_] == [0, 2, 3]
 
@@ -154,7 +156,7 @@ class TestTraining:
 
     def test_scores_without_targets(self) -> None:
         prototypes = PrototypeKMeans(
-            4, loader(targets=torch.full((40,), -1)), random_state=0
+            4, loader(targets=torch.full((40,), -1)), 0, random_state=0
         )
         fit(prototypes, loader(), max_epochs=1)
         assert prototypes.scores_["silhouette"] > 0.9

@@ -24,7 +24,7 @@ from tests.training.any_trainer.parts import (
 )
 from tests.training.plain_trainer import plain_trainer
 
-ONE_STEP = {"limit_train_batches": 1}
+ONE_STEP = {"max_steps": 1}
 
 
 class Frozen(Net):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from hadis_lightly.training.key_index import KeyIndex
+from hadis_lightly.data.key_index import KeyIndex
 
 
 def test_indices() -> None:

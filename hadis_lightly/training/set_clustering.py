@@ -1,0 +1,259 @@
+"""Embeds and clusters a whole set with a module: what is done, not when."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+
+from hadis_lightly.checks import check_bool, check_integer
+from hadis_lightly.cluster import (
+    PrototypePartition,
+    collapse_signs,
+    fit_partition,
+    scores_of,
+)
+from hadis_lightly.data.key_index import Keys
+from hadis_lightly.progress import StepProgress
+from hadis_lightly.training.clustered_set import C, ClusteredSet
+from hadis_lightly.training.embedding import (
+    EmbeddedSet,
+    check_dataloader,
+    embed_dataset,
+)
+from hadis_lightly.training.trainer_state import is_last_epoch, num_limited_batches
+
+log = logging.getLogger(__name__)
+
+# An untrained network shows all signs of a collapse.
+_MIN_EPOCHS = 5
+
+
+class SetClustering(ClusteredSet[C], ABC):
+    """Embeds a whole set with a module, and clusters it as a subclass says.
+
+    Args, Attributes, Raises: See
+        :class:`~hadis_lightly.training.clustering_callback.ClusteringCallback`.
+    """
+
+    #: What may help against each of the :func:`~hadis_lightly.cluster.collapse_signs`.
+    remedies: ClassVar[Mapping[str, str]]
+
+    def __init__(
+        self,
+        n_clusters: int,
+        dataloader: Iterable[Any],
+        warmup_epochs: int,
+        every_n_epochs: int,
+        *,
+        n_init: int,
+        random_state: int | None,
+        whiten: bool,
+        name: str,
+        follow_limits: bool,
+    ) -> None:
+        super().__init__()
+        check_integer("n_clusters", n_clusters, least=2)
+        check_dataloader(dataloader)
+        check_integer("warmup_epochs", warmup_epochs, least=0)
+        check_integer("every_n_epochs", every_n_epochs, least=1)
+        check_integer("n_init", n_init, least=1)
+        if random_state is not None:
+            check_integer("random_state", random_state, least=0)
+        check_bool("whiten", whiten)
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"name must be a name for the metrics, got {name!r}.")
+        check_bool("follow_limits", follow_limits)
+        self.n_clusters = n_clusters
+        self.dataloader = dataloader
+        self.warmup_epochs = warmup_epochs
+        self.every_n_epochs = every_n_epochs
+        self.n_init = n_init
+        self.random_state = random_state
+        self.whiten = whiten
+        self.name = name
+        self.follow_limits = follow_limits
+        self.history_: list[dict[str, float]] = []
+        #: Embed the set when the fit starts: for a complete run that is resumed.
+        self.embeds_at_start = False
+        #: Cluster when the fit starts: for a run that trains nothing.
+        self.clusters_at_start = False
+        #: Show the progress of embedding the set when it takes long.
+        self.shows_progress = False
+        self._warnings: dict[str, str] = {}  # by the sign of a collapse
+        self._is_restored = self._is_limited = self._is_dry = self._has_zeros = False
+        self._restarts = n_init
+        self._num_epochs = math.inf
+        self._epoch = 0
+        self._step = -1  # of the last clustering
+        self._unlogged: dict[str, float] = {}
+
+    @property
+    def warnings_(self) -> list[str]:
+        """Signs of a collapse in the last clustering, with advice."""
+        return list(self._warnings.values())
+
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether clusters do not count yet in the current epoch."""
+        return self._epoch < self.warmup_epochs
+
+    @abstractmethod
+    def fit_partition(self, embedded: EmbeddedSet) -> C:
+        """Finds the clusters of an embedded set, the same in all processes."""
+
+    def fit_kmeans(
+        self, embeddings: Tensor, start: Tensor | None = None
+    ) -> PrototypePartition:
+        """k-means on normalised embeddings ``(n, d)``, the same in all processes.
+
+        Starts from labels ``(n,)`` if they are given, in place of ``n_init`` restarts;
+        during warm-up, where labels only serve for scores, there is one restart.
+        """
+        seed = self.random_state
+        return fit_partition(
+            embeddings,
+            self.n_clusters,
+            n_init=self._restarts,
+            random_state=None if seed is None else seed + self._epoch,
+            whiten=self.whiten,
+            start=start,
+            distributed=True,
+        )
+
+    # A validation is in inference mode, and nothing made there can be trained with.
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def cluster(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
+        """Embeds and clusters the set, and scores the clusters.
+
+        Args:
+            trainer: Lightning's Trainer; its ``callback_metrics`` get the scores.
+            pl_module: Embeds.
+            epoch: Epochs trained so far.
+
+        Raises:
+            ValueError: If images are fewer than clusters, or an embedding not finite.
+        """
+        start = time.perf_counter()
+        embedded = self._embed(trainer, pl_module)
+        rows = embedded.embeddings
+        if not torch.isfinite(rows).all():
+            raise ValueError(
+                f"embeddings contain NaN or infinite values after {epoch} epochs: an "
+                "image or a weight is not finite; a lower learning rate may help."
+            )
+        self._warn_of_zeros(int((~rows.any(dim=1)).sum()), epoch)
+        is_draft = epoch < self.warmup_epochs and not is_last_epoch(trainer, epoch)
+        self._restarts = 1 if is_draft or self._is_dry else self.n_init
+        partition = self.fit_partition(embedded)
+        self._take(embedded, partition)
+        seconds = time.perf_counter() - start
+        labels, prototypes = partition.labels, partition.prototypes
+        self._scores = scores_of(embedded.targets, labels, rows, prototypes)
+        if not self.is_warming_up:
+            signs = {}
+            if epoch >= _MIN_EPOCHS:
+                signs = collapse_signs(rows, labels, prototypes)
+            self._warn_of_collapse(signs, trainer, epoch)
+        self.history_.append({"epoch": epoch, "seconds": seconds} | self._scores)
+        self._step, self._is_restored = trainer.global_step, False
+        self._unlogged = {
+            f"{self.name}/{score}": value for score, value in self._scores.items()
+        }
+        trainer.callback_metrics.update(
+            {name: torch.tensor(value) for name, value in self._unlogged.items()}
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Clusters, scores and history, as they go into a checkpoint."""
+        state = super().state_dict()
+        return state and state | {"history": self.history_, "warnings": self._warnings}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes clusters, scores and history out of a checkpoint."""
+        super().load_state_dict(state_dict)
+        if state_dict:
+            self.history_ = state_dict["history"]
+            self._warnings = state_dict["warnings"]
+            self._epoch = int(self.history_[-1]["epoch"])
+            self._is_restored = True
+
+    def _known_rows(self, keys: Keys) -> Tensor | None:
+        """Rows of a batch; None if some images were left out by the Trainer's flags."""
+        if not self._is_limited:
+            return self.rows(keys)
+        assert self._keys is not None
+        rows = self._keys.rows_or(keys).to(self.labels_.device)
+        if not bool((rows < 0).any()):
+            return rows
+        if self._is_dry:  # any row, so that what comes after a warm-up runs too
+            return torch.arange(len(rows), device=rows.device) % len(self.labels_)
+        return None
+
+    def _embed(self, trainer: Trainer, pl_module: LightningModule) -> EmbeddedSet:
+        """The set, in the order of its first pass."""
+        shows = self.shows_progress and trainer.is_global_zero
+        most = None
+        if self._is_limited:
+            most = num_limited_batches(trainer, self.dataloader, self.n_clusters)
+        with StepProgress("embedding images", shows) as progress:
+            embedded = embed_dataset(
+                pl_module,
+                self.dataloader,
+                trainer,
+                max_batches=most,
+                keys=self._keys,
+                progress=progress,
+            )
+        if self._keys is None:
+            self._warn_of_limit(trainer, len(embedded.targets))
+        elif (
+            self._is_limited or self._is_restored
+        ) and not embedded.keys.has_same_keys(self._keys):
+            # Others than in the checkpoint: they get what its clusters say.
+            labels = self._fitted().predict(*embedded.outputs)
+            self.partition_ = replace(self._fitted(), labels=labels)
+            self._keys = None
+        if self._keys is None:
+            self._keys = embedded.keys
+        # A loader that shuffles comes back into the order of its first pass.
+        return embedded.in_order_of(self._keys)
+
+    def _warn_of_limit(self, trainer: Trainer, num_images: int) -> None:
+        dataset: Any = getattr(self.dataloader, "dataset", ())
+        if self._is_limited and not self._is_dry and num_images != len(dataset):
+            rank_zero_warn(
+                f"the Trainer limits the batches of an epoch, so {type(self).__name__} "
+                f"clusters {num_images:,} images only; others have no pseudo-label. To "
+                "cluster all of them: follow_limits=False."
+            )
+
+    def _warn_of_zeros(self, num_zeros: int, epoch: int) -> None:
+        if num_zeros and not self._has_zeros:
+            rank_zero_warn(
+                f"after {epoch} epochs {num_zeros} embeddings are zero: such an image "
+                "has no direction, and its cluster means nothing."
+            )
+        self._has_zeros = num_zeros > 0
+
+    def _warn_of_collapse(
+        self, signs: Mapping[str, str], trainer: Trainer, epoch: int
+    ) -> None:
+        """Logs the signs that the clustering before did not show."""
+        before = self._warnings
+        self._warnings = {
+            sign: f"{seen}: {self.remedies[sign]}" for sign, seen in signs.items()
+        }
+        for sign, warning in self._warnings.items():
+            if sign not in before and trainer.is_global_zero:
+                log.warning("after %d epochs %s.", epoch, warning)

@@ -61,13 +61,8 @@ def main(folder, input_size=224, batch_size=256, max_epochs=200, num_workers=8):
         view_2_transform=BYOLView2Transform(input_size=input_size),
     )
     dataset = LightlyDataset(folder, transform=transform)
-    dataloader = DataLoader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=num_workers,
-    )
+    options = {"batch_size": batch_size, "num_workers": num_workers}
+    dataloader = DataLoader(dataset, shuffle=True, drop_last=True, **options)
     trainer = pl.Trainer(
         max_epochs=max_epochs,
         accelerator="auto",

@@ -68,15 +68,10 @@ def main(folder, input_size=224, batch_size=256, max_epochs=200, num_workers=8):
         view_2_transform=BYOLView2Transform(input_size=input_size),
     )
     dataset = LightlyDataset(folder, transform=transform)
-    dataloader = DataLoader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=num_workers,
-    )
+    options = {"batch_size": batch_size, "num_workers": num_workers}
+    dataloader = DataLoader(dataset, shuffle=True, drop_last=True, **options)
     plain = LightlyDataset(folder, transform=HaDisTestTransform(input_size))
-    plain_loader = DataLoader(plain, batch_size=batch_size, num_workers=num_workers)
+    plain_loader = DataLoader(plain, **options)
     model.prototypes = PrototypeKMeans(10, plain_loader, warmup_epochs=max_epochs // 4)
     trainer = pl.Trainer(
         max_epochs=max_epochs,

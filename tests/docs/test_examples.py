@@ -84,7 +84,7 @@ def test_cc_trains(folder: Path) -> None:
     module = train(load("cc"), folder)
     clusters = module.callback
     assert [row["epoch"] for row in clusters.history_] == [0, 1, 2, 3, 4]
-    assert set(clusters.scores_) == {"nmi", "acc", "ari"}
+    assert set(clusters.scores_) >= {"nmi", "acc", "ari"}
     assert clusters.labels_.shape == (2 * IMAGES_PER_CLASS,)
 
 
@@ -125,7 +125,7 @@ def test_hadis_trains(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert all(term.pcl > 0 for term in terms[terms_per_epoch:])
 
     assert [row["epoch"] for row in prototypes.history_] == [0, 1, 2, 3, 4]
-    assert set(prototypes.scores_) == {"nmi", "acc", "ari"}
+    assert set(prototypes.scores_) >= {"nmi", "acc", "ari"}
     filenames = LightlyDataset(str(folder)).get_filenames()
     assert sorted(filenames)[:2] == ["blue/0.png", "blue/1.png"]
     order = torch.tensor([13, 0, 6, 6, 7])

@@ -52,6 +52,41 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
 
     Attributes, Raises: See :class:`ClusteringCallback`.
 
+    Example:
+        A network that learns its own clusters of digits. docs/callback.md has more.
+
+        >>> import pytorch_lightning as pl, torch
+        >>> from sklearn.datasets import load_digits
+        >>> from torch.utils.data import DataLoader, TensorDataset
+        >>> class Net(pl.LightningModule):
+        ...     def __init__(self, prototypes):
+        ...         super().__init__()
+        ...         self.prototypes = prototypes
+        ...         self.embed = torch.nn.Linear(64, 32)
+        ...         self.classify = torch.nn.Linear(32, 10)
+        ...
+        ...     def training_step(self, batch, batch_idx):
+        ...         images, _, keys = batch
+        ...         labels = self.prototypes.labels(keys)  # None in the warm-up
+        ...         prediction = self.classify(self.embed(images))
+        ...         return torch.nn.functional.cross_entropy(prediction, labels)
+        ...
+        ...     def configure_optimizers(self):
+        ...         return torch.optim.Adam(self.parameters(), lr=1e-3)
+        >>> pixels, classes = load_digits(return_X_y=True)
+        >>> images, targets = torch.tensor(pixels / 16).float(), torch.tensor(classes)
+        >>> digits = TensorDataset(images, targets, torch.arange(len(images)))
+        >>> prototypes = PrototypeKMeans(10, DataLoader(digits, 100), warmup_epochs=0)
+        >>> trainer = pl.Trainer(
+        ...     max_epochs=2, callbacks=[prototypes], accelerator="cpu", logger=False,
+        ...     enable_checkpointing=False, enable_progress_bar=False,
+        ...     enable_model_summary=False,
+        ... )
+        >>> trainer.fit(Net(prototypes), DataLoader(digits, 100, shuffle=True))
+        >>> [row["epoch"] for row in prototypes.history_]
+        [0, 1, 2]
+        >>> prototypes.labels_.shape, prototypes.scores_["acc"] > 0.4
+        (torch.Size([1797]), True)
 
     - [0]: ProPos, 2022, https://arxiv.org/abs/2111.11821
     - [1]: HaDis, 2024, https://arxiv.org/abs/2401.14038

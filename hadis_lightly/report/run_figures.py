@@ -47,11 +47,10 @@ def draw_figures(
             for cluster, target in matching.items():
                 names[cluster] = f"{cluster}: {class_names[target]}"
     embedded = prototypes.embeddings_.cpu()
-    similarity = embedded @ prototypes.prototypes_.cpu().T
     rows, titles = [], []
     for cluster, name in enumerate(names[:_MAX_GALLERY_ROWS]):
         members = (labels == cluster).nonzero().squeeze(1)
-        typical = members[similarity[members, cluster].argsort(descending=True)]
+        typical = members[prototypes.distance_[members].argsort()]
         shown = typical[:_NUM_GALLERY_COLUMNS].tolist()
         rows.append([source[index][0] for index in shown])
         titles.append(f"{name}\n{len(members):,} images")

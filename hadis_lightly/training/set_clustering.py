@@ -206,7 +206,11 @@ class SetClustering(ClusteredSet[C], ABC):
         most = None
         if self._is_limited:
             most = num_limited_batches(trainer, self.dataloader, self.n_clusters)
-        with StepProgress("embedding images", shows) as progress:
+        # Training draws the same numbers with and without a callback that looks.
+        with (
+            torch.random.fork_rng(devices=[]),
+            StepProgress("embedding images", shows) as progress,
+        ):
             embedded = embed_dataset(
                 pl_module,
                 self.dataloader,

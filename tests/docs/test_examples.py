@@ -148,7 +148,8 @@ def test_a_module_is_loaded_and_predicts(folder: Path) -> None:
     def parts() -> tuple[models.HaDisModel, PrototypeKMeans]:
         backbone, heads = models.small_convnet(), models.HaDisPredictionHead(8, 8, 8)
         head = models.HaDisProjectionHead(4096, 8, 8)
-        return models.HaDisModel(backbone, head, heads), PrototypeKMeans(10, loader)
+        prototypes = PrototypeKMeans(10, loader, warmup_epochs=0)
+        return models.HaDisModel(backbone, head, heads), prototypes
 
     model, prototypes = parts()
     trainer = pl.Trainer(max_epochs=1, logger=False, accelerator="cpu")

@@ -10,10 +10,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from tests.training.any_trainer.parts import (
-    Digits,
     Net,
     fit,
     k_means,
@@ -80,7 +78,8 @@ def test_the_sanity_check_finds_no_clusters() -> None:
     assert torch.equal(labels, nearest)
 
 
-def test_with_seeds_of_its_own_the_training_draws_as_without_it() -> None:
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_training_draws_as_without_the_callback(shuffle: bool) -> None:
     def weights(*callbacks: pl.Callback) -> list[Tensor]:
         torch.manual_seed(0)
         module = Net()
@@ -90,8 +89,8 @@ def test_with_seeds_of_its_own_the_training_draws_as_without_it() -> None:
             )
         return list(module.parameters())
 
-    plain = DataLoader(Digits(), 30, generator=torch.Generator())
-    assert all(map(torch.equal, weights(), weights(k_means(plain=plain))))
+    prototypes = k_means(plain=loader(shuffle=shuffle))
+    assert all(map(torch.equal, weights(), weights(prototypes)))
 
 
 def test_clusters_come_out_of_a_checkpoint_without_a_trainer(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ from hadis_lightly.training.trainer_state import (
     num_epochs,
 )
 
+# Scores in the progress bar.
+_SHOWN = ("nmi", "acc", "ari", "silhouette")
+
 
 class ClusteringCallback(SetClustering[C], Callback, ABC):
     """Finds the clusters of the training set before the first and after every epoch.
@@ -128,14 +131,11 @@ class ClusteringCallback(SetClustering[C], Callback, ABC):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Clusters after every n-th and after the last epoch, and logs the scores."""
         self._cluster_if_due(trainer, pl_module)
-        shown = [f"{self.name}/{name}" for name in ("nmi", "acc", "ari")]
-        if shown[0] not in self._unlogged:
-            shown = [f"{self.name}/silhouette"]
         for name, value in self._unlogged.items():
             pl_module.log(
                 name,
                 value,
-                prog_bar=name in shown,
+                prog_bar=name.rpartition("/")[2] in _SHOWN,
                 on_step=False,
                 on_epoch=True,
                 batch_size=1,

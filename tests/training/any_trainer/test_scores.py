@@ -68,6 +68,22 @@ def test_a_collapsed_network_has_no_agreement_with_classes() -> None:
     assert math.isnan(prototypes.scores_["silhouette"])
 
 
+class Wavering(Net):
+    """Collapses in the second epoch alone."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        embeddings = super().embed(x)
+        return torch.ones_like(embeddings) if self.current_epoch == 1 else embeddings
+
+
+def test_scores_against_classes_come_and_go() -> None:
+    prototypes = k_means()
+    with pytest.warns(ConvergenceWarning, match="1 distinct rows"):
+        fit(prototypes, Wavering(), max_epochs=3)
+    had = [set(entry) >= CLASSES for entry in prototypes.history_]
+    assert had == [True, True, False, True]
+
+
 class WithBlackImages(Net):
     """Embeds two images as zeros, as units do that are dead for them."""
 

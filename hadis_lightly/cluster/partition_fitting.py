@@ -96,13 +96,14 @@ def _kept(rows: Tensor, has_direction: Tensor, n_clusters: int) -> Tensor:
     n, m = len(rows), int(has_direction.sum())
     if m == 0:
         raise ValueError(f"embeddings must not be all zeros, got {n} rows of zeros.")
+    if n_clusters > m:
+        others = f", {n - m} of them zeros" if m < n else ""
+        raise ValueError(
+            "n_clusters must not exceed the number of embeddings that are not zeros, "
+            f"got n_clusters={n_clusters} and {n} embeddings{others}."
+        )
     if m == n:
         return rows
-    if n_clusters > m:
-        raise ValueError(
-            "n_clusters must not exceed the number of embeddings other than zeros, "
-            f"got n_clusters={n_clusters} and {m} of {n} embeddings."
-        )
     return rows[has_direction]
 
 

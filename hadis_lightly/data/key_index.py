@@ -94,9 +94,16 @@ class KeyIndex:
         """Rows of the given keys, ``(n,)``, on the device.
 
         Raises:
+            TypeError: If keys are indices instead of names, or the reverse.
             ValueError: If a key was never seen. For indices on an accelerator the
                 device asserts it, without being waited for.
         """
+        are_names = len(keys) > 0 and isinstance(keys[0], str)
+        if len(keys) and are_names != bool(self._row_of_name):
+            raise TypeError(
+                "keys must be all indices or all names: those of the clustered "
+                f"dataloader are like {self.as_list()[0]!r}, but here {keys[0]!r} came."
+            )
         if self._row_of_name:
             try:
                 rows = list(map(self._row_of_name.__getitem__, keys))
@@ -191,7 +198,10 @@ def common_names(own: KeyIndex | None, known: KeyIndex | None) -> KeyIndex | Non
 
 
 def _unknown(key: object) -> str:
-    return f"unknown key {key!r}: the dataloader that is clustered never yielded it."
+    return (
+        f"unknown key {key!r}: the dataloader that is clustered never yielded it. Does "
+        "it drop the last batch, has it other images or other keys?"
+    )
 
 
 def _joined_names(batches: Sequence[Keys]) -> list[str]:

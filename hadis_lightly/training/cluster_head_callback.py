@@ -107,37 +107,43 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
         rows = self._known_rows(keys)
         return None if rows is None else self._pseudo_labels[rows]
 
-    def on_train_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
-        """Clusters before the first epoch, unless a checkpoint brought the labels."""
-        super().on_train_start(trainer, pl_module)
-        if self._pseudo_labels is not None:  # from a checkpoint
-            is_due = self._needs_pseudo_labels(trainer, trainer.current_epoch)
-            there = self._pseudo_labels.to(pl_module.device)
-            self._pseudo_labels = there if is_due else None
-
     def is_due(self, trainer: pl.Trainer, epoch: int) -> bool:
         """Whether to cluster after so many epochs: always for pseudo-labels."""
-        return super().is_due(trainer, epoch) or self._needs_pseudo_labels(
-            trainer, epoch
-        )
+        return super().is_due(trainer, epoch) or self._needs_pseudo_labels(epoch)
 
-    def cluster(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int
+    def fit_partition(self, embedded: EmbeddedSet) -> HeadPartition:
+        """The most probable clusters."""
+        assert embedded.probabilities is not None
+        k = embedded.probabilities.shape[1]
+        if k != self.n_clusters:
+            raise ValueError(
+                f"the module's cluster head has {k} clusters, but n_clusters is "
+                f"{self.n_clusters}."
+            )
+        return HeadPartition.of(embedded.embeddings, embedded.probabilities)
+
+    def on_clustered(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        embedded: EmbeddedSet,
+        epoch: int,
     ) -> None:
-        """Takes the clusters from the head, and finds pseudo-labels if they are due."""
-        super().cluster(trainer, pl_module, epoch)
+        """Finds pseudo-labels if they are due."""
         self._pseudo_labels = None
-        if self._needs_pseudo_labels(trainer, epoch):
+        if self._needs_pseudo_labels(epoch):
             weights: Any = getattr(pl_module, "cluster_weights", None)
-            self._pseudo_labels = self._matched(weights)
+            self._pseudo_labels = self._matched(embedded, weights)
 
-    def _needs_pseudo_labels(self, trainer: pl.Trainer, epoch: int) -> bool:
-        end = trainer.max_epochs  # -1 for a training without an end
-        return end is not None and end - self.pseudo_label_epochs <= epoch < end
+    def _needs_pseudo_labels(self, epoch: int) -> bool:
+        end = self._num_epochs  # infinite for a training without an end
+        return end - self.pseudo_label_epochs <= epoch < end
 
-    def _matched(self, weights: Tensor | None) -> Tensor:
+    def _goes_on(self, trainer: pl.Trainer) -> bool:
+        needs = self._needs_pseudo_labels(trainer.current_epoch)
+        return super()._goes_on(trainer) and (self._pseudo_labels is not None) == needs
+
+    def _matched(self, embedded: EmbeddedSet, weights: Tensor | None) -> Tensor:
         """Labels by k-means, ``(n,)``, in the numbers of the head's clusters.
 
         Images of weight 0 take no part; weights go by index of the image.
@@ -145,19 +151,23 @@ class ClusterHeadAssignment(ClusteringCallback[HeadPartition]):
         each view, once for all these epochs, and match the clusters batch by batch,
         so the two views of an image may be told to belong to two clusters.
         """
-        counts = torch.ones_like(self.labels_, dtype=torch.bool)
+        labels = self.labels_
+        counts = torch.ones_like(labels, dtype=torch.bool)
         if weights is not None:
-            counts[self.rows(torch.arange(len(weights)))] = weights > 0
-        found = self.fit_kmeans(self.embeddings_.to(counts.device)[counts])
+            indices: Any = embedded.keys.keys
+            counts = weights[indices.to(weights.device)] > 0
+        pseudo_labels = torch.full_like(labels, -1)
+        if self._is_fast_dev_run and int(counts.sum()) < self.n_clusters:
+            return pseudo_labels
+        found = self.fit_kmeans(embedded.embeddings[counts])
         # Most images keep the label that the head gave them; alike in all processes.
-        pseudo_labels = torch.full_like(self.labels_, -1)
-        pseudo_labels[counts] = found.renumbered(self.labels_[counts]).labels
+        pseudo_labels[counts] = found.renumbered(labels[counts]).labels
         return pseudo_labels
 
-    def fit_partition(self, embedded: EmbeddedSet) -> HeadPartition:
-        """The most probable clusters."""
-        assert embedded.probabilities is not None
-        return HeadPartition.of(embedded.embeddings, embedded.probabilities)
+    def _move(self, device: torch.device) -> None:
+        super()._move(device)
+        if self._pseudo_labels is not None:
+            self._pseudo_labels = self._pseudo_labels.to(device)
 
     def state_dict(self) -> dict[str, Any]:
         """Clusters, history and pseudo-labels, as they go into a checkpoint."""

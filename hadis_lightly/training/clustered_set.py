@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
 
 import torch
@@ -100,6 +101,10 @@ class ClusteredSet(Generic[C]):
         device = self.labels_.device
         return cast(KeyIndex, self._keys).rows(keys, device)
 
+    def _rows_or(self, keys: Keys) -> Tensor:
+        """As :meth:`rows`, on the CPU, and -1 for a key that was never yielded."""
+        return cast(KeyIndex, self._keys).rows_or(keys)
+
     def state_dict(self) -> dict[str, Any]:
         """Clusters, measures and scores, as they go into a checkpoint."""
         if self._keys is None or self.partition_ is None:
@@ -121,7 +126,7 @@ class ClusteredSet(Generic[C]):
             self._scores = state_dict["scores"]
             self._embeddings = None
 
-    def _take(self, embedded: EmbeddedSet, partition: C) -> None:
+    def _keep(self, embedded: EmbeddedSet, partition: C) -> None:
         """Keeps clusters on their device, and the rest on the CPU."""
         clusters: Partition = partition
         self.partition_ = partition
@@ -132,10 +137,23 @@ class ClusteredSet(Generic[C]):
         }
         self._embeddings = embedded.embeddings.cpu()
 
+    # A validation is in inference mode, and nothing made there can be trained with.
+    @torch.inference_mode(False)
     def _move(self, device: torch.device) -> None:
-        """Moves the clusters, which a checkpoint brings on the CPU."""
+        """Moves the clusters to a device: a checkpoint brings them on the CPU."""
         if self.partition_ is not None:
             self.partition_ = self.partition_.to(device)
+
+    def _carry_over(self, embedded: EmbeddedSet) -> None:
+        """Gives other images than before the clusters that they are nearest to."""
+        last, self.partition_ = self.partition_, None
+        if (
+            last is not None
+            and last.prototypes.shape[1] == embedded.outputs[0].shape[1]
+        ):
+            clusters: Partition = last.to(embedded.embeddings.device)
+            labels = clusters.predict(*embedded.outputs)
+            self.partition_ = replace(last, labels=labels)
 
     def _fitted(self) -> C:
         if self.partition_ is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sized
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_warn
@@ -12,11 +11,13 @@ from hadis_lightly.training.clustered_set import C
 from hadis_lightly.training.inputs import check_strategy
 from hadis_lightly.training.set_clustering import SetClustering
 from hadis_lightly.training.trainer_state import (
-    is_last_epoch,
-    is_limited,
+    ends_after,
     is_past_training,
+    limited_batches,
     log_between_epochs,
+    num_batches_trained,
     num_epochs,
+    num_listed,
 )
 
 # Scores in the progress bar.
@@ -68,7 +69,7 @@ class ClusteringCallback(SetClustering[C], Callback, ABC):
         return kind if self.name == "cluster" else f"{kind}[{self.name}]"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Checks that the module has the methods it needs, and its weights whole."""
+        """Checks module, strategy, and that no other callback has the same name."""
         for name in self.required:
             if not callable(getattr(pl_module, name, None)):
                 raise TypeError(
@@ -76,36 +77,51 @@ class ClusteringCallback(SetClustering[C], Callback, ABC):
                     f"{type(pl_module).__name__} has none."
                 )
         check_strategy(trainer)
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        others = (c for c in callbacks if isinstance(c, ClusteringCallback))
+        if any(c.name == self.name for c in others if c is not self):
+            raise ValueError(
+                f"two clustering callbacks have name={self.name!r}: give one of them "
+                "another name."
+            )
+        self._is_attached = True
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Embeds or clusters the set, if that is all there is to do."""
+        self._move(pl_module.device)
         if self.clusters_at_start:
             self.cluster(trainer, pl_module, epoch=0)
-            log_between_epochs(trainer, self._unlogged)
+            self._log_now(trainer)
         elif self.embeds_at_start and self.partition_ is not None:
-            self._move(pl_module.device)
             self._embeddings = self._embed(trainer, pl_module).embeddings.cpu()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Clusters before the first epoch, unless a checkpoint brought the clusters."""
-        self._epoch = trainer.current_epoch
-        self._is_dry = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
-        self._is_limited = self.follow_limits and is_limited(trainer)
-        self._num_epochs = num_epochs(trainer)
-        self._move(pl_module.device)
-        dataset = getattr(self.dataloader, "dataset", None)
-        if self._is_restored and isinstance(dataset, Sized):
-            before = len(self.labels_)
-            if len(dataset) != before and not self._is_limited:
-                rank_zero_warn(
-                    f"the checkpoint has clusters of {before:,} images, but there are "
-                    f"{len(dataset):,} now: they are clustered anew."
-                )
-                self.cluster(trainer, pl_module, epoch=trainer.current_epoch)
-                log_between_epochs(trainer, self._unlogged)
-        elif not self._is_restored:
+        self._is_training, self._is_first_pass = True, True
+        self._is_fast_dev_run = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+        self._epoch, self._num_epochs = trainer.current_epoch, num_epochs(trainer)
+        self._max_batches = None
+        if self.follow_limits:
+            self._max_batches = limited_batches(
+                trainer, self.dataloader, self.n_clusters
+            )
+        if not self._goes_on(trainer):
             self.cluster(trainer, pl_module, epoch=trainer.current_epoch)
-            log_between_epochs(trainer, self._unlogged)
+            self._log_now(trainer)
+
+    def _goes_on(self, trainer: Trainer) -> bool:
+        """Whether a checkpoint brought the clusters to train the next epoch on."""
+        if not self._is_restored or self._num_batches > num_batches_trained(trainer):
+            return False  # none, or from another training
+        listed = num_listed(self.dataloader)
+        if listed != self._num_listed and not self._is_limited:
+            rank_zero_warn(
+                f"the checkpoint has clusters of {self._num_listed} images, but the "
+                f"loader has {listed} now: they are clustered anew."
+            )
+            return False
+        epoch = trainer.current_epoch
+        return self.history_[-1]["epoch"] >= epoch or not self.is_due(trainer, epoch)
 
     def on_train_epoch_start(
         self, trainer: Trainer, pl_module: LightningModule
@@ -115,9 +131,9 @@ class ClusteringCallback(SetClustering[C], Callback, ABC):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Clusters before the validation that ends an epoch."""
-        if trainer.state.fn != "fit":
-            self._move(pl_module.device)
-        elif not trainer.sanity_checking and is_past_training(trainer):
+        self._move(pl_module.device)
+        is_in_fit = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if is_in_fit and is_past_training(trainer):
             self._cluster_if_due(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -144,16 +160,29 @@ class ClusteringCallback(SetClustering[C], Callback, ABC):
         self._unlogged = {}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Clusters once more if the last epoch ended the training unexpectedly."""
-        if self._step != trainer.global_step:
+        """Clusters once more, with all restarts, if the training ended unexpectedly."""
+        if self._is_draft or self._num_batches != num_batches_trained(trainer):
             self.cluster(trainer, pl_module, epoch=trainer.current_epoch)
-            log_between_epochs(trainer, self._unlogged)
+            self._log_now(trainer)
+
+    def teardown(
+        self, trainer: Trainer, pl_module: LightningModule, stage: str
+    ) -> None:
+        """Ends the warm-up; the clusters go where Lightning has put the module."""
+        self._is_training = self._is_restored = False
+        self._max_batches = None
+        self._move(pl_module.device)
 
     def is_due(self, trainer: Trainer, epoch: int) -> bool:
         """Whether to cluster after so many epochs."""
-        return is_last_epoch(trainer, epoch) or epoch % self.every_n_epochs == 0
+        return ends_after(trainer, epoch) or epoch % self.every_n_epochs == 0
 
     def _cluster_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        if self._step != trainer.global_step and self.is_due(trainer, epoch):
+        is_done = self._num_batches == num_batches_trained(trainer)
+        if not is_done and self.is_due(trainer, epoch):
             self.cluster(trainer, pl_module, epoch)
+
+    def _log_now(self, trainer: Trainer) -> None:
+        log_between_epochs(trainer, self._unlogged)
+        self._unlogged = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
@@ -22,6 +21,7 @@ from hadis_lightly.training.inputs import (
     raw_images_of,
     saved_arguments,
 )
+from hadis_lightly.training.trainer_state import num_steps
 from hadis_lightly.transforms import BatchedViews
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class ClusteringModule(pl.LightningModule, ABC):
         #: Loss terms of the last step, on the device.
         self.last_losses = torch.zeros(len(self.loss_names))
         self._loss_sums, self._num_summed = self.last_losses, 0
+        self._is_logged = False
         self._largest_batch = 0
         self._batch_norms: list[Any] | None = None
         self.save_hyperparameters(*saved_arguments(type(self)), logger=False)
@@ -200,7 +201,6 @@ class ClusteringModule(pl.LightningModule, ABC):
         callback = self.callback
         if callback is not None and callback.partition_ is not None:
             partition = callback.partition_.to(self.device)
-            callback.partition_ = partition  # moved once, not for every batch
             found["labels"] = partition.predict(*outputs)
             found["confidence"] = partition.confidence(*outputs)
         if keys is not None:
@@ -210,6 +210,7 @@ class ClusteringModule(pl.LightningModule, ABC):
     def on_train_epoch_start(self) -> None:
         """Starts the mean losses anew."""
         self._loss_sums, self._num_summed = torch.zeros_like(self._loss_sums), 0
+        self._is_logged = False
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Makes the views of a training batch, if the module was given ``views``."""
@@ -251,15 +252,29 @@ class ClusteringModule(pl.LightningModule, ABC):
         self.log_dict(
             {f"{name}_step": x for name, x in zip(names, self.last_losses, strict=True)}
         )
-        if trainer.is_last_batch or 0 < trainer.max_steps <= trainer.global_step + 1:
-            means = self._loss_sums / self._num_summed
-            self.log_dict(
-                dict(zip(names, means, strict=True)),
-                on_step=False,
-                on_epoch=True,
-                batch_size=1,
-                sync_dist=trainer.world_size > 1,
-            )
+        is_last_step = 0 < trainer.max_steps <= trainer.global_step + 1
+        if is_last_step:
+            num_batches = trainer.fit_loop.batch_idx + 1
+            is_last_step = num_batches % trainer.accumulate_grad_batches == 0
+        if trainer.is_last_batch or is_last_step:
+            self._log_means()
+
+    def _log_means(self) -> None:
+        names = [f"train/{name}" for name in self.loss_names]
+        means = self._loss_sums / self._num_summed
+        self.log_dict(
+            dict(zip(names, means, strict=True)),
+            on_step=False,
+            on_epoch=True,
+            batch_size=1,
+            sync_dist=self.trainer.world_size > 1,
+        )
+        self._is_logged = True
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the means of an epoch that was stopped within."""
+        if not self._is_logged and self._num_summed:
+            self._log_means()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the sums of the losses of the current epoch."""
@@ -281,20 +296,4 @@ class ClusteringModule(pl.LightningModule, ABC):
         Raises:
             ValueError: If the training has no end, or there is nothing to train on.
         """
-        trainer = self.trainer
-        steps = trainer.estimated_stepping_batches
-        if math.isinf(steps) or steps < 0:  # -1: of a loader without a length
-            raise ValueError(
-                "the Trainer has neither max_epochs nor max_steps, which the schedule "
-                "of the learning rate needs (for a loader without a length max_steps)."
-            )
-        max_steps = int(steps)
-        if trainer.num_training_batches == 0:
-            raise ValueError(
-                "there are no training batches: the train loader is empty (drop_last "
-                "with fewer images than batch_size?), or limit_train_batches is 0."
-            )
-        if math.isinf(trainer.num_training_batches):  # the loader has no length
-            return max_steps, max_steps
-        batches_per_step = trainer.accumulate_grad_batches
-        return max_steps, math.ceil(trainer.num_training_batches / batches_per_step)
+        return num_steps(self.trainer)

@@ -15,9 +15,9 @@ from lightly.utils import dist as lightly_dist
 from torch import Tensor
 from torch import distributed as torch_dist
 
-from hadis_lightly.checks import check_integer
+from hadis_lightly.checks import check_integer, check_type
 from hadis_lightly.data.key_index import KeyIndex, Keys, common_names
-from hadis_lightly.data.loading.process_shares import gather_shares, share_of
+from hadis_lightly.data.loading import process_shares
 from hadis_lightly.models import evaluating
 
 
@@ -95,6 +95,7 @@ def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
         L2-normalised embeddings, and the probabilities if there are any.
 
     Raises:
+        TypeError: If one is not a tensor.
         ValueError: If there is not one of each for every image.
     """
     if hasattr(network, "embed_and_assign"):
@@ -102,6 +103,7 @@ def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
     else:
         outputs = (network.embed(images),)
     for output in outputs:  # (n, d), (n, k)
+        check_type("what embed(x) returns", output, Tensor)
         if output.ndim != 2 or len(output) != len(images):
             raise ValueError(
                 f"embed(x) must return ({len(images)}, d), one row per image, got "
@@ -150,13 +152,14 @@ def embed_dataset(
     """
     if max_batches is not None:
         check_integer("max_batches", max_batches, least=1)
+    dataloader = process_shares.own_loader(dataloader)
     if lightly_dist.world_size() > 1:
         for buffer in module.buffers():  # those of BatchNorm may differ
             torch_dist.broadcast(buffer, src=0)
         # Who tells Lightning not to split loaders gives each process its share.
         connector = getattr(trainer, "_accelerator_connector", None)
         if getattr(connector, "use_distributed_sampler", True):
-            dataloader = share_of(dataloader)
+            dataloader = process_shares.share_of(dataloader)
     num_batches = length_hint(dataloader)
     num_batches = min(num_batches, max_batches or num_batches)
     capacity = _num_images(dataloader, max_batches)
@@ -184,7 +187,7 @@ def embed_dataset(
     if lightly_dist.world_size() > 1:
         names = common_names(found, keys)
         indices = torch.empty(0) if found is None else _indices(found, names)
-        wholes, indices, classes = gather_shares(
+        wholes, indices, classes = process_shares.gather_shares(
             wholes, indices, classes, module.device
         )
         if len(indices):

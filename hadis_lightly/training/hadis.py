@@ -162,6 +162,22 @@ class HaDis(ClusteringModule):
                 math.ceil(max_steps / steps_per_epoch),
             )
 
+    def on_train_start(self) -> None:
+        """Gives the schedule the length of this training, if a checkpoint had another.
+
+        lightly's schedules come out of a checkpoint with the length they had.
+        """
+        scheduler: Any = self.lr_schedulers()
+        max_steps, steps_per_epoch = self.schedule()
+        if scheduler is None or scheduler.max_epochs == max_steps:
+            return
+        scheduler.max_epochs = max_steps
+        scheduler.warmup_epochs = min(self.warmup_epochs * steps_per_epoch, max_steps)
+        scale = scheduler.scale_lr(scheduler.last_epoch)
+        groups = scheduler.optimizer.param_groups
+        for group, base_lr in zip(groups, scheduler.base_lrs, strict=True):
+            group["lr"] = base_lr * scale
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1, ...), targets, keys)``."""
         views, keys = views_of(batch)

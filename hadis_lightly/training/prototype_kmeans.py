@@ -160,10 +160,14 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         Raises:
             ValueError: If the loader never yielded a key.
         """
-        if self._waits():
+        if self.partition_ is None:
+            self._warn_of_no_clusters()
             return None
+        # During warm-up as well: a key that is missing is better known at once.
         rows = self._known_rows(keys)
-        return None if rows is None else self.labels_[rows]
+        if rows is None or self._is_too_early():
+            return None
+        return self.labels_[rows]
 
     def nearest(self, teacher: Tensor) -> Tensor | None:
         """Number of the prototype nearest to each teacher embedding, ``(n,)``.
@@ -173,20 +177,32 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         Args:
             teacher: Embeddings by the teacher, ``(n, d)``, of any length.
         """
-        if self._waits():
+        if self.partition_ is None:
+            self._warn_of_no_clusters()
             return None
-        return self._fitted().predict(teacher)
+        if self._is_too_early():
+            return None
+        return self.partition_.predict(teacher)
 
-    def _waits(self) -> bool:
-        """Whether there are no pseudo-labels yet; warns if there never will be."""
-        if self.is_warming_up and self.warmup_epochs >= self._num_epochs:
+    def _warn_of_no_clusters(self) -> None:
+        if not self._is_attached:
+            rank_zero_warn(
+                "PrototypeKMeans has no clusters, as no Trainer has it: "
+                "Trainer(callbacks=[prototypes])."
+            )
+
+    def _is_too_early(self) -> bool:
+        """Whether a warm-up is under way; warns if it will last until the end."""
+        never_ends = (
+            self.warmup_epochs >= self._num_epochs and not self._is_fast_dev_run
+        )
+        if self.is_warming_up and never_ends:
             rank_zero_warn(
                 f"PrototypeKMeans has warmup_epochs={self.warmup_epochs}, but training "
-                f"ends after {self._num_epochs:.0f} epochs: there will be no "
-                "pseudo-labels."
+                f"has {self._num_epochs:.0f} epochs: there will be no pseudo-labels."
             )
             self._num_epochs = math.inf  # said once
-        return self.is_warming_up or self.partition_ is None
+        return self.is_warming_up
 
     def fit_partition(self, embedded: EmbeddedSet) -> PrototypePartition:
         """Clusters the embeddings; ids are those of the last clusters."""

@@ -7,13 +7,14 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+from lightly.utils import dist as lightly_dist
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
+from torch import distributed as torch_dist
 
 from hadis_lightly.checks import check_bool, check_integer
 from hadis_lightly.cluster import (
@@ -30,10 +31,17 @@ from hadis_lightly.training.embedding import (
     check_dataloader,
     embed_dataset,
 )
-from hadis_lightly.training.trainer_state import is_last_epoch, num_limited_batches
+from hadis_lightly.training.trainer_state import (
+    ends_after,
+    num_batches_trained,
+    num_listed,
+    warn_of_limit,
+)
 
 log = logging.getLogger(__name__)
 
+# What a checkpoint has of the last clustering, beside the clusters.
+_OF_LAST = ("_num_batches", "_is_draft", "_is_limited", "_num_listed", "_unlogged")
 # An untrained network shows all signs of a collapse.
 _MIN_EPOCHS = 5
 
@@ -90,12 +98,21 @@ class SetClustering(ClusteredSet[C], ABC):
         #: Show the progress of embedding the set when it takes long.
         self.shows_progress = False
         self._warnings: dict[str, str] = {}  # by the sign of a collapse
-        self._is_restored = self._is_limited = self._is_dry = self._has_zeros = False
-        self._restarts = n_init
-        self._num_epochs = math.inf
+        self._has_zeros = False
+        # Of a fit that is under way:
+        self._is_attached = self._is_training = self._is_fast_dev_run = False
         self._epoch = 0
-        self._step = -1  # of the last clustering
+        self._num_epochs = math.inf
+        self._max_batches: int | None = None
+        self._is_first_pass = True
+        self._restarts = n_init
+        # Of the last clustering, also in checkpoints:
+        self._num_batches = -1  # trained before
+        self._is_draft = self._is_limited = False
+        self._num_listed: int | None = None  # images in the loader's data set
         self._unlogged: dict[str, float] = {}
+        #: Whether a checkpoint brought the clusters.
+        self._is_restored = False
 
     @property
     def warnings_(self) -> list[str]:
@@ -105,7 +122,7 @@ class SetClustering(ClusteredSet[C], ABC):
     @property
     def is_warming_up(self) -> bool:
         """Whether clusters do not count yet in the current epoch."""
-        return self._epoch < self.warmup_epochs
+        return self._is_training and self._epoch < self.warmup_epochs
 
     @abstractmethod
     def fit_partition(self, embedded: EmbeddedSet) -> C:
@@ -153,20 +170,23 @@ class SetClustering(ClusteredSet[C], ABC):
                 "image or a weight is not finite; a lower learning rate may help."
             )
         self._warn_of_zeros(int((~rows.any(dim=1)).sum()), epoch)
-        is_draft = epoch < self.warmup_epochs and not is_last_epoch(trainer, epoch)
-        self._restarts = 1 if is_draft or self._is_dry else self.n_init
+        self._is_draft = epoch < self.warmup_epochs and not ends_after(trainer, epoch)
+        is_rough = self._is_draft or self._is_fast_dev_run
+        self._restarts = 1 if is_rough else self.n_init
         partition = self.fit_partition(embedded)
-        self._take(embedded, partition)
+        self._keep(embedded, partition)
+        self.on_clustered(trainer, pl_module, embedded, epoch)
         seconds = time.perf_counter() - start
         labels, prototypes = partition.labels, partition.prototypes
         self._scores = scores_of(embedded.targets, labels, rows, prototypes)
-        if not self.is_warming_up:
+        if epoch > self.warmup_epochs:
             signs = {}
             if epoch >= _MIN_EPOCHS:
                 signs = collapse_signs(rows, labels, prototypes)
             self._warn_of_collapse(signs, trainer, epoch)
         self.history_.append({"epoch": epoch, "seconds": seconds} | self._scores)
-        self._step, self._is_restored = trainer.global_step, False
+        self._num_batches, self._is_restored = num_batches_trained(trainer), False
+        self._num_listed = num_listed(self.dataloader)
         self._unlogged = {
             f"{self.name}/{score}": value for score, value in self._scores.items()
         }
@@ -174,38 +194,61 @@ class SetClustering(ClusteredSet[C], ABC):
             {name: torch.tensor(value) for name, value in self._unlogged.items()}
         )
 
+    def on_clustered(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        embedded: EmbeddedSet,
+        epoch: int,
+    ) -> None:
+        """Called after each clustering, with the embeddings still on the device."""
+
     def state_dict(self) -> dict[str, Any]:
         """Clusters, scores and history, as they go into a checkpoint."""
         state = super().state_dict()
-        return state and state | {"history": self.history_, "warnings": self._warnings}
+        if state:
+            state |= {"history": list(self.history_), "warnings": self._warnings}
+            state["last"] = {name: getattr(self, name) for name in _OF_LAST}
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes clusters, scores and history out of a checkpoint."""
+        """Takes clusters, scores and history out of a checkpoint.
+
+        Raises:
+            ValueError: If it has another number of clusters.
+        """
         super().load_state_dict(state_dict)
         if state_dict:
-            self.history_ = state_dict["history"]
+            k = self._fitted().n_clusters
+            if k != self.n_clusters:
+                raise ValueError(
+                    f"the checkpoint has {k} clusters, but n_clusters is "
+                    f"{self.n_clusters}: another number needs a new training."
+                )
+            self.history_ = list(state_dict["history"])
             self._warnings = state_dict["warnings"]
-            self._epoch = int(self.history_[-1]["epoch"])
-            self._is_restored = True
+            for name in _OF_LAST:
+                setattr(self, name, state_dict["last"][name])
+            self._is_restored = self._is_first_pass = True
 
     def _known_rows(self, keys: Keys) -> Tensor | None:
         """Rows of a batch; None if some images were left out by the Trainer's flags."""
         if not self._is_limited:
             return self.rows(keys)
-        assert self._keys is not None
-        rows = self._keys.rows_or(keys).to(self.labels_.device)
-        if not bool((rows < 0).any()):
+        rows = self._rows_or(keys).to(self.labels_.device)
+        is_known = (rows >= 0).all().int()
+        if self._is_training and lightly_dist.world_size() > 1:
+            # All processes alike: a loss may gather the labels.
+            torch_dist.all_reduce(is_known, torch_dist.ReduceOp.MIN)
+        if bool(is_known):
             return rows
-        if self._is_dry:  # any row, so that what comes after a warm-up runs too
+        if self._is_fast_dev_run:  # any row, so that what labels are for runs too
             return torch.arange(len(rows), device=rows.device) % len(self.labels_)
         return None
 
     def _embed(self, trainer: Trainer, pl_module: LightningModule) -> EmbeddedSet:
         """The set, in the order of its first pass."""
         shows = self.shows_progress and trainer.is_global_zero
-        most = None
-        if self._is_limited:
-            most = num_limited_batches(trainer, self.dataloader, self.n_clusters)
         # Training draws the same numbers with and without a callback that looks.
         with (
             torch.random.fork_rng(devices=[]),
@@ -215,32 +258,24 @@ class SetClustering(ClusteredSet[C], ABC):
                 pl_module,
                 self.dataloader,
                 trainer,
-                max_batches=most,
+                max_batches=self._max_batches,
                 keys=self._keys,
                 progress=progress,
             )
-        if self._keys is None:
-            self._warn_of_limit(trainer, len(embedded.targets))
-        elif (
-            self._is_limited or self._is_restored
-        ) and not embedded.keys.has_same_keys(self._keys):
-            # Others than in the checkpoint: they get what its clusters say.
-            labels = self._fitted().predict(*embedded.outputs)
-            self.partition_ = replace(self._fitted(), labels=labels)
-            self._keys = None
+        may_differ = self._is_first_pass or self._max_batches is not None
+        num_images = len(embedded.targets)
+        is_cut = self._max_batches is not None and not self._is_fast_dev_run
+        if is_cut and self._is_first_pass and num_images != num_listed(self.dataloader):
+            warn_of_limit(type(self).__name__, num_images)
+        self._is_limited = self._max_batches is not None
+        self._is_first_pass = False
         if self._keys is None:
             self._keys = embedded.keys
+        elif may_differ and not embedded.keys.has_same_keys(self._keys):
+            self._keys = embedded.keys
+            self._carry_over(embedded)
         # A loader that shuffles comes back into the order of its first pass.
         return embedded.in_order_of(self._keys)
-
-    def _warn_of_limit(self, trainer: Trainer, num_images: int) -> None:
-        dataset: Any = getattr(self.dataloader, "dataset", ())
-        if self._is_limited and not self._is_dry and num_images != len(dataset):
-            rank_zero_warn(
-                f"the Trainer limits the batches of an epoch, so {type(self).__name__} "
-                f"clusters {num_images:,} images only; others have no pseudo-label. To "
-                "cluster all of them: follow_limits=False."
-            )
 
     def _warn_of_zeros(self, num_zeros: int, epoch: int) -> None:
         if num_zeros and not self._has_zeros:

@@ -3,59 +3,112 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 from pytorch_lightning import Trainer
+from pytorch_lightning.utilities import rank_zero_warn
 
 
 def num_epochs(trainer: Trainer) -> float:
-    """Epochs that a fit will have at most, infinite if nothing ends it.
+    """Epochs that a fit will have at most; infinite if nothing known ends it.
 
-    Known once the training loader is, from ``on_train_start`` on.
+    To be called once the training loader is there, from ``on_train_start`` on.
     """
     epochs, batches = trainer.max_epochs, trainer.num_training_batches
     most = math.inf if epochs is None or epochs < 0 else epochs
-    if trainer.max_steps > 0 and 0 < batches < math.inf:
+    # By hand, several optimisers may step in each batch.
+    is_automatic = trainer.lightning_module.automatic_optimization
+    if is_automatic and trainer.max_steps > 0 and 0 < batches < math.inf:
         steps = math.ceil(batches / trainer.accumulate_grad_batches)
         most = min(most, math.ceil(trainer.max_steps / steps))
     return most
 
 
-def is_last_epoch(trainer: Trainer, epoch: int) -> bool:
+def num_steps(trainer: Trainer) -> tuple[int, int]:
+    """Steps of the optimiser in all, and in an epoch.
+
+    Raises:
+        ValueError: If the training has no end, or there is nothing to train on.
+    """
+    steps = trainer.estimated_stepping_batches
+    if math.isinf(steps) or steps < 0:  # -1: of a loader without a length
+        raise ValueError(
+            "the Trainer has neither max_epochs nor max_steps, which the schedule "
+            "of the learning rate needs (for a loader without a length max_steps)."
+        )
+    max_steps = int(steps)
+    if trainer.num_training_batches == 0:
+        raise ValueError(
+            "there are no training batches: the train loader is empty (drop_last "
+            "with fewer images than batch_size?), or limit_train_batches is 0."
+        )
+    if math.isinf(trainer.num_training_batches):  # the loader has no length
+        return max_steps, max_steps
+    batches_per_step = trainer.accumulate_grad_batches
+    return max_steps, math.ceil(trainer.num_training_batches / batches_per_step)
+
+
+def num_batches_trained(trainer: Trainer) -> int:
+    """Batches trained so far: unlike steps, however many optimisers there are."""
+    return trainer.fit_loop.total_batch_idx + 1
+
+
+def ends_after(trainer: Trainer, epoch: int) -> bool:
     """Whether training ends after so many epochs, as far as is known by now."""
-    is_out_of_steps = 0 < trainer.max_steps <= trainer.global_step
-    return epoch == trainer.max_epochs or is_out_of_steps or trainer.should_stop
+    return epoch == trainer.max_epochs or _is_out_of_steps(trainer, epoch)
 
 
 def is_past_training(trainer: Trainer) -> bool:
     """Whether the steps of the current epoch are done, as before its validation."""
-    return trainer.is_last_batch or 0 < trainer.max_steps <= trainer.global_step
+    return trainer.is_last_batch or _is_out_of_steps(trainer, trainer.current_epoch)
 
 
-def is_limited(trainer: Trainer) -> bool:
-    """Whether an epoch leaves images out, by a flag of the Trainer.
-
-    That is ``limit_train_batches``, ``overfit_batches`` or ``fast_dev_run``.
-    """
-    limit = trainer.limit_train_batches  # the others set it as well
-    if isinstance(limit, int):
-        return limit <= trainer.num_training_batches
-    return limit < 1.0
+def _is_out_of_steps(trainer: Trainer, epoch: int) -> bool:
+    """Whether no step follows, be it that ``max_steps`` or a callback ends training."""
+    may_stop = epoch >= (trainer.min_epochs or 0) and trainer.global_step >= (
+        trainer.min_steps or 0
+    )
+    is_over = 0 < trainer.max_steps <= trainer.global_step
+    return is_over or (trainer.should_stop and may_stop)
 
 
-def num_limited_batches(trainer: Trainer, loader: Any, num_images: int) -> int:
+def limited_batches(trainer: Trainer, loader: Any, num_images: int) -> int | None:
     """Batches of a loader with as many images as a limited epoch trains on.
 
     Args:
         trainer: The Trainer, once its training loader is known.
         loader: The loader of the plain images.
         num_images: Minimum number of images.
+
+    Returns:
+        The number of batches; None if neither ``limit_train_batches``,
+        ``overfit_batches`` nor ``fast_dev_run`` leaves anything out.
     """
+    limit = trainer.limit_train_batches  # the other flags set it as well
+    if limit >= 1 and not (
+        isinstance(limit, int) and limit <= trainer.num_training_batches
+    ):
+        return None
     size = getattr(loader, "batch_size", None) or 1
     trained = getattr(trainer.train_dataloader, "batch_size", None) or size
     wanted: float = max(num_images, trainer.num_training_batches * trained)
     return math.ceil(wanted / size)
+
+
+def warn_of_limit(name: str, num_images: int) -> None:
+    """Warns that a callback clusters some of the images only."""
+    rank_zero_warn(
+        f"the Trainer limits the batches of an epoch, so {name} clusters "
+        f"{num_images:,} images only; others have no pseudo-label. To cluster all of "
+        "them: follow_limits=False."
+    )
+
+
+def num_listed(loader: Any) -> int | None:
+    """Number of images in the data set of a loader; None if it has no length."""
+    dataset = getattr(loader, "dataset", loader)
+    return len(dataset) if isinstance(dataset, Sized) else None
 
 
 def log_between_epochs(trainer: Trainer, metrics: Mapping[str, float]) -> None:

@@ -67,7 +67,7 @@ def test_zeros_alone_are_no_set() -> None:
     with pytest.raises(ValueError, match="all zeros, got 5 rows"):
         fit_partition(torch.zeros(5, 3), 2)
     rows = torch.cat([torch.eye(3), torch.zeros(3, 3)])
-    with pytest.raises(ValueError, match="n_clusters=4 and 3 of 6"):
+    with pytest.raises(ValueError, match="n_clusters=4 and 6 embeddings, 3 of"):
         fit_partition(rows, 4)
     assert fit_partition(rows, 3, random_state=0).labels[:3].unique().numel() == 3
 

@@ -53,7 +53,7 @@ def test_unknown_name() -> None:
     index = KeyIndex([["a.png", "b.png"]])
     with pytest.raises(ValueError, match=r"^unknown key 'c\.png': the dataloader"):
         index.rows(["a.png", "c.png"])
-    with pytest.raises(ValueError, match="unknown key"):
+    with pytest.raises(TypeError, match=r"are like 'a\.png', but here tensor\(0\)"):
         index.rows(torch.tensor([0, 1]))
 
 

@@ -358,12 +358,13 @@ def test_bad_types(options: dict[str, Any], message: str) -> None:
 
 
 def test_images_for_training_alone_have_no_pseudo_label() -> None:
+    class Weighted(Plain):
+        cluster_weights = (torch.arange(N) % 3 > 0).float()
+
     clusters = ClusterHeadAssignment(K, loader(), pseudo_label_epochs=1, random_state=0)
-    fit(clusters, max_epochs=1)
-    weights = (torch.arange(N) % 3 > 0).float()
-    found = clusters._matched(weights)
-    rows = clusters.rows(torch.arange(N))
-    assert torch.equal(found[rows] == -1, weights == 0)
+    module = fit(clusters, max_epochs=1, module=Weighted(clusters))
+    found = pseudo_labels_of(module)[0]
+    assert {key for key, label in found.items() if label == -1} == set(range(0, N, 3))
 
 
 def test_pseudo_labels_do_not_outlive_their_epochs() -> None:

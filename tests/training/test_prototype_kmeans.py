@@ -225,8 +225,10 @@ def test_bad_options(options: dict[str, int], message: str) -> None:
 
 def test_before_training_there_are_no_labels() -> None:
     prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0)
-    assert prototypes.labels(torch.arange(3)) is None
-    assert prototypes.nearest(POINTS) is None
+    with pytest.warns(UserWarning, match="no Trainer has it"):
+        assert prototypes.labels(torch.arange(3)) is None
+    with pytest.warns(UserWarning, match="no Trainer has it"):
+        assert prototypes.nearest(POINTS) is None
     with pytest.raises(AttributeError, match="has no clusters yet"):
         _ = prototypes.prototypes_
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -20,6 +21,25 @@ from torch.utils.data import (
 
 # Kept, as their workers may persist.
 _shares: WeakKeyDictionary[DataLoader[Any], DataLoader[Any]] = WeakKeyDictionary()
+
+
+_own: WeakKeyDictionary[DataLoader[Any], DataLoader[Any]] = WeakKeyDictionary()
+
+
+def own_loader(dataloader: Iterable[Any]) -> Iterable[Any]:
+    """A loader with worker processes of its own, if those of this one persist.
+
+    Whoever goes over such a loader takes its batches from whoever else does: Lightning
+    keeps an iterator of its validation loader open. The copy is kept, with its workers,
+    as long as the loader is.
+    """
+    if not (isinstance(dataloader, DataLoader) and dataloader.persistent_workers):
+        return dataloader
+    own = _own.get(dataloader)
+    if own is None:
+        _own[dataloader] = own = copy.copy(dataloader)
+        own._iterator = None
+    return own
 
 
 def share_of(dataloader: Iterable[Any]) -> Iterable[Any]:

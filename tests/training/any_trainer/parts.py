@@ -150,7 +150,13 @@ def fit(
 @contextmanager
 def lightnings_advice_left_out() -> Iterator[None]:
     """Warnings are errors in tests, but not Lightning's advice for large trainings."""
-    advice = "many workers", "no `val_dataloader`", "logging interval", "LeafSpec"
+    advice = (
+        "many workers",
+        "no `val_dataloader`",
+        "logging interval",
+        "LeafSpec",
+        "callbacks used to create the checkpoint",
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", f".*({'|'.join(advice)})")
         yield

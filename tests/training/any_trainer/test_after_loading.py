@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader
 
 from hadis_lightly.training import PrototypeKMeans
 from tests.training.any_trainer.parts import (
+    Digits,
     Net,
     fit,
     k_means,
@@ -51,15 +54,17 @@ def test_other_loops_find_the_clusters_of_the_checkpoint(
         assert torch.equal(torch.cat(found), before.labels_)
 
 
-def test_during_the_warm_up_of_the_checkpoint_there_are_no_labels(
+def test_outside_of_training_no_warm_up_withholds_the_labels(
     trained: tuple[PrototypeKMeans, Path],
 ) -> None:
-    prototypes = k_means(warmup_epochs=3)
+    before, path = trained
+    prototypes = k_means(warmup_epochs=50)
     with lightnings_advice_left_out():
-        plain_trainer(prototypes).validate(
-            Net(prototypes), loader(), ckpt_path=trained[1]
-        )
-    assert prototypes.labels(torch.arange(120)) is None
+        plain_trainer(prototypes).validate(Net(prototypes), loader(), ckpt_path=path)
+    labels = prototypes.labels(torch.arange(120))
+    assert labels is not None and torch.equal(labels, before.labels_)
+    labels = before.labels(torch.arange(120))
+    assert labels is not None and torch.equal(labels, before.labels_)
 
 
 def test_what_is_not_in_a_checkpoint_says_so(
@@ -115,10 +120,94 @@ def test_images_that_were_added_since_the_checkpoint_are_clustered(
         trainer.fit(module, few_images)
     trainer.save_checkpoint(tmp_path / "few.ckpt")
     prototypes = k_means()
-    with pytest.warns(UserWarning, match="clusters of 100 images, but there are 120"):
+    with pytest.warns(UserWarning, match="100 images, but the loader has 120"):
         fit(prototypes, max_epochs=3, ckpt_path=tmp_path / "few.ckpt")
     assert len(prototypes.labels_) == len(prototypes.targets_) == 120
     assert [entry["epoch"] for entry in prototypes.history_] == [0, 1, 2, 2, 3]
     # Clusters keep their ids.
     same = prototypes.labels_[:100] == few.labels_
     assert float(same.float().mean()) > 0.8
+
+
+def resumed_from(
+    path: Path, prototypes: PrototypeKMeans, **options: Any
+) -> list[float]:
+    """The epochs after which clusters were found, of a training resumed."""
+    fit(prototypes, max_epochs=3, ckpt_path=path, **options)
+    return [entry["epoch"] for entry in prototypes.history_]
+
+
+def test_a_checkpoint_of_the_end_of_a_validation_has_the_clusters(
+    tmp_path: Path,
+) -> None:
+    """Lightning ends that epoch once more when it resumes."""
+    saving = ModelCheckpoint(tmp_path, "{epoch}", save_on_train_epoch_end=False)
+    first = k_means()
+    fit(first, None, saving, max_epochs=1, val=True, enable_checkpointing=True)
+    second = k_means()
+    assert resumed_from(tmp_path / "epoch=0.ckpt", second, val=True) == [0, 1, 2, 3]
+
+
+def test_a_checkpoint_of_the_last_step_of_an_epoch_is_clustered(
+    tmp_path: Path,
+) -> None:
+    """It is written before the clusters of its epoch are found."""
+    saving = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=4)
+    fit(k_means(), None, saving, max_epochs=1, enable_checkpointing=True)
+    prototypes = k_means()
+    assert resumed_from(tmp_path / "step=4.ckpt", prototypes) == [0, 1, 2, 3]
+
+
+def test_a_callback_that_went_on_goes_back_to_its_checkpoint(tmp_path: Path) -> None:
+    prototypes = k_means()
+    fit(prototypes, max_epochs=1).save_checkpoint(tmp_path / "one.ckpt")
+    fit(prototypes, max_epochs=3)
+    assert resumed_from(tmp_path / "one.ckpt", prototypes) == [0, 1, 2, 3]
+
+
+def test_another_number_of_clusters_than_in_the_checkpoint_is_refused(
+    trained: tuple[PrototypeKMeans, Path],
+) -> None:
+    with pytest.raises(ValueError, match="has 3 clusters, but n_clusters is 5"):
+        resumed_from(trained[1], k_means(5))
+
+
+def test_a_loader_that_drops_its_last_batch_has_not_grown(tmp_path: Path) -> None:
+    def plain() -> PrototypeKMeans:
+        return k_means(plain=DataLoader(Digits(), 50, drop_last=True), warmup_epochs=9)
+
+    class Blind(Net):
+        """Asks for no labels."""
+
+    fit(plain(), Blind(), max_epochs=1).save_checkpoint(tmp_path / "one.ckpt")
+    prototypes = plain()
+    fit(prototypes, Blind(), max_epochs=2, ckpt_path=tmp_path / "one.ckpt")
+    assert [entry["epoch"] for entry in prototypes.history_] == [0, 1, 2]
+
+
+def test_clusters_of_a_limited_training_know_that_images_were_left_out(
+    tmp_path: Path,
+) -> None:
+    limited = k_means()
+    with pytest.warns(UserWarning, match="clusters 60 images only"):
+        trainer = fit(limited, max_epochs=1, limit_train_batches=2)
+    trainer.save_checkpoint(tmp_path / "limited.ckpt")
+    prototypes = k_means()
+    with lightnings_advice_left_out():
+        plain_trainer(prototypes).validate(
+            Net(prototypes), loader(), ckpt_path=tmp_path / "limited.ckpt"
+        )
+    assert prototypes.labels(torch.tensor([0, 100])) is None
+    assert prototypes.labels(torch.tensor([0, 50])) is not None
+
+
+def test_a_training_from_scratch_does_not_begin_with_loaded_clusters(
+    trained: tuple[PrototypeKMeans, Path],
+) -> None:
+    prototypes = k_means()
+    with lightnings_advice_left_out():
+        plain_trainer(prototypes).validate(
+            Net(prototypes), loader(), ckpt_path=trained[1]
+        )
+    fit(prototypes, Net(prototypes), max_epochs=1)
+    assert [entry["epoch"] for entry in prototypes.history_] == [0, 1, 2, 0, 1]

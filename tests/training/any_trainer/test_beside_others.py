@@ -10,9 +10,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from tests.training.any_trainer.parts import (
+    Digits,
     Net,
+    digits,
     fit,
     k_means,
     lightnings_advice_left_out,
@@ -100,3 +103,28 @@ def test_clusters_come_out_of_a_checkpoint_without_a_trainer(tmp_path: Path) -> 
     after.load_state_dict(checkpoint["callbacks"]["PrototypeKMeans"])
     assert torch.equal(after.labels_, before.labels_)
     assert after.scores_ == before.scores_
+
+
+def test_a_loader_whose_workers_persist_may_serve_the_validation_too() -> None:
+    """Its one iterator is Lightning's; the callback must not read from it."""
+    plain = DataLoader(Digits(), 30, num_workers=1, persistent_workers=True)
+    num_validated: list[int] = []
+
+    class Validated(Net):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            num_validated.append(len(batch[0]))
+
+    prototypes = k_means(plain=plain)
+    trainer = plain_trainer(prototypes, max_epochs=2)
+    with lightnings_advice_left_out():
+        trainer.fit(Validated(prototypes), loader(views=True), plain)
+    assert len(prototypes.labels_) == 120
+    assert sum(num_validated) == 2 * 120 + 2 * 30  # and the sanity check
+
+
+def test_after_training_the_clusters_are_where_the_module_is() -> None:
+    prototypes = k_means()
+    module = Net(prototypes)
+    fit(prototypes, module, max_epochs=1)
+    assert prototypes.labels_.device == module.device
+    assert prototypes.nearest(module.eval().embed(digits()[0])) is not None

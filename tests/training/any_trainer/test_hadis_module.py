@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,11 @@ from torch import nn
 from hadis_lightly.models import MomentumTeacher
 from hadis_lightly.training import PrototypeKMeans
 from tests.training.any_trainer.hadis_parts import hadis
-from tests.training.any_trainer.parts import k_means, loader
+from tests.training.any_trainer.parts import (
+    k_means,
+    lightnings_advice_left_out,
+    loader,
+)
 from tests.training.plain_trainer import plain_trainer
 
 pytestmark = [
@@ -75,7 +80,7 @@ def test_losses_are_drawn_over_the_steps_of_the_optimizer(
 
 
 def test_the_users_own_callback_of_the_same_class_stays() -> None:
-    own, other, ours = k_means(2), pl.Callback(), k_means(3)
+    own, other, ours = k_means(2, name="own"), pl.Callback(), k_means(3)
     trainer = plain_trainer(own, other)
     module = hadis(ours)
     for _ in range(2):
@@ -145,3 +150,39 @@ def test_a_warm_up_without_an_end_is_told(
         trainer.fit(hadis(warmup_epochs=warmup_epochs), loader(views=True))
     told = [r for r in caplog.messages if f"warmup_epochs={warmup_epochs} covers" in r]
     assert len(told) == warned
+
+
+def test_a_training_that_is_made_longer_has_a_learning_rate_to_the_end(
+    tmp_path: Path,
+) -> None:
+    """In checkpoints, schedules of lightly's have the length that they had."""
+
+    class Rates(pl.Callback):
+        def __init__(self) -> None:
+            self.seen: list[float] = []
+
+        def on_before_optimizer_step(self, *args: Any) -> None:
+            optimizer: Any = args[2]
+            self.seen.append(optimizer.param_groups[0]["lr"])
+
+    def rates(max_epochs: int, ckpt_path: Path | None = None) -> list[float]:
+        seen = Rates()
+        trainer = plain_trainer(seen, max_epochs=max_epochs)
+        with lightnings_advice_left_out():
+            trainer.fit(hadis(), loader(views=True), ckpt_path=ckpt_path)
+        trainer.save_checkpoint(tmp_path / f"{max_epochs}.ckpt")
+        return seen.seen
+
+    rates(2)
+    assert rates(4, tmp_path / "2.ckpt") == pytest.approx(rates(4)[8:])
+
+
+def test_an_epoch_that_is_stopped_within_logs_its_losses() -> None:
+    class Stopping(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+            trainer.should_stop = trainer.global_step == 2
+
+    trainer = plain_trainer(Stopping(), max_epochs=3)
+    with lightnings_advice_left_out():
+        trainer.fit(hadis(), loader(views=True))
+    assert trainer.global_step == 2 and "train/loss" in trainer.callback_metrics

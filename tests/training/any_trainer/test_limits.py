@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
 from tests.training.any_trainer.parts import (
+    Digits,
     Net,
     fit,
     k_means,
@@ -115,3 +118,28 @@ def test_an_endless_loader_is_clustered_at_the_end() -> None:
     with lightnings_advice_left_out():
         trainer.fit(module, Endless())
     assert [entry["epoch"] for entry in prototypes.history_] == [0, 1]
+
+
+@pytest.mark.parametrize("limit", [{"fast_dev_run": True}, {"limit_train_batches": 2}])
+def test_the_whole_training_comes_after_a_trial(limit: dict[str, Any]) -> None:
+    prototypes = k_means()
+    module = Net(prototypes)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*images only")
+        fit(prototypes, module, max_epochs=1, **limit)
+    fit(prototypes, module, max_epochs=1)
+    assert len(prototypes.labels_) == 120
+
+
+class Stream(IterableDataset[Any]):
+    """Plain images without a length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from Digits()
+
+
+def test_images_without_a_number_are_limited_as_well() -> None:
+    prototypes = k_means(plain=DataLoader(Stream(), 30))
+    with pytest.warns(UserWarning, match="clusters 60 images only"):
+        fit(prototypes, max_epochs=1, limit_train_batches=2)
+    assert len(prototypes.labels_) == 60

@@ -82,6 +82,12 @@ def test_scores_stand_beside_the_losses_of_their_epoch(
     assert axes(rows, "cluster/silhouette") == [(0, 0), *PLAIN]
 
 
+def test_epochs_without_a_clustering_log_no_scores(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path, name="", version="")
+    fit(k_means(every_n_epochs=2), max_epochs=3, logger=logger)
+    assert axes(rows_of(tmp_path), "cluster/acc") == [(0, 0), (7, 1), (11, 2)]
+
+
 @pytest.mark.parametrize("module", [TwoOptimizers, Compiled])
 def test_another_way_to_the_same_steps_has_the_same_labels_and_axes(
     tmp_path: Path, module: type[Net]

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from hadis_lightly.training import PrototypeKMeans
-from tests.training.any_trainer.parts import Net, fit, k_means, loader
+from tests.training.any_trainer.parts import Net, fit, k_means
 
 
 class Witness(pl.Callback):
@@ -107,12 +107,56 @@ def test_a_second_fit_goes_on() -> None:
     assert [entry["epoch"] for entry in prototypes.history_] == [0, 1, 0, 1]
 
 
-def test_the_plain_images_may_be_the_validation_set() -> None:
+class Stopping(pl.Callback):
+    """Asks for the end of the training after some batches."""
+
+    def __init__(self, num_batches: int) -> None:
+        self.num_batches = num_batches
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.global_step == self.num_batches:
+            trainer.should_stop = True
+
+
+def test_a_training_stopped_within_an_epoch_is_clustered_before_its_validation() -> (
+    None
+):
     prototypes = k_means()
-    module, plain = Net(prototypes), loader()
-    prototypes.dataloader = plain
-    fit(prototypes, module, max_epochs=2, val=True)
-    assert module.training and len(prototypes.labels_) == 120
+    witness = Witness(prototypes)
+    fit(prototypes, Net(prototypes), Stopping(6), witness, max_epochs=9, val=True)
+    assert witness.before_validation == witness.after_epoch == [1, 2]
+
+
+def test_a_wish_to_stop_that_is_not_granted_yet_clusters_no_sooner() -> None:
+    prototypes = k_means(every_n_epochs=10)
+    fit(prototypes, None, Stopping(6), max_epochs=20, min_epochs=5)
+    assert [entry["epoch"] for entry in prototypes.history_] == [0, 5]
+
+
+class OwnOptimizer(Net):
+    """Steps an optimiser that Lightning does not know."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for parameter in self.parameters():
+                if parameter.grad is not None:
+                    parameter -= 0.1 * parameter.grad
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return None
+
+
+def test_steps_that_lightning_does_not_count_are_followed_by_clusters() -> None:
+    prototypes = k_means()
+    with pytest.warns(UserWarning, match="configure_optimizers"):
+        fit(prototypes, OwnOptimizer(prototypes), max_epochs=3)
+    assert [entry["epoch"] for entry in prototypes.history_] == [0, 1, 2, 3]
 
 
 class WithPrototypes(Net):

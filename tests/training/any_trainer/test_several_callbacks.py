@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from hadis_lightly.loss import HaDisLoss, PCLLoss
-from tests.training.any_trainer.parts import Net, fit, k_means
+from hadis_lightly.training import PrototypeKMeans
+from tests.training.any_trainer.parts import Net, fit, k_means, loader
 
 
 def test_two_numbers_of_clusters_side_by_side(tmp_path: Path) -> None:
@@ -28,9 +29,16 @@ def test_two_numbers_of_clusters_side_by_side(tmp_path: Path) -> None:
     assert torch.equal(fine_again.labels_, fine.labels_)
 
 
+class Another(PrototypeKMeans):
+    """Of another class, with the same name for its scores."""
+
+
 def test_two_of_one_name_are_refused() -> None:
     with pytest.raises(RuntimeError, match="more than one stateful callback"):
         pl.Trainer(callbacks=[k_means(3), k_means(9)], logger=False)
+    other = Another(9, loader(), warmup_epochs=0)
+    with pytest.raises(ValueError, match="two clustering callbacks have name"):
+        fit(k_means(3), Net(), other)
 
 
 @pytest.mark.parametrize("name", ["", None])

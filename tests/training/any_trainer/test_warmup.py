@@ -6,10 +6,11 @@ import warnings
 from typing import Any
 
 import pytest
+from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor
 
 from hadis_lightly.cluster import KMeans
-from tests.training.any_trainer.parts import Net, fit, k_means
+from tests.training.any_trainer.parts import Net, fit, k_means, loader
 
 
 class Blind(Net):
@@ -31,7 +32,7 @@ def test_a_warm_up_that_never_ends_is_said_once(
     with pytest.warns(UserWarning, match="warmup_epochs=2") as said:
         fit(prototypes, **options)
     (message,) = [str(w.message) for w in said if "warmup" in str(w.message)]
-    assert f"training ends after {epochs} epochs: there will be no" in message
+    assert f"training has {epochs} epochs: there will be no" in message
 
 
 @pytest.mark.parametrize("warmup_epochs", [0, 1])
@@ -65,5 +66,21 @@ def test_restarts_begin_when_labels_count(monkeypatch: pytest.MonkeyPatch) -> No
     fit(k_means(warmup_epochs=9, n_init=5), Blind(), max_epochs=2)
     assert restarts == [1, 1, 5]
     restarts.clear()
+    stopping = EarlyStopping("cluster/acc", mode="max", patience=1, min_delta=2.0)
+    fit(k_means(warmup_epochs=50, n_init=5), Blind(), stopping, max_epochs=9)
+    assert restarts == [1, 1, 1, 5]
+    restarts.clear()
     fit(k_means(n_init=5), fast_dev_run=True)
     assert restarts == [1, 1]
+
+
+def test_a_missing_key_is_known_before_the_warm_up_is_over() -> None:
+    prototypes = k_means(plain=loader(90), warmup_epochs=1)
+    with pytest.raises(ValueError, match="Does it drop the last batch"):
+        fit(prototypes, max_epochs=2)
+
+
+def test_a_callback_that_no_trainer_has_says_so() -> None:
+    forgotten = k_means()
+    with pytest.warns(UserWarning, match="no Trainer has it"):
+        fit(k_means(), Net(forgotten), max_epochs=1)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -96,13 +97,15 @@ def draw_curves(
     label_ends(left)
     left.set_title("scores", fontsize=9)
     for name, (xs, ys) in losses.items():
-        right.plot(xs, ys, label=name)
+        begun = np.flatnonzero(ys)[:1].sum()  # PCL is 0 until the warm-up is over
+        right.plot(xs[begun:], ys[begun:], label=name)
     right.set_title("losses, mean of each epoch", fontsize=9)
     for axes in (left, right):
         if 0 < warmup_epochs < epochs[-1]:
             axes.axvline(warmup_epochs, color=FAINT, linewidth=0.8, linestyle=":")
         tidy(axes)
-        axes.set_xlabel("epoch", fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch (dotted: end of the warm-up)", fontsize=8)
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(path)
 

@@ -95,6 +95,8 @@ def _describe(trainer: pl.Trainer) -> str:
         value = metrics.get(name)
         if name == "cluster/silhouette" and "cluster/acc" in metrics:
             continue  # NMI, ACC and ARI say more
+        if name == "train/loss_pcl" and value == 0:
+            continue  # in the warm-up
         if value is not None:
             words.append(f"{title} {float(value):.3f}")
     return " ".join(words)

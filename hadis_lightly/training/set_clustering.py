@@ -190,9 +190,11 @@ class SetClustering(ClusteredSet[C], ABC):
         self._unlogged = {
             f"{self.name}/{score}": value for score, value in self._scores.items()
         }
-        trainer.callback_metrics.update(
-            {name: torch.tensor(value) for name, value in self._unlogged.items()}
-        )
+        seen = trainer.callback_metrics
+        # Scores against classes that a collapse has ended do not stay as they were.
+        gone = {name for name in seen if name.startswith(f"{self.name}/")}
+        seen.update({name: torch.tensor(torch.nan) for name in gone})
+        seen.update({name: torch.tensor(x) for name, x in self._unlogged.items()})
 
     def on_clustered(
         self,

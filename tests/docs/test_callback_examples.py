@@ -20,6 +20,7 @@ from torch import Tensor
 from hadis_lightly.training import PrototypeKMeans
 from tests.docs.shell_lines import EXAMPLES, ROOT, blocks
 from tests.docs.test_examples import load, quiet
+from tests.training.any_trainer.parts import fit, k_means
 
 NAMES = ["clusters_byol", "clusters_simclr", "clusters_fastsiam", "clusters_dino"]
 NUM_IMAGES, BATCH_SIZE, NUM_EPOCHS = 40, 20, 3
@@ -148,3 +149,13 @@ def test_the_loss_of_fastsiam_is_the_mean_over_all_pairs() -> None:
             target = sum(z[j] for j in range(4) if j != i) / 3
             terms.append(-torch.cosine_similarity(p[i], target).mean())
     assert float(loss) == pytest.approx(float(sum(terms)) / 4, abs=1e-5)
+
+
+def test_a_score_is_monitored(tmp_path: Path) -> None:
+    prototypes = k_means()
+    own, *others = load("monitor_scores").main(prototypes)
+    options: dict[str, Any] = {"enable_checkpointing": True}
+    fit(own, None, *others, max_epochs=2, default_root_dir=tmp_path, **options)
+    (path,) = tmp_path.rglob("*.ckpt")
+    best = max(prototypes.history_[1:], key=lambda entry: entry["nmi"])
+    assert path.name == f"{best['epoch'] - 1:.0f}-{best['nmi']:.3f}.ckpt"

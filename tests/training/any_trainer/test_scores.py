@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from lightly.data import LightlyDataset
 from PIL import Image
@@ -77,11 +78,18 @@ class Wavering(Net):
 
 
 def test_scores_against_classes_come_and_go() -> None:
+    seen: list[float] = []
+
+    class Noting(pl.Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+            seen.append(float(trainer.callback_metrics["cluster/nmi"]))
+
     prototypes = k_means()
     with pytest.warns(ConvergenceWarning, match="1 distinct rows"):
-        fit(prototypes, Wavering(), max_epochs=3)
+        fit(prototypes, Wavering(), Noting(), max_epochs=3)
     had = [set(entry) >= CLASSES for entry in prototypes.history_]
     assert had == [True, True, False, True]
+    assert [math.isnan(value) for value in seen] == [False, True, False]
 
 
 class WithBlackImages(Net):

@@ -191,9 +191,10 @@ class SetClustering(ClusteredSet[C], ABC):
             f"{self.name}/{score}": value for score, value in self._scores.items()
         }
         seen = trainer.callback_metrics
-        # Scores against classes that a collapse has ended do not stay as they were.
-        gone = {name for name in seen if name.startswith(f"{self.name}/")}
-        seen.update({name: torch.tensor(torch.nan) for name in gone})
+        for score in ("nmi", "acc", "ari"):
+            # A score that a collapse has ended does not stay as it was.
+            if f"{self.name}/{score}" in seen:
+                seen[f"{self.name}/{score}"] = torch.tensor(torch.nan)
         seen.update({name: torch.tensor(x) for name, x in self._unlogged.items()})
 
     def on_clustered(

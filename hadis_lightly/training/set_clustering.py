@@ -111,8 +111,7 @@ class SetClustering(ClusteredSet[C], ABC):
         self._is_draft = self._is_limited = False
         self._num_listed: int | None = None  # images in the loader's data set
         self._unlogged: dict[str, float] = {}
-        #: Whether a checkpoint brought the clusters.
-        self._is_restored = False
+        self._is_restored = False  # by a checkpoint
 
     @property
     def warnings_(self) -> list[str]:
@@ -193,8 +192,8 @@ class SetClustering(ClusteredSet[C], ABC):
         seen = trainer.callback_metrics
         for score in ("nmi", "acc", "ari"):
             # A score that a collapse has ended does not stay as it was.
-            if f"{self.name}/{score}" in seen:
-                seen[f"{self.name}/{score}"] = torch.tensor(torch.nan)
+            if (name := f"{self.name}/{score}") in seen:
+                seen[name] = torch.tensor(torch.nan)
         seen.update({name: torch.tensor(x) for name, x in self._unlogged.items()})
 
     def on_clustered(

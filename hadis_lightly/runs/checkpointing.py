@@ -82,6 +82,18 @@ class RunCheckpoint(pl.Callback):
         """Seconds of training until now, including those before an interruption."""
         return time.monotonic() - self._start
 
+    def on_fit_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Lets the first Ctrl-C end a run that trains nothing: nothing can be saved."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if trainer.max_epochs == 0 and is_main:
+            self._stop_signal = signal.SIGINT
+            earlier = signal.signal(signal.SIGINT, self._receive)
+            self._earlier_handlers[signal.SIGINT] = earlier
+
+    def on_fit_end(self, *args: Any) -> None:
+        """Puts the earlier handlers of the signals back."""
+        self.on_train_end()
+
     def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Listens for signals; Lightning's own handlers are in place by now."""
         if trainer.world_size > 1:

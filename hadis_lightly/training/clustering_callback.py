@@ -85,6 +85,7 @@ class ClusteringCallback(SetClustering[C], Callback, ABC):
                 "another name."
             )
         self._is_attached = True
+        self._forget_fit()  # one that an exception has ended
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Embeds or clusters the set, if that is all there is to do."""
@@ -113,6 +114,8 @@ class ClusteringCallback(SetClustering[C], Callback, ABC):
         """Whether a checkpoint brought the clusters to train the next epoch on."""
         if not self._is_restored or self._num_batches > num_batches_trained(trainer):
             return False  # none, or from another training
+        if self._is_limited and self._max_batches is None:
+            return False
         listed = num_listed(self.dataloader)
         if listed != self._num_listed and not self._is_limited:
             rank_zero_warn(
@@ -169,9 +172,12 @@ class ClusteringCallback(SetClustering[C], Callback, ABC):
         self, trainer: Trainer, pl_module: LightningModule, stage: str
     ) -> None:
         """Ends the warm-up; the clusters go where Lightning has put the module."""
-        self._is_training = self._is_restored = False
-        self._max_batches = None
+        self._forget_fit()
         self._move(pl_module.device)
+
+    def _forget_fit(self) -> None:
+        self._is_training = self._is_fast_dev_run = self._is_restored = False
+        self._max_batches = None
 
     def is_due(self, trainer: Trainer, epoch: int) -> bool:
         """Whether to cluster after so many epochs."""

@@ -277,8 +277,9 @@ class ClusteringModule(pl.LightningModule, ABC):
             self._log_means()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the sums of the losses of the current epoch."""
-        checkpoint["loss_sums"] = self._loss_sums, self._num_summed
+        """Adds the sums of the losses of the current epoch, of all processes."""
+        sums = self.trainer.strategy.reduce(self._loss_sums, reduce_op="mean")
+        checkpoint["loss_sums"] = sums, self._num_summed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the sums of the losses; without a Trainer also the clusters."""

@@ -167,12 +167,14 @@ class HaDis(ClusteringModule):
 
         lightly's schedules come out of a checkpoint with the length they had.
         """
-        scheduler: Any = self.lr_schedulers()
-        max_steps, steps_per_epoch = self.schedule()
-        if scheduler is None or scheduler.max_epochs == max_steps:
+        scheduler = self.lr_schedulers()
+        if not isinstance(scheduler, CosineWarmupScheduler):  # a subclass has its own
             return
-        scheduler.max_epochs = max_steps
-        scheduler.warmup_epochs = min(self.warmup_epochs * steps_per_epoch, max_steps)
+        max_steps, steps_per_epoch = self.schedule()
+        lengths = min(self.warmup_epochs * steps_per_epoch, max_steps), max_steps
+        if lengths == (scheduler.warmup_epochs, scheduler.max_epochs):
+            return
+        scheduler.warmup_epochs, scheduler.max_epochs = lengths
         scale = scheduler.scale_lr(scheduler.last_epoch)
         groups = scheduler.optimizer.param_groups
         for group, base_lr in zip(groups, scheduler.base_lrs, strict=True):

@@ -43,6 +43,7 @@ def num_steps(trainer: Trainer) -> tuple[int, int]:
             "there are no training batches: the train loader is empty (drop_last "
             "with fewer images than batch_size?), or limit_train_batches is 0."
         )
+    trainer.fit_loop.setup_data()  # with max_steps alone it is not there yet
     if math.isinf(trainer.num_training_batches):  # the loader has no length
         return max_steps, max_steps
     batches_per_step = trainer.accumulate_grad_batches

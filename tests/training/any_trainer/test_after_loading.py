@@ -211,3 +211,30 @@ def test_a_training_from_scratch_does_not_begin_with_loaded_clusters(
         )
     fit(prototypes, Net(prototypes), max_epochs=1)
     assert [entry["epoch"] for entry in prototypes.history_] == [0, 1, 2, 0, 1]
+
+
+def test_a_limited_training_that_goes_on_without_its_limit_clusters_everything(
+    tmp_path: Path,
+) -> None:
+    limited = k_means(every_n_epochs=5)
+    with pytest.warns(UserWarning, match="clusters 60 images only"):
+        trainer = fit(limited, max_epochs=1, limit_train_batches=2)
+    trainer.save_checkpoint(tmp_path / "limited.ckpt")
+    prototypes = k_means(every_n_epochs=5)
+    module = Net(prototypes)
+    fit(prototypes, module, max_epochs=2, ckpt_path=tmp_path / "limited.ckpt")
+    assert all(labels is not None for _, labels in module.seen)
+
+
+def test_a_training_that_failed_leaves_the_clusters_to_others() -> None:
+    class Failing(Net):
+        def on_train_batch_end(self, *args: Any) -> None:
+            raise ArithmeticError("on purpose")
+
+    prototypes = k_means(warmup_epochs=2)
+    with pytest.raises(ArithmeticError, match="on purpose"):
+        fit(prototypes, Failing(prototypes), max_epochs=3)
+    with lightnings_advice_left_out():
+        trainer = plain_trainer(prototypes)
+        found: Any = trainer.predict(Net(prototypes), loader())
+    assert all(labels is not None for labels in found)

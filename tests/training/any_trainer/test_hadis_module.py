@@ -17,9 +17,10 @@ from pytorch_lightning.strategies import (
 )
 from torch import nn
 
+from hadis_lightly.loss import HaDisLoss
 from hadis_lightly.models import MomentumTeacher
-from hadis_lightly.training import PrototypeKMeans
-from tests.training.any_trainer.hadis_parts import hadis
+from hadis_lightly.training import HaDis, PrototypeKMeans
+from tests.training.any_trainer.hadis_parts import cc, hadis, hadis_model
 from tests.training.any_trainer.parts import (
     k_means,
     lightnings_advice_left_out,
@@ -156,25 +157,12 @@ def test_a_training_that_is_made_longer_has_a_learning_rate_to_the_end(
     tmp_path: Path,
 ) -> None:
     """In checkpoints, schedules of lightly's have the length that they had."""
-
-    class Rates(pl.Callback):
-        def __init__(self) -> None:
-            self.seen: list[float] = []
-
-        def on_before_optimizer_step(self, *args: Any) -> None:
-            optimizer: Any = args[2]
-            self.seen.append(optimizer.param_groups[0]["lr"])
-
-    def rates(max_epochs: int, ckpt_path: Path | None = None) -> list[float]:
-        seen = Rates()
-        trainer = plain_trainer(seen, max_epochs=max_epochs)
-        with lightnings_advice_left_out():
-            trainer.fit(hadis(), loader(views=True), ckpt_path=ckpt_path)
-        trainer.save_checkpoint(tmp_path / f"{max_epochs}.ckpt")
-        return seen.seen
-
-    rates(2)
-    assert rates(4, tmp_path / "2.ckpt") == pytest.approx(rates(4)[8:])
+    trainer = plain_trainer(max_epochs=2)
+    with lightnings_advice_left_out():
+        trainer.fit(hadis(), loader(views=True))
+    trainer.save_checkpoint(tmp_path / "2.ckpt")
+    resumed = rates_of(hadis(), max_epochs=4, ckpt_path=tmp_path / "2.ckpt")
+    assert resumed == pytest.approx(rates_of(hadis(), max_epochs=4)[8:])
 
 
 def test_an_epoch_that_is_stopped_within_logs_its_losses() -> None:
@@ -186,3 +174,44 @@ def test_an_epoch_that_is_stopped_within_logs_its_losses() -> None:
     with lightnings_advice_left_out():
         trainer.fit(hadis(), loader(views=True))
     assert trainer.global_step == 2 and "train/loss" in trainer.callback_metrics
+
+
+def rates_of(
+    module: pl.LightningModule, ckpt_path: Path | None = None, **options: Any
+) -> list[float]:
+    """The learning rate of every step."""
+    seen: list[float] = []
+
+    class Noting(pl.Callback):
+        def on_before_optimizer_step(self, *args: Any) -> None:
+            optimizer: Any = args[2]
+            seen.append(optimizer.param_groups[0]["lr"])
+
+    with lightnings_advice_left_out():
+        plain_trainer(Noting(), **options).fit(
+            module, loader(views=True), ckpt_path=ckpt_path
+        )
+    return seen
+
+
+@pytest.mark.parametrize("module", [hadis, cc])
+def test_max_steps_alone_leave_the_warm_up_its_length(module: Any) -> None:
+    """Then Lightning does not know the length of an epoch unless it is asked."""
+    options: dict[str, int] = {"max_steps": 12, "max_epochs": 100}
+    wanted = rates_of(module(warmup_epochs=1), **options)
+    options["max_epochs"] = -1
+    assert rates_of(module(warmup_epochs=1), **options) == wanted
+    assert wanted[3] == max(wanted) and len(wanted) == 12
+
+
+class OwnSchedule(HaDis):
+    """Steps down instead."""
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=1.0)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
+
+
+def test_a_subclass_may_have_a_schedule_of_its_own() -> None:
+    module = OwnSchedule(hadis_model(), HaDisLoss(3), warmup_epochs=0)
+    assert rates_of(module, max_epochs=2) == pytest.approx([1.0] * 4 + [0.1] * 4)

@@ -1,12 +1,10 @@
-"""The machine: its cores, and free names in its folders."""
+"""The machine: its cores."""
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
@@ -32,10 +30,3 @@ def cores_left_by_workers(device: torch.device, num_workers: int) -> Iterator[No
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def unique_path(path: Path) -> Path:
-    """The path, or one with a number if it is taken: ``a.csv``, ``a-2.csv``, ..."""
-    names = (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(2))
-    paths = itertools.chain([path], map(path.with_name, names))
-    return next(free for free in paths if not os.path.lexists(free))

@@ -22,12 +22,12 @@ from pixel_methods import PIXEL_METHODS, SETTINGS_THAT_MATTER, run_on_pixels
 
 from hadis_lightly.artifacts.results import EMBEDDINGS
 from hadis_lightly.cli.error_lines import one_line
+from hadis_lightly.own_output import new_folder
 from hadis_lightly.runs.checkpointing import RunInterrupted
 from hadis_lightly.runs.folder import interrupted_run, is_finished
 from hadis_lightly.runs.runner import run
 from hadis_lightly.settings.changes import different_settings
 from hadis_lightly.settings.sections import Settings
-from hadis_lightly.system import unique_path
 
 # What data, settings or the machine can cause; anything else shows its traceback.
 _EXPECTED = (ValueError, OSError, ImportError, MemoryError)
@@ -171,8 +171,9 @@ def run_cells(cells: Sequence[Cell], options: argparse.Namespace) -> dict[Cell, 
 def _run(cell: Cell, settings: Settings) -> None:
     with contextlib.redirect_stdout(sys.stderr):  # stdout has the tables alone
         if cell.method in PIXEL_METHODS:
-            settings.output_dir = str(unique_path(Path(str(settings.output_dir))))
-            run_on_pixels(cell.method, settings)
+            with new_folder(Path(str(settings.output_dir))) as folder:
+                settings.output_dir = str(folder)
+                run_on_pixels(cell.method, settings)
         else:
             run(settings)
 

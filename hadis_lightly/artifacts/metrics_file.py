@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from pytorch_lightning.utilities import rank_zero_only
 
+from hadis_lightly.atomic import atomic_write
+
 
 class MetricsFile:
     """Saves and restores what Lightning's CSV logger has written.
@@ -32,7 +34,8 @@ class MetricsFile:
         """Puts back what was logged before; new rows go below it."""
         experiment = self.logger.experiment  # this removes the old file
         if text:
-            self.path.write_bytes(text.encode("utf-8"))
+            with atomic_write(self.path) as file:
+                file.write(text)
             experiment.metrics_keys = next(csv.reader(io.StringIO(text)))
 
 

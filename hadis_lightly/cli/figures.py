@@ -8,11 +8,11 @@ from typing import Any
 
 from hadis_lightly.cli.command import run_command
 from hadis_lightly.fields import setting
+from hadis_lightly.own_output import new_folder
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.report.run_figures import draw_all, find_runs
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.validate import check_path, check_section
-from hadis_lightly.system import unique_path
 
 
 @dataclass
@@ -57,8 +57,10 @@ def draw_run_figures(settings: FiguresSettings) -> list[Path]:
             f"run must be the folder of a run, or a list of them, got {settings.run!r}."
         )
     runs = find_runs(paths)
-    folder = unique_path(Path(settings.out))
-    with StepProgress("drawing moments", not settings.quiet) as progress:
+    with (
+        new_folder(Path(settings.out)) as folder,
+        StepProgress("drawing moments", not settings.quiet) as progress,
+    ):
         drawn = draw_all(folder, runs, progress)
     if not settings.quiet:
         print(f"{folder}/\n  {'  '.join(path.name for path in drawn)}")

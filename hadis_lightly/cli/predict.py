@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from hadis_lightly.cli.command import run_command
 from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.fields import setting
+from hadis_lightly.own_output import new_file
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction.predictor import check_device
 from hadis_lightly.prediction.table import (
@@ -21,7 +22,6 @@ from hadis_lightly.prediction.table import (
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.validate import check_path, check_section
-from hadis_lightly.system import unique_path
 
 
 @dataclass
@@ -116,17 +116,19 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     images, total = images_to_predict(predictor, data.source, data.path)
     n_clusters = predictor.partition.n_clusters
     sort = None
-    if settings.sort_into is not None:
-        sort = SortIntoFolders(Path(settings.sort_into), n_clusters, settings.sort_by)
-    out = unique_path(Path(settings.out))
-    left_out = unique_path(out.with_name(f"{out.stem}.left_out.txt"))
-    with StepProgress("predicting", not settings.quiet) as progress:
+    with (
+        new_file(Path(settings.out)) as out,
+        StepProgress("predicting", not settings.quiet) as progress,
+    ):
+        if settings.sort_into is not None:
+            into = Path(settings.sort_into)
+            sort = SortIntoFolders(into, n_clusters, settings.sort_by)
         summary = predict_to_table(
             predictor,
             images,
             out,
             batch_size=settings.batch_size,
-            left_out=left_out,
+            left_out=out.with_name(f"{out.stem}.left_out.txt"),
             sort=sort,
             progress=lambda done: progress(min(done, total), total),
         )
@@ -134,9 +136,10 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         print(_describe(summary, n_clusters), out, sep="\n")
         if summary.num_left_out:
             files = "file" if summary.num_left_out == 1 else "files"
-            print(f"{left_out}: {summary.num_left_out:,} {files} left out")
-        if settings.sort_into is not None:
-            print(f"{settings.sort_into}/")
+            print(f"{summary.left_out}: {summary.num_left_out:,} {files} left out")
+        if sort is not None:
+            copies = f"  (copies, no links: {sort.no_links})" if sort.no_links else ""
+            print(f"{sort.folder}/{copies}")
     return summary
 
 

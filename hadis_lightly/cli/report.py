@@ -10,11 +10,12 @@ from omegaconf import MISSING
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cli.command import run_command
 from hadis_lightly.fields import setting
+from hadis_lightly.own_output import new_file, new_folder
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.report import write_report
+from hadis_lightly.report.page import is_page
 from hadis_lightly.report.run_report import data_of_run
 from hadis_lightly.settings.validate import check_path, check_section
-from hadis_lightly.system import unique_path
 
 
 @dataclass
@@ -69,10 +70,13 @@ def report_on_run(settings: ReportSettings) -> Path:
     check_path("out", settings.out)
     run = load_run(settings.checkpoint)
     data = data_of_run(run, path=settings.data.path, map_images=settings.map_images)
-    folder = unique_path(Path(settings.out))
-    with StepProgress("making thumbnails", not settings.quiet) as progress:
+    claim = new_file if is_page(Path(settings.out)) else new_folder
+    with (
+        claim(Path(settings.out)) as place,
+        StepProgress("making thumbnails", not settings.quiet) as progress,
+    ):
         page = write_report(
-            data, folder, max_images=settings.max_images, progress=progress
+            data, place, max_images=settings.max_images, progress=progress
         )
     if not settings.quiet:
         megabytes = page.stat().st_size / 1e6

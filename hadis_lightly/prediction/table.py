@@ -23,9 +23,10 @@ from hadis_lightly.data import (
     load_source,
     stream_images,
 )
+from hadis_lightly.own_output import mark_own, new_file
 from hadis_lightly.prediction.predictor import ClusterPredictor
 from hadis_lightly.system import available_cores
-from hadis_lightly.text import printable
+from hadis_lightly.text import describe_error, printable
 
 
 @dataclass
@@ -37,6 +38,8 @@ class PredictionSummary:
     """Images in each cluster."""
     num_left_out: int = 0
     """Unreadable files."""
+    left_out: Path | None = None
+    """File that lists them, if there are any."""
     confidence_sum: float = 0.0
 
     @property
@@ -57,14 +60,15 @@ def predict_to_table(
 ) -> PredictionSummary:
     """Writes ``file, cluster, confidence, distance``, a batch at a time.
 
-    The table appears once it is complete.
+    The table is written once it is complete.
 
     Args:
         predictor: The predictor.
         images: Tensors by the predictor's transform, or problems.
         path: The table, CSV.
         batch_size: Images at a time.
-        left_out: File to list unreadable files in, if there are any.
+        left_out: File to list unreadable files in, if there are any. If it exists, a
+            number is added to the name.
         sort: Called with every image and its cluster.
         progress: Called with the number of images done.
 
@@ -108,8 +112,10 @@ def _readable(
             yield image
             continue
         if left_out is not None:
-            mode = "a" if summary.num_left_out else "w"
-            with left_out.open(mode, encoding="utf-8") as file:
+            if summary.left_out is None:
+                with new_file(left_out) as summary.left_out:
+                    pass  # claimed
+            with summary.left_out.open("a", encoding="utf-8") as file:
                 file.write(f"{printable(problem.key)}: {problem.reason}\n")
         summary.num_left_out += 1
 
@@ -139,20 +145,26 @@ class SortIntoFolders:
     Args:
         folder: A folder that does not exist yet.
         n_clusters: Number of clusters, for folder names that sort by number.
-        by: ``link`` or ``copy``.
+        by: ``link`` or ``copy``. Where links cannot be made, files are copied;
+            :attr:`no_links` then says why.
 
     Raises:
         ValueError: If the folder exists.
     """
 
     def __init__(self, folder: Path, n_clusters: int, by: str = "link") -> None:
-        if folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()  # of two commands one succeeds
+        except FileExistsError:
             raise ValueError(
                 f"sort_into is {str(folder)!r}, which exists already: choose another "
                 "folder, or remove it if an unfinished command left it."
-            )
+            ) from None
+        mark_own(folder)
         self.folder = folder
         self.by = by
+        self.no_links = ""
         self._width = len(str(n_clusters - 1))
 
     def __call__(self, image: StreamedImage[Tensor], label: int) -> None:
@@ -160,6 +172,11 @@ class SortIntoFolders:
         place = self.folder / f"cluster_{label:0{self._width}}" / image.key
         place.parent.mkdir(parents=True, exist_ok=True)
         if self.by == "link":
-            place.symlink_to(os.path.abspath(image.path))
-        else:
-            shutil.copy2(image.path, place)
+            try:
+                place.symlink_to(os.path.abspath(image.path))
+                return
+            except (OSError, NotImplementedError) as error:
+                # No right to (Windows), or no links on such a disk (exFAT).
+                self.by, self.no_links = "copy", describe_error(error)
+        with new_file(place) as free:
+            shutil.copy2(image.path, free)

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from hadis_lightly.atomic import atomic_write
 from hadis_lightly.report.explanations import title_of
 
 FloatArray = npt.NDArray[np.float32]
@@ -50,7 +51,7 @@ def draw_gallery(
             )
     axes.set(xlim=(-0.5, n_columns - 0.5), ylim=(n_rows - 0.5, -0.5))
     axes.set_axis_off()
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_confusion(
@@ -76,7 +77,7 @@ def draw_confusion(
     axes.set_xlabel("cluster, matched to its class", color=INK)
     axes.set_ylabel("class", color=INK)
     axes.set_title(title, fontsize=9, color=INK)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_curves(
@@ -107,7 +108,7 @@ def draw_curves(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch (dotted: end of the warm-up)", fontsize=8)
         axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def shown_scores(records: Sequence[Mapping[str, float]]) -> list[str]:
@@ -163,7 +164,7 @@ def draw_map(
             names[cluster], middle, ha="center", va="center", fontsize=8, color=INK,
             bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": FAINT, "lw": 0.5},
         )  # fmt: skip
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def project_to_plane(embeddings: FloatArray, random_state: int = 0) -> FloatArray:
@@ -181,6 +182,12 @@ def project_to_plane(embeddings: FloatArray, random_state: int = 0) -> FloatArra
         random_state=random_state,
     )
     return np.asarray(tsne.fit_transform(embeddings), dtype=np.float32)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all."""
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png")
 
 
 def tidy(axes: Axes) -> None:

@@ -50,7 +50,7 @@ def write_report(
     """
     check_integer("max_images", max_images, least=1)
     path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
+    if not is_page(path):
         path = path / "index.html"
     rows = choose_rows(data, max_images)
     sheets = list(make_sheets(data.read, rows.tolist(), progress=progress))
@@ -58,6 +58,11 @@ def write_report(
     with atomic_write(path) as file:
         file.writelines(_page(content, sheets))
     return path
+
+
+def is_page(path: Path) -> bool:
+    """Whether a path names an HTML file; else it is a folder for one."""
+    return path.suffix.lower() in (".html", ".htm")
 
 
 def _page(content: dict[str, Any], sheets: Iterable[Sheet]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from hadis_lightly.report.drawing import (
     ever_known,
     label_ends,
     project_to_plane,
+    save_figure,
     shown_scores,
     tidy,
 )
@@ -44,7 +45,7 @@ def draw_scores(path: Path, histories: Mapping[str, History]) -> None:
         tidy(axes)
         if len(histories) > 1 and name == names[0]:
             axes.legend(frameon=False, fontsize=7)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_moments(
@@ -69,7 +70,7 @@ def draw_moments(
         colors = colors[:_MAX_POINTS]
         axes.scatter(*points.T, c=colors, cmap="tab20", s=4, linewidths=0)
         axes.set_title(f"epoch {moment.epoch}", fontsize=9, color=INK)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_sensitivity(
@@ -105,4 +106,4 @@ def draw_sensitivity(
     tidy(axes)
     axes.legend(frameon=False, fontsize=7, ncols=len(names), loc="lower center",
                 bbox_to_anchor=(0.5, 1.0))  # fmt: skip
-    figure.savefig(path)
+    save_figure(figure, path)

@@ -106,7 +106,6 @@ def draw_all(
 
     Where they differ in a setting, their scores are drawn against it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     drawn = _draw_comparisons(folder, runs)
     for number, run in enumerate(runs):
         suffix = f"_{number}" if len(runs) > 1 else ""

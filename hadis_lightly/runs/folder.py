@@ -22,6 +22,7 @@ from hadis_lightly.artifacts.checkpoint import (
     checkpoint_files,
     load_checkpoint,
 )
+from hadis_lightly.atomic import remove_unfinished
 from hadis_lightly.settings.changes import different_settings
 from hadis_lightly.settings.sections import Settings
 
@@ -116,6 +117,8 @@ def claimed_folder(
         folder = interrupted_run(settings, [wanted, *others])
     if folder is None:
         folder = _new_folder(settings, wanted)
+    else:
+        remove_unfinished(folder.path)
     try:
         settings.output_dir = str(folder.path)
         if folder.checkpoint is not None:
@@ -175,12 +178,19 @@ def _new_folder(settings: Settings, wanted: Path) -> RunFolder:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder)
         if lock is not None:  # else another run is just starting there
+            text, path = (
+                OmegaConf.to_yaml(OmegaConf.structured(settings)),
+                folder / "settings.yaml",
+            )
             try:
-                with (folder / "settings.yaml").open("x", encoding="utf-8") as file:
-                    file.write(OmegaConf.to_yaml(OmegaConf.structured(settings)))
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(text)
                 return RunFolder(folder, lock)
             except FileExistsError:
                 lock.close()
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
         number += 1
         folder = Path(f"{wanted}-{number}")
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,6 +199,81 @@ def test_an_earlier_table_is_never_overwritten(
     assert out.read_text() == "mine"
     numbered = [tmp_path / "a-2.csv", tmp_path / "a-3.csv"]
     assert numbered[0].read_bytes() == numbered[1].read_bytes()
+
+
+def test_two_predictions_at_once_do_not_mix(run_folder: Path, tmp_path: Path) -> None:
+    """Two processes with the same ``out``: each leaves a table of its own images."""
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(2)
+    keys, processes = [], []
+    for number in range(2):
+        folder = tmp_path / f"photos{number}"
+        write_photos(folder, 60 + number, start=100 * number)
+        (folder / f"broken{number}.png").write_bytes(b"nothing")
+        keys.append({key for key in load_folder(folder).keys if "broken" not in key})
+        settings = PredictSettings(
+            str(run_folder),
+            out=str(tmp_path / "out" / "a.csv"),
+            sort_into=str(tmp_path / "out" / "sorted"),
+            batch_size=4,
+            device="cpu",
+            quiet=True,
+            data=ImagesToPredict(path=str(folder)),
+        )
+        # Those that sort_into refuses are tried again without it.
+        process = context.Process(target=_predict, args=(barrier, settings))
+        process.start()
+        processes.append(process)
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    out = tmp_path / "out"
+    tables = [set(rows_of(out / name)) for name in ("a.csv", "a-2.csv")]
+    assert tables in (keys, keys[::-1])
+    links = [path for path in (out / "sorted").rglob("*") if path.is_symlink()]
+    assert len(links) in (60, 61)
+    assert (
+        len({Path(os.readlink(link)).relative_to(tmp_path).parts[0] for link in links})
+        == 1
+    )
+    for name, table in zip(("a", "a-2"), tables, strict=True):
+        listed = (out / f"{name}.left_out.txt").read_text(encoding="utf-8")
+        assert listed.startswith(f"broken{keys.index(table)}.png")
+
+
+def _predict(barrier: Any, settings: PredictSettings) -> None:
+    barrier.wait()
+    try:
+        predict_images(settings)
+    except ValueError:
+        settings.sort_into = None
+        predict_images(settings)
+
+
+def test_where_no_links_can_be_made_files_are_copied(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photos(tmp_path / "p", 8)
+    settings = PredictSettings(
+        str(run_folder),
+        out=str(tmp_path / "a.csv"),
+        sort_into=str(tmp_path / "sorted"),
+        device="cpu",
+        data=ImagesToPredict(path=str(tmp_path / "p")),
+    )
+
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    # As on Windows or exFAT; no disk that is here refuses.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "symlink", refuse)
+        predict_images(settings)
+    assert "(copies, no links: Operation not permitted)" in capsys.readouterr().out
+    for key, row in rows_of(tmp_path / "a.csv").items():
+        place = tmp_path / "sorted" / f"cluster_{row['cluster']}" / key
+        assert not place.is_symlink()
+        assert place.read_bytes() == (tmp_path / "p" / key).read_bytes()
 
 
 def test_images_are_read_as_they_are_needed(run_folder: Path, tmp_path: Path) -> None:

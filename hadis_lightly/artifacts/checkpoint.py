@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import zipfile
@@ -17,6 +16,11 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from hadis_lightly import __version__
+from hadis_lightly.artifacts.fingerprint import (
+    fingerprint,
+    first_difference,
+    sample_contents,
+)
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data import ImageSource
 from hadis_lightly.settings.changes import different_settings
@@ -83,12 +87,7 @@ class Checkpoint:
         Raises:
             CheckpointError: Says what does not fit.
         """
-        problems = []
-        if self.stamp["fingerprint"] != _fingerprint(source):
-            made = self.stamp["description"]
-            problems.append(
-                f"it was made from other images ({made}; here {source.description})"
-            )
+        problems = self._other_images(source)
         problems += different_settings(self.stamp["settings"], settings)
         theirs = {name: tuple(value.shape) for name, value in self.weights().items()}
         ours = {name: tuple(v.shape) for name, v in model.state_dict().items()}
@@ -103,6 +102,18 @@ class Checkpoint:
                 f"checkpoint {str(self.path)!r} does not fit: "
                 f"{'; '.join(problems[:5])}{more}."
             )
+
+    def _other_images(self, source: ImageSource) -> list[str]:
+        """What tells a set from that of the checkpoint; empty if nothing does."""
+        # Earlier versions looked at names and classes alone.
+        contents = self.stamp.get("contents")
+        difference = first_difference(contents, source) if contents else ""
+        if not difference and self.stamp["fingerprint"] == fingerprint(source):
+            return []
+        made, here = self.stamp["description"], source.description
+        details = [difference or "other names or classes"]
+        details += [f"{made}; here {here}"] * (made != here)
+        return [f"it was made from other images ({'; '.join(details)})"]
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -227,7 +238,8 @@ def stamp(
         "settings": asdict(settings),
         "images": len(source),
         "description": source.description,
-        "fingerprint": _fingerprint(source),
+        "fingerprint": fingerprint(source),
+        "contents": sample_contents(source),
         "plain_transform": plain_transform,
         "precision": precision,
         "schedule": dict(schedule),
@@ -260,12 +272,3 @@ def backbone_state_dict(
         if found:
             return found
     raise CheckpointError(f"checkpoint {str(checkpoint.path)!r} has no backbone.")
-
-
-def _fingerprint(source: ImageSource) -> str:
-    """Tells one set of images from another by their names and classes."""
-    digest = hashlib.sha256(source.targets.tobytes())
-    for key in source.keys:
-        digest.update(key.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()

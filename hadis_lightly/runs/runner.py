@@ -45,6 +45,7 @@ from hadis_lightly.runs.source import build_source, check_size, list_left_out
 from hadis_lightly.runs.step_seeds import StepSeeds
 from hadis_lightly.runs.summary import announcement, device_name, scores_line, summary
 from hadis_lightly.runs.trainer import build_trainer, quiet_lightning
+from hadis_lightly.settings.images import absolute_path
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.system import cores_left_by_workers
 from hadis_lightly.training.clustering_callback import ClusteringCallback
@@ -77,6 +78,7 @@ def run(settings: Settings) -> RunResult:
     """
     settings = copy.deepcopy(settings)
     check_run(settings)
+    settings.data.path = absolute_path(settings.data.path)
     if settings.quiet:
         settings.trainer.progress_bar = False
     source = build_source(settings)

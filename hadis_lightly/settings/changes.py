@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hadis_lightly.fields import field_infos
+from hadis_lightly.settings.images import absolute_path
 from hadis_lightly.settings.sections import Settings
 
 
@@ -27,6 +28,8 @@ def different_settings(
     ours = flat_settings(asdict(settings))
     # Settings that came later have their defaults, those that are gone do not count.
     theirs = flat_settings(asdict(Settings())) | flat_settings(before)
+    for flat in (ours, theirs):  # earlier versions kept the path as it was typed
+        flat["data.path"] = absolute_path(flat["data.path"])
     return [
         f"{name}: {theirs[name]} -> {ours[name]}"
         for name, info in sorted(field_infos(settings))

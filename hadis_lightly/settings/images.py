@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.fields import setting
+
+
+def absolute_path(path: str | None) -> str | None:
+    """A path that means the same in every working folder; None stays None."""
+    return path and os.path.abspath(os.path.expanduser(path))
 
 
 @dataclass

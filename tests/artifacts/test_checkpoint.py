@@ -16,6 +16,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torchvision
+from PIL import Image
 from torch import nn
 
 from hadis_lightly import __version__
@@ -24,12 +25,15 @@ from hadis_lightly.artifacts.checkpoint import (
     KEY,
     LAST,
     PREVIOUS,
+    Checkpoint,
     CheckpointError,
     CheckpointIO,
     backbone_state_dict,
     load_checkpoint,
+    stamp,
 )
 from hadis_lightly.atomic import atomic_write, remove_unfinished
+from hadis_lightly.data import ArraySource, ImageSource, load_folder, load_npz
 from hadis_lightly.runs import run
 from hadis_lightly.settings import Settings
 from tests.docs.test_examples import load
@@ -284,3 +288,64 @@ def test_the_backbone_alone(tmp_path: Path) -> None:
     ours.load_state_dict(exported)
     x = torch.rand(2, 3, 32, 32)
     assert torch.equal(backbone.eval()(x).flatten(1), ours.eval()(x))
+
+
+class TestOtherImages:
+    """Other images under the same names, found before anything is continued."""
+
+    def source(self, folder: Path, kind: str) -> ImageSource:
+        """Three images, as files or in one file."""
+        folder.mkdir()
+        pixels = np.arange(3 * 16 * 16, dtype=np.uint8).reshape(3, 16, 16)
+        if kind == "npz":
+            np.savez(folder / "a.npz", images=pixels)
+            return load_npz(folder / "a.npz")
+        for number, image in enumerate(pixels):
+            Image.fromarray(image).save(folder / f"{number}.bmp")
+        return load_folder(folder)
+
+    def saved(self, source: ImageSource) -> Checkpoint:
+        made = stamp(Settings(), source, "", "32-true", {})
+        return Checkpoint(Path("a.ckpt"), {"state_dict": {}}, made, Settings())
+
+    def refused(self, saved: Checkpoint, source: ImageSource) -> str:
+        with pytest.raises(CheckpointError) as caught:
+            saved.check_fits(Settings(), source, torch.nn.Identity())
+        return str(caught.value)
+
+    def test_replaced_files(self, tmp_path: Path) -> None:
+        source = self.source(tmp_path / "p", "folder")
+        saved = self.saved(source)
+        saved.check_fits(Settings(), source, torch.nn.Identity())
+        path = tmp_path / "p" / "1.bmp"
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + b"?")
+        assert "('1.bmp' has other contents)" in self.refused(saved, source)
+        path.write_bytes(content + b"?")
+        said = self.refused(saved, source)
+        size = len(content)
+        assert f"('1.bmp' had {size:,} bytes and now has {size + 1:,})" in said
+        path.rename(tmp_path / "p" / "4.bmp")
+        said = self.refused(saved, load_folder(tmp_path / "p"))
+        assert "other images ('4.bmp' is new)" in said
+        (tmp_path / "p" / "4.bmp").unlink()
+        said = self.refused(saved, load_folder(tmp_path / "p"))
+        assert "('1.bmp' is missing; folder p: 3 images" in said
+
+    def test_other_pixels(self, tmp_path: Path) -> None:
+        source = self.source(tmp_path / "p", "npz")
+        saved = self.saved(source)
+        saved.check_fits(Settings(), source, torch.nn.Identity())
+        assert isinstance(source, ArraySource)
+        source.images[2, 3, 4] += 1
+        assert "('000002' has other contents)" in self.refused(saved, source)
+
+    def test_an_earlier_version_knew_names_and_classes(self, tmp_path: Path) -> None:
+        source = self.source(tmp_path / "p", "folder")
+        saved = self.saved(source)
+        del saved.stamp["contents"]
+        (tmp_path / "p" / "1.bmp").write_bytes(b"anything")
+        saved.check_fits(Settings(), source, torch.nn.Identity())
+        (tmp_path / "p" / "1.bmp").unlink()
+        said = self.refused(saved, load_folder(tmp_path / "p"))
+        assert "other names or classes; folder p: 3 images" in said

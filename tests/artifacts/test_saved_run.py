@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hadis_lightly.artifacts.saved_run import SavedRun, load_run
 from hadis_lightly.data import DataError
 from hadis_lightly.runs import run
 from hadis_lightly.settings import DataSettings
+from hadis_lightly.settings.changes import different_settings
 from tests.photo_runs import tiny_settings
 
 
@@ -78,3 +80,23 @@ def test_images_that_are_gone_are_named(folder: Path) -> None:
     saved: SavedRun = load_run(folder / "run")
     with pytest.raises(DataError, match="no longer in"):
         saved.reader(str(folder / "nowhere"))
+
+
+def test_the_working_folder_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other photos of the same names, in the folder that the report is made from."""
+    for folder, level in (("a", 200), ("b", 0)):
+        (tmp_path / folder / "photos").mkdir(parents=True)
+        for i in range(16):
+            image = Image.new("L", (12, 12), level + i)
+            image.save(tmp_path / folder / "photos" / f"{i:02}.png")
+    monkeypatch.chdir(tmp_path / "a")
+    settings = tiny_settings(DataSettings("folder", "photos"), Path("run"))
+    run(settings)
+    monkeypatch.chdir(tmp_path / "b")
+    saved = load_run("../a/run")
+    assert saved.reader()(3).getpixel((0, 0)) == (203, 203, 203)
+    monkeypatch.chdir(tmp_path / "a")
+    # The same line still means the same run, also where an earlier version made it.
+    assert different_settings(asdict(settings), saved.settings, exactly=True) == []

@@ -57,10 +57,13 @@ def mark_own(folder: Path) -> None:
 
 def is_own(folder: str | Path) -> bool:
     """Whether a folder holds results: of a run, a report, figures or sorted images."""
-    place = os.path.join(folder, "")
-    # Runs have no marker: those of earlier versions are known as well.
-    is_run = os.path.isfile(place + ".lock") and os.path.isfile(place + "settings.yaml")
-    return is_run or os.path.isfile(place + MARKER)
+    return os.path.isfile(os.path.join(folder, MARKER)) or is_run(folder)
+
+
+def is_run(folder: str | Path) -> bool:
+    """Whether a folder is that of a run, of an earlier version too."""
+    names = ("settings.yaml", ".lock")
+    return all(os.path.isfile(os.path.join(folder, name)) for name in names)
 
 
 def _claim(path: Path, make: Callable[[Path], object]) -> Path:

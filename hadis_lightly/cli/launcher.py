@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -57,9 +59,18 @@ def launch(
             f"settings must be those of method=hadis, got {settings.method!r}."
         )
 
+    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    runs = Path("runs", name)
+    sweeps = runs
+    words = sys.argv[1:]
+    if {"--multirun", "-m"} & set(words) and any(map(_is_output_dir, words)):
+        # Hydra's notes on a sweep, which are removed again: the working folder may be
+        # read-only.
+        sweeps = Path(tempfile.mkdtemp(), runs)
+
     def in_its_folder(chosen: Settings) -> None:
         if chosen.output_dir is None:
-            chosen.output_dir = str(_own_folder(chosen))
+            chosen.output_dir = str(_own_folder(chosen, runs / time))
         task(chosen)
 
     sources = {name: {"data": DataSettings(source=name)} for name in SOURCE_NAMES}
@@ -70,7 +81,6 @@ def launch(
         for method in METHOD_NAMES
     }
     brought[settings.method] = {"method": settings.method}
-    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     run_command(
         name,
         settings,
@@ -84,18 +94,30 @@ def launch(
             "method": (settings.method, brought),
         },
         folders={
-            "run": {"dir": f"runs/{name}/{time}"},
+            # Hydra would make another folder even where output_dir is given.
+            "run": {"dir": "."},
             "sweep": {
-                "dir": f"runs/{name}/multirun_{time}",
+                "dir": str(sweeps / f"multirun_{time}"),
                 "subdir": "${hydra.job.num}",
             },
         },
     )
 
 
-def _own_folder(settings: Settings) -> Path:
-    """The folder of this run, or that of a run beside it which is to be resumed."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
+def _is_output_dir(word: str) -> bool:
+    return word.startswith("output_dir=")
+
+
+def _own_folder(settings: Settings, folder: Path) -> Path:
+    """The folder of this run, or that of a run beside it which is to be resumed.
+
+    Args:
+        settings: All settings.
+        folder: The folder of a single run, unless Hydra was given another.
+    """
+    made_by_hydra = Path(HydraConfig.get().runtime.output_dir)
+    if made_by_hydra != Path.cwd():
+        folder = made_by_hydra
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         remove_if_empty(folder)  # the first process chooses
     elif settings.trainer.resume == "auto":

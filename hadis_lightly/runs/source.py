@@ -25,8 +25,8 @@ def build_source(settings: Settings) -> ImageSource:
     """Loads the images, and checks that they can be read and that the settings fit.
 
     Raises:
-        SettingsError: If there are too few images, too few of them differ, or the
-            channels do not match.
+        SettingsError: If there are too few images, too few of them differ, the channels
+            do not match, or results would lie among the images.
         DataError: If data cannot be read; names all unreadable files, unless
             ``data.on_error`` is ``skip``.
     """
@@ -41,6 +41,7 @@ def build_source(settings: Settings) -> ImageSource:
         on_error=data.on_error,
         unlabelled=data.unlabelled,
     )
+    _check_output(settings, source)
     for name in ("mean", "std"):
         given = len(getattr(settings.views, name))
         if given != source.num_channels:
@@ -61,6 +62,21 @@ def build_source(settings: Settings) -> ImageSource:
             seen = f"all {len(source):,} images are equal"
         raise SettingsError(f"n_clusters is {settings.n_clusters}, but {seen}.")
     return source
+
+
+def _check_output(settings: Settings, source: ImageSource) -> None:
+    """Raises SettingsError if ``output_dir`` is a folder that holds images."""
+    if settings.output_dir is None or not isinstance(source, FolderSource):
+        return
+    folder = Path(settings.output_dir).resolve()
+    root = Path(source.root).resolve()
+    if folder.is_relative_to(root) and any(
+        (root / file).is_relative_to(folder) for file in source.files
+    ):
+        raise SettingsError(
+            f"output_dir is {settings.output_dir!r}, which holds images: figures would "
+            "be taken for images. Choose another folder."
+        )
 
 
 def check_size(settings: Settings, n: int, world_size: int | None = None) -> None:

@@ -72,6 +72,7 @@ def build_trainer(
         benchmark=not options.deterministic,  # shapes never change
         sync_batchnorm=options.sync_batchnorm,
         logger=build_loggers(options.logger, folder),
+        default_root_dir=folder,  # else Lightning uses the working folder
         callbacks=callbacks,
         plugins=[CheckpointIO()],
         log_every_n_steps=options.log_every_n_steps or 0,

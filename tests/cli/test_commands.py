@@ -80,7 +80,7 @@ def test_from_a_folder_of_photos_to_a_report(
 
     (cwd / "photos").rename(cwd / "elsewhere")
     done = commands("report", "checkpoint=run")
-    assert done.status == 2 and "no longer in 'photos'" in done.errors
+    assert done.status == 2 and f"no longer in '{cwd}/photos'" in done.errors
     done = commands("report", "checkpoint=run", "data.path=elsewhere", "quiet=true")
     assert (done.status, done.output, done.errors) == (0, "", "")
     assert (cwd / "report-2" / "index.html").is_file()
@@ -117,6 +117,39 @@ def test_a_frozen_backbone_is_clustered_and_nothing_is_trained(
     assert done.status == 2 and "model.weights" in done.errors
 
 
+def test_results_among_the_images_in_a_working_folder_that_is_read_only(
+    commands: Commands, tmp_path: Path
+) -> None:
+    """Nobody can write to /proc, not even root."""
+    commands.lines.cwd = Path("/proc" if Path("/proc").is_dir() else tmp_path)
+    photos = tmp_path / "photos"
+    write_photos(photos, NUM_IMAGES)
+    train = (f"data.path={photos}", *TINY[:-1], "model.backbone=small_convnet")
+    run = f"checkpoint={photos}/run"
+    lines = (
+        ("train", *train, f"output_dir={photos}/run"),
+        ("report", run, f"out={photos}/report"),
+        ("figures", f"run={photos}/run", f"out={photos}/figures"),
+        (
+            *("predict", run, f"data.path={photos}/more", f"out={tmp_path}/a.csv"),
+            *(f"sort_into={photos}/sorted", "sort_by=copy"),
+        ),
+        ("train", *train, f"output_dir={photos}/run"),
+    )
+    for line in lines:
+        done = commands(*line)
+        assert done.status == 0, done.errors
+    for name in ("run", "report", "figures", "sorted"):
+        assert f"  {name}: folder of results of hadis-lightly\n" in done.output
+    tables = [photos / name / "assignments.csv" for name in ("run", "run-2")]
+    for table in tables:
+        assert len(table.read_text(encoding="utf-8").splitlines()) == NUM_IMAGES + 1
+    done = commands("train", f"data.path={photos}/run", *TINY)
+    assert done.status == 2 and "is the folder of a run" in done.errors
+    done = commands("train", *train, f"output_dir={photos}/more")
+    assert done.status == 2 and "output_dir is" in done.errors
+
+
 def test_pictures_of_a_sweep(commands: Commands, tmp_path: Path) -> None:
     commands.lines.cwd = tmp_path
     done = commands.lines.run(
@@ -128,6 +161,7 @@ def test_pictures_of_a_sweep(commands: Commands, tmp_path: Path) -> None:
         ],
     )  # fmt: skip
     assert (done.status, done.output, done.errors) == (0, "", "")
+    assert not (tmp_path / "runs").exists()
     done = commands("figures", "run=sweep")
     assert done.status == 0, done.errors
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}

@@ -17,6 +17,7 @@ from hadis_lightly.data.errors import DataError, ImageProblem, list_problems
 from hadis_lightly.data.files.reader import IMAGE_SUFFIXES, read_image
 from hadis_lightly.data.files.walk import find_images
 from hadis_lightly.data.image_source import ImageSource, count_of_classes
+from hadis_lightly.own_output import is_run
 from hadis_lightly.text import in_utf8, printable
 
 SPLIT_NAMES = frozenset({"train", "test", "val", "valid"})
@@ -70,8 +71,9 @@ def load_folder(
     they are merged, and the folders below them are the classes.
 
     Files count as images by their suffix, in any case. Hidden files and folders are
-    skipped. The order is that of the relative paths, by code point after Unicode
-    normalisation: the same on every file system.
+    skipped, and so are folders of this package's results. The order is that of the
+    relative paths, by code point after Unicode normalisation: the same on every file
+    system.
 
     Nothing outside the folder is read. A link is followed if its target lies below
     ``root`` as well, with the exceptions of :func:`find_images`; all others are listed
@@ -86,9 +88,15 @@ def load_folder(
         The source; its keys are the paths relative to ``root``, with ``/``.
 
     Raises:
-        DataError: if ``root`` is missing, not a folder, unreadable, or without images.
+        DataError: if ``root`` is missing, not a folder, unreadable, without images, or
+            the folder of a run.
     """
     root = Path(os.path.expanduser(root))
+    if is_run(root):
+        raise DataError(
+            f"data folder {str(root)!r} is the folder of a run: its figures would be "
+            "taken for images"
+        )
     files, left_out = find_images(root, on_error)
     if not files:
         others = f"; left out: {list_problems(left_out)}" if left_out else ""

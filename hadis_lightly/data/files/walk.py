@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from hadis_lightly.data.errors import DataError, ImageProblem, check_on_error
 from hadis_lightly.data.files.reader import IMAGE_SUFFIXES
+from hadis_lightly.own_output import is_own
 from hadis_lightly.text import describe_error, in_utf8
 
 
@@ -24,7 +25,8 @@ def find_images(
 ) -> tuple[list[str], list[ImageProblem]]:
     """Finds the images below a folder by their suffix; none is opened.
 
-    Hidden files and folders are skipped. A link is followed if its real path stays
+    Hidden files and folders are skipped, and so are folders of this package's results:
+    runs, reports, figures and sorted images. A link is followed if its real path stays
     within ``root``, but not back into a folder that it lies in, and only one link to a
     folder on the way to an image: so every walk ends, however folders are linked.
 
@@ -34,7 +36,8 @@ def find_images(
 
     Returns:
         Paths of the images relative to ``root``, with ``/``, in the same order on every
-        file system; and links not followed and folders that cannot be listed, by name.
+        file system; and links not followed, folders of results and folders that cannot
+        be listed, by name.
 
     Raises:
         DataError: if ``root`` is no folder or cannot be listed, or if a folder below it
@@ -48,6 +51,10 @@ def find_images(
     waiting = [_Folder(str(root), "", (real_root,), False)]
     while waiting:
         folder = waiting.pop()
+        if folder.name and is_own(folder.path):
+            key = in_utf8(folder.name.rstrip("/"))
+            left_out.append(ImageProblem(key, "folder of results of hadis-lightly"))
+            continue
         try:
             with os.scandir(folder.path) as entries:
                 for entry in entries:

@@ -13,6 +13,7 @@ from hydra import errors as hydra_errors
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import errors as config_errors
 
+from hadis_lightly.atomic import disk_full_error
 from hadis_lightly.fields import field_infos
 from hadis_lightly.runs.checkpointing import RunInterrupted
 from hadis_lightly.text import printable
@@ -74,6 +75,12 @@ def one_line(error: BaseException, settings: Any) -> str:
 
 
 def _reason(error: BaseException, settings: Any) -> str:
+    full = disk_full_error(error)
+    if full is not None:
+        # Of a copy, the second one is what was written.
+        path = full.filename2 or full.filename
+        where = f" writing {str(path)!r}" if path else ""
+        return f"disk full{where} ({full.strerror}); complete files stay as they are"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, hydra_errors.OverrideParseException):
         return (

@@ -22,7 +22,7 @@ from hadis_lightly.artifacts.checkpoint import (
     checkpoint_files,
     load_checkpoint,
 )
-from hadis_lightly.atomic import remove_unfinished
+from hadis_lightly.atomic import disk_full_error, remove_unfinished
 from hadis_lightly.settings.changes import different_settings
 from hadis_lightly.settings.sections import Settings
 
@@ -125,6 +125,10 @@ def claimed_folder(
             start = resume_point(load_checkpoint(folder.checkpoint))
         folder.start = start
         yield folder
+    except OSError as error:
+        if error is disk_full_error(error) and error.filename is None:
+            error.filename = str(folder.path)  # as that of the loggers
+        raise
     finally:
         folder.release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import resource
@@ -32,7 +33,7 @@ from hadis_lightly.artifacts.checkpoint import (
     load_checkpoint,
     stamp,
 )
-from hadis_lightly.atomic import atomic_write, remove_unfinished
+from hadis_lightly.atomic import atomic_write, disk_full_error, remove_unfinished
 from hadis_lightly.data import ArraySource, ImageSource, load_folder, load_npz
 from hadis_lightly.runs import run
 from hadis_lightly.settings import Settings
@@ -95,10 +96,19 @@ class TestAtomic:
         assert path.read_bytes() == before
         assert os.listdir(tmp_path) == [LAST]
 
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+    def test_a_full_disk_is_found_below_the_error_of_pytorch(self) -> None:
+        with pytest.raises(OSError), open("/dev/full", "wb") as file:
+            with pytest.raises(RuntimeError) as caught:
+                torch.save(torch.zeros(100_000), file)
+            full = disk_full_error(caught.value)
+            assert full is not None and full.errno == errno.ENOSPC
+        assert disk_full_error(RuntimeError("anything else")) is None
+
     def test_a_process_that_dies_while_it_writes(self, tmp_path: Path) -> None:
         code = (
             "import os, signal, sys\n"
-            "from hadis_lightly.atomic import atomic_write, remove_unfinished\n"
+            "from hadis_lightly.atomic import atomic_write\n"
             "with atomic_write(sys.argv[1]) as file:\n"
             "    file.write('half')\n"
             "    file.flush()\n"

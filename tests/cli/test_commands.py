@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,43 @@ def test_results_among_the_images_in_a_working_folder_that_is_read_only(
     assert done.status == 2 and "is the folder of a run" in done.errors
     done = commands("train", *train, f"output_dir={photos}/more")
     assert done.status == 2 and "output_dir is" in done.errors
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
+def test_a_full_disk_is_named_and_nothing_is_damaged(
+    commands: Commands, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands in for the end of the disk."""
+    cwd = commands.lines.cwd = tmp_path
+    write_photos(cwd / "photos", NUM_IMAGES)
+    train = (
+        *("data.path=photos", *TINY, "model.backbone=small_convnet", "output_dir=run"),
+        *("trainer.checkpoint_every_n_epochs=1", "trainer.resume=auto"),
+    )
+
+    def on_full_disk(room: int, *line: str) -> str:
+        server = commands.lines.process.pid
+        limits = resource.prlimit(server, resource.RLIMIT_FSIZE)
+        resource.prlimit(server, resource.RLIMIT_FSIZE, (room, limits[1]))
+        try:
+            done = commands(*line)
+        finally:
+            resource.prlimit(server, resource.RLIMIT_FSIZE, limits)
+        assert done.status == 2 and done.errors.count("\n") == 1, done.errors
+        assert not list(cwd.rglob("*.unfinished"))
+        return done.errors
+
+    said = on_full_disk(50_000, "train", *train)
+    assert said.startswith("error: disk full writing '") and "run/checkpoints/" in said
+    done = commands("train", *train)
+    assert done.status == 0, done.errors
+    assert not (cwd / "run-2").exists()
+
+    before = sorted(cwd.rglob("*"))
+    predict = ("checkpoint=run", "data.path=photos", "quiet=true")
+    said = on_full_disk(1000, "predict", *predict)
+    assert said.startswith("error: disk full writing 'clusters.csv' (File too large)")
+    assert sorted(cwd.rglob("*")) == before
 
 
 def test_pictures_of_a_sweep(commands: Commands, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_results_among_the_images_in_a_working_folder_that_is_read_only(
             *("predict", run, f"data.path={photos}/more", f"out={tmp_path}/a.csv"),
             *(f"sort_into={photos}/sorted", "sort_by=copy"),
         ),
-        ("train", *train, f"output_dir={photos}/run"),
+        ("train", "--multirun", *train, f"output_dir={photos}/run"),
     )
     for line in lines:
         done = commands(*line)

@@ -39,6 +39,8 @@ from hadis_lightly.transforms import (
 # On the device a crop is a product of matrices, whose cost grows with the image: with
 # more pixels than this per pixel of the view, workers are faster.
 _MAX_PIXELS_PER_PIXEL = 16
+# The matrices are as long as the image: of 2 x 60,000 pixels they would take gigabytes.
+_MAX_SIDES_PER_SIDE = 16
 # A core reads a smaller image in a millisecond or two.
 _SMALL_PIXELS = 512**2
 
@@ -121,8 +123,10 @@ def _resident_images(
     if size is None:
         return None, "the images differ in size"
     height, width = size
-    view_pixels = settings.views.input_size**2
-    if height * width > _MAX_PIXELS_PER_PIXEL * view_pixels and not is_forced:
+    view = settings.views.input_size
+    is_large = height * width > _MAX_PIXELS_PER_PIXEL * view**2
+    is_long = max(size) > _MAX_SIDES_PER_SIDE * view
+    if (is_large or is_long) and not is_forced:
         return None, f"workers crop images of {width} x {height} pixels faster"
     num_bytes = len(source) * height * width * source.num_channels
     limit = settings.data.max_resident_gib

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from lightly.transforms.torchvision_v2_compatibility import torchvision_transforms as T
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 from PIL import Image
 from torch import Tensor
@@ -13,6 +12,10 @@ from torchvision.transforms.v2 import functional as F
 from hadis_lightly.transforms.batched_color import normalize_channels
 from hadis_lightly.transforms.input_checks import CHANNELS, check_batch, check_image
 from hadis_lightly.transforms.view_settings import Normalize, ViewSettings
+
+# Of an image that is longer than this, only the part that is kept is scaled: the whole
+# of 2 x 60,000 pixels would take gigabytes.
+_LONGEST_ASPECT = 8
 
 
 class ToNormalizedTensor:
@@ -96,15 +99,13 @@ class HaDisTestTransform:
     ) -> None:
         ViewSettings.from_arguments(input_size, normalize)
         self.input_size = input_size
-        steps = [T.Resize(size=input_size), T.CenterCrop(size=input_size)]
-        self._resize_and_crop = T.Compose(steps)
         self._to_normalized_tensor = ToNormalizedTensor(normalize)
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Returns the normalised central square of ``image``."""
         check_image(image)
         if image.size != (self.input_size, self.input_size):
-            image = self._resize_and_crop(image)
+            image = _central_square(image, self.input_size)
         return self._to_normalized_tensor(image)
 
 
@@ -142,7 +143,11 @@ class BatchedTestTransform:
         """
         check_batch(images, self.mean)
         size = self.input_size
-        if images.shape[2:] != (size, size):
+        if _is_long(*images.shape[2:]):
+            squares = [_central_square(F.to_pil_image(x), size) for x in images.cpu()]
+            stacked = torch.stack([F.pil_to_tensor(square) for square in squares])
+            images = stacked.to(images.device)
+        elif images.shape[2:] != (size, size):
             # PyTorch 2.14 fails at single pixels of three channels: one at a time.
             planes = images.flatten(0, 1).unsqueeze(1) if size == 1 else images
             planes = F.center_crop(F.resize(planes, [size], antialias=True), [size])
@@ -150,3 +155,22 @@ class BatchedTestTransform:
         x = images.float().div_(255)
         normalize_channels(x.transpose(0, 1), self.mean, self.std)
         return x
+
+
+def _central_square(image: Image.Image, size: int) -> Image.Image:
+    """Scales the shorter side to ``size`` and cuts out the central square."""
+    if not _is_long(*image.size):
+        return F.center_crop(F.resize(image, [size]), [size])  # type: ignore[no-any-return]
+    shorter = min(image.size)
+    box: list[float] = []
+    for length in image.size:
+        scaled = size * length // shorter
+        start = round((scaled - size) / 2)
+        box += [start * length / scaled, (start + size) * length / scaled]
+    left, right, top, bottom = box
+    part = (left, top, right, bottom)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=part)
+
+
+def _is_long(height: int, width: int) -> bool:
+    return max(height, width) > _LONGEST_ASPECT * min(height, width)

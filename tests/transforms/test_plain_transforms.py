@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -61,6 +63,47 @@ def test_batches_are_like_single_images(
         assert made.shape == (1, channels, side, side)
         # Two levels of 255 apart at most, since both round after each direction.
         assert (made[0] - expected).abs().max() <= 2 / 255 / 0.25 + 1e-5
+
+
+@pytest.mark.parametrize("size", [(90, 9), (10, 101), (9, 400), (2, 300)])
+def test_of_long_images_the_middle_is_as_if_the_whole_had_been_scaled(
+    size: tuple[int, int], random_image: ImageMaker
+) -> None:
+    image = random_image(*size)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    for side in (16, 5):
+        whole = T.Compose([T.Resize(size=side), T.CenterCrop(size=side)])(image)
+        expected = ToNormalizedTensor(None)(whole)
+        made = HaDisTestTransform(side, None)(image)
+        assert (made - expected).abs().max() <= 1 / 255 + 1e-6
+        batch = BatchedTestTransform(side, None)(pixels.unsqueeze(0))
+        torch.testing.assert_close(batch[0], made)
+
+
+def test_memory_is_bounded_however_long_an_image_is() -> None:
+    """Scaled as a whole, 2 x 60,000 pixels would take 4.5 GB."""
+    code = """
+import resource, torch
+from PIL import Image
+from hadis_lightly.transforms import (
+    BatchedTestTransform, HaDisCropTransform, HaDisTestTransform, HaDisTransform
+)
+long = torch.zeros(1, 3, 2, 60_000, dtype=torch.uint8)
+HaDisTestTransform(8)(Image.new("RGB", (9, 9)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for size in [(60_000, 2), (2, 60_000)]:
+    image = Image.new("RGB", size)
+    for kind in (HaDisTestTransform, HaDisCropTransform, HaDisTransform):
+        kind(input_size=224)(image)
+for images in (long, long.mT):
+    BatchedTestTransform(224)(images)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(made.stdout) * unit < 300e6
 
 
 def test_wrong_arguments_are_named(random_image: ImageMaker) -> None:

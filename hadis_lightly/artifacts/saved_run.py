@@ -115,7 +115,7 @@ def _folder_reader(
             raise DataError(f"{key!r} is not a path below the folder of the images")
     paths = [root / key for key in keys]
     if any("\\" in key for key in keys):  # as names that are not UTF-8 are written
-        files, _ = find_images(root, on_error="skip")
+        files = find_images(root, on_error="skip").files
         escaped = {in_utf8(file): root / file for file in files}
         paths = [escaped.get(key, root / key) for key in keys]
     return lambda row: read_image(paths[row], num_channels=num_channels)

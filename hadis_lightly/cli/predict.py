@@ -113,7 +113,9 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     check(settings)
     predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
     data = settings.data
-    images, total = images_to_predict(predictor, data.source, data.path)
+    images, total, found = images_to_predict(predictor, data.source, data.path)
+    if not settings.quiet:
+        print(found)
     n_clusters = predictor.partition.n_clusters
     sort = None
     with (

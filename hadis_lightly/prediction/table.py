@@ -122,8 +122,8 @@ def _readable(
 
 def images_to_predict(
     predictor: ClusterPredictor, source: str, path: str | None
-) -> tuple[Iterable[StreamedImage[Tensor]], int]:
-    """A stream of the predictor's tensors, and the number of images.
+) -> tuple[Iterable[StreamedImage[Tensor]], int, str]:
+    """A stream of the predictor's tensors, the number of images, and their description.
 
     ``source`` and ``path`` are those of :func:`~hadis_lightly.data.load_source`.
 
@@ -136,7 +136,7 @@ def images_to_predict(
     images = stream_images(found, predictor.transform_plain, available_cores())
     problems = found.left_out if isinstance(found, FolderSource) else ()
     left_out = [StreamedImage[Tensor](p.key, "", p) for p in problems]
-    return chain(left_out, images), len(found)
+    return chain(left_out, images), len(found), found.description
 
 
 class SortIntoFolders:

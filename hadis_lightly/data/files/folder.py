@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hadis_lightly.data.errors import DataError, ImageProblem, list_problems
-from hadis_lightly.data.files.reader import IMAGE_SUFFIXES, read_image
-from hadis_lightly.data.files.walk import find_images
+from hadis_lightly.data.files.formats import describe_other_files, image_suffixes
+from hadis_lightly.data.files.reader import read_image
+from hadis_lightly.data.files.walk import FoundImages, find_images
 from hadis_lightly.data.image_source import ImageSource, count_of_classes
 from hadis_lightly.own_output import is_run
 from hadis_lightly.text import in_utf8, printable
@@ -97,12 +100,15 @@ def load_folder(
             f"data folder {str(root)!r} is the folder of a run: its figures would be "
             "taken for images"
         )
-    files, left_out = find_images(root, on_error)
+    found = find_images(root, on_error)
+    files, left_out, other_files = found
     if not files:
         others = f"; left out: {list_problems(left_out)}" if left_out else ""
+        if other_files:
+            others += f"; {describe_other_files(other_files)}"
         raise DataError(
             f"no images in data folder {str(root)!r}: looked in all its subfolders for "
-            f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}{others}"
+            f"files ending in {', '.join(sorted(image_suffixes()))}{others}"
         )
     top = {file.split("/")[0] for file in files if "/" in file}
     splits = top if {name.lower() for name in top} <= SPLIT_NAMES else set()
@@ -120,7 +126,7 @@ def load_folder(
         keys=[in_utf8(file) for file in files],
         description=(
             f"folder {name}: {len(targets):,} images{merged}, "
-            f"{count_of_classes(targets, class_names)}{number_left_out(left_out)}"
+            f"{count_of_classes(targets, class_names)}{describe_rest([found])}"
         ),
         num_channels=num_channels,
         root=str(root),
@@ -129,9 +135,18 @@ def load_folder(
     )
 
 
-def number_left_out(problems: list[ImageProblem]) -> str:
-    """The end of a description: ``; 3 left out``, or nothing."""
-    return f"; {len(problems):,} left out" if problems else ""
+def describe_rest(folders: Sequence[FoundImages]) -> str:
+    """The end of a description: what lies in folders beside the images that are read.
+
+    For example ``; 3 left out; 12 other files not read: 12 .txt``, or nothing.
+    """
+    num_left_out = sum(len(found.left_out) for found in folders)
+    others: Counter[str] = sum((found.others for found in folders), Counter())
+    parts = [
+        f"{num_left_out:,} left out" if num_left_out else "",
+        describe_other_files(others),
+    ]
+    return "".join(f"; {part}" for part in parts if part)
 
 
 def _class_of(file: str, splits: set[str]) -> str:

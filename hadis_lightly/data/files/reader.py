@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import stat
 import threading
@@ -13,17 +12,9 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from hadis_lightly.data.errors import ImageReadError
+from hadis_lightly.data.files.formats import image_formats
 from hadis_lightly.data.files.pixels import plain_image
 from hadis_lightly.text import describe_error
-
-#: Suffixes of image files, in lower case.
-IMAGE_SUFFIXES = frozenset([
-    ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-    ".tif", ".tiff", ".webp",
-])  # fmt: skip
-
-#: Formats that are read, by Pillow's names. For some others it starts other programs.
-IMAGE_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 #: Images of more pixels are refused before they are decoded, even where Pillow's own
 #: limit has been raised. One of this size takes 512 MiB.
@@ -55,7 +46,7 @@ def read_image(path: str | PathLike[str], num_channels: int = 3) -> Image.Image:
         with (
             _quiet_pillow,
             _open(path) as file,
-            Image.open(file, formats=_formats()) as image,
+            Image.open(file, formats=image_formats()) as image,
         ):
             _check_size(image)
             return plain_image(image, num_channels)
@@ -114,13 +105,6 @@ def _open(path: str | PathLike[str]) -> BinaryIO:
     # Pillow maps a file given by name into memory: if that shrinks, the process ends.
     flag = getattr(os, "O_NONBLOCK", 0)  # it may have become a pipe since
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | flag))
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """The formats for which this Pillow was built."""
-    Image.init()
-    return tuple(name for name in IMAGE_FORMATS if name in Image.OPEN)
 
 
 def _check_size(image: Image.Image) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from hadis_lightly.data.errors import DataError, ImageProblem, check_on_error
-from hadis_lightly.data.files.reader import IMAGE_SUFFIXES
+from hadis_lightly.data.files.formats import image_suffixes
 from hadis_lightly.own_output import is_own
 from hadis_lightly.text import describe_error, in_utf8
 
@@ -20,9 +21,19 @@ class _Folder(NamedTuple):
     is_linked: bool  # whether a link was followed on the way
 
 
-def find_images(
-    root: str | Path, on_error: str = "raise"
-) -> tuple[list[str], list[ImageProblem]]:
+class FoundImages(NamedTuple):
+    """What lies in a folder."""
+
+    files: list[str]
+    """Paths of the images relative to the folder, with ``/``, in the same order on
+    every file system."""
+    left_out: list[ImageProblem]
+    """Links not followed, folders of results and folders that cannot be listed."""
+    others: Counter[str]
+    """Number of files that are no images, by their suffix in lower case."""
+
+
+def find_images(root: str | Path, on_error: str = "raise") -> FoundImages:
     """Finds the images below a folder by their suffix; none is opened.
 
     Hidden files and folders are skipped, and so are folders of this package's results:
@@ -34,11 +45,6 @@ def find_images(
         root: The folder.
         on_error: ``raise`` if a folder cannot be listed, or ``skip`` it.
 
-    Returns:
-        Paths of the images relative to ``root``, with ``/``, in the same order on every
-        file system; and links not followed, folders of results and folders that cannot
-        be listed, by name.
-
     Raises:
         DataError: if ``root`` is no folder or cannot be listed, or if a folder below it
             cannot and ``on_error`` is ``raise``.
@@ -48,6 +54,7 @@ def find_images(
     real_root = os.path.realpath(root)
     files: list[str] = []
     left_out: list[ImageProblem] = []
+    others: Counter[str] = Counter()
     waiting = [_Folder(str(root), "", (real_root,), False)]
     while waiting:
         folder = waiting.pop()
@@ -63,8 +70,10 @@ def find_images(
                         waiting.append(found)
                     elif isinstance(found, ImageProblem):
                         left_out.append(found)
-                    elif found is not None:
+                    elif found is not None and _suffix(found) in image_suffixes():
                         files.append(found)
+                    elif found is not None:
+                        others[_suffix(found)] += 1
         except OSError as error:
             reason = describe_error(error)
             if not folder.name or on_error == "raise":
@@ -72,7 +81,7 @@ def find_images(
                 raise DataError(message) from error
             key = in_utf8(folder.name.rstrip("/"))
             left_out.append(ImageProblem(key, f"cannot list the folder: {reason}"))
-    return sorted(files, key=_order), sorted(left_out)
+    return FoundImages(sorted(files, key=_order), sorted(left_out), others)
 
 
 def check_folder(root: str | Path) -> None:
@@ -85,14 +94,14 @@ def check_folder(root: str | Path) -> None:
 def _look_at(
     entry: os.DirEntry[str], folder: _Folder, real_root: str
 ) -> str | ImageProblem | _Folder | None:
-    """An image, a link that is not followed, a folder to look into, or nothing."""
+    """A file, a link that is not followed, a folder to look into, or nothing."""
     if entry.name.startswith("."):
         return None
     name = folder.name + entry.name
-    is_image = os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+    is_image = _suffix(name) in image_suffixes()
     is_folder = _is_folder(entry)
     if not is_folder and not entry.is_symlink():
-        return name if is_image else None
+        return name
     real_path = os.path.realpath(entry.path)
     # Not entry.is_symlink(), which is false for a junction of Windows.
     is_link = real_path != os.path.join(folder.above[-1], entry.name)
@@ -100,12 +109,12 @@ def _look_at(
     problem = None
     if not Path(real_path).is_relative_to(real_root):
         if not is_folder and not is_image and not is_broken:
-            return None
+            return name
         problem = "link to outside the folder"
     elif is_broken and not is_image:
         problem = "link that leads nowhere"
     elif not is_folder:
-        return name if is_image else None
+        return name
     elif real_path in folder.above:
         problem = "link back to a folder that it lies in"
     elif is_link and folder.is_linked:
@@ -114,6 +123,10 @@ def _look_at(
         return ImageProblem(in_utf8(name), problem)
     above = (*folder.above, real_path)
     return _Folder(entry.path, f"{name}/", above, is_link or folder.is_linked)
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _order(path: str) -> tuple[str, str]:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hadis_lightly.data.errors import DataError, ImageProblem
-from hadis_lightly.data.files.folder import FolderSource, number_left_out
-from hadis_lightly.data.files.walk import check_folder, find_images
+from hadis_lightly.data.files.folder import FolderSource, describe_rest
+from hadis_lightly.data.files.walk import FoundImages, check_folder, find_images
 from hadis_lightly.text import in_utf8
 
 
@@ -75,12 +75,15 @@ def load_imagenet_subset(
     root = Path(os.path.expanduser(root))
     prefix = _prefix(root, name)
     files, counts, left_out = list[str](), list[int](), list[ImageProblem]()
+    all_found: list[FoundImages] = []
     for folder in classes:
-        found, problems = find_images(root / prefix / folder, on_error)
-        files += [f"{prefix}{folder}/{file}" for file in found]
-        counts.append(len(found))
+        found = find_images(root / prefix / folder, on_error)
+        all_found.append(found)
+        files += [f"{prefix}{folder}/{file}" for file in found.files]
+        counts.append(len(found.files))
         left_out += [
-            ImageProblem(f"{prefix}{folder}/{key}", reason) for key, reason in problems
+            ImageProblem(f"{prefix}{folder}/{key}", reason)
+            for key, reason in found.left_out
         ]
     names = [f"{folder} ({title})" for folder, title in classes.items()]
     if empty := [name for name, n in zip(names, counts, strict=True) if n == 0]:
@@ -95,7 +98,7 @@ def load_imagenet_subset(
         keys=[in_utf8(file) for file in files],
         description=(
             f"{title}: train, {len(files):,} images of various sizes, "
-            f"{len(classes)} classes{number_left_out(left_out)}"
+            f"{len(classes)} classes{describe_rest(all_found)}"
         ),
         num_channels=num_channels,
         root=str(root),

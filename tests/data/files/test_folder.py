@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 from torchvision.datasets import ImageFolder
 
 from hadis_lightly.data import DataError, ImageReadError, load_folder, load_source
+from hadis_lightly.data.files.formats import describe_other_files, image_formats
 
 
 def write(root: Path, *names: str) -> Path:
@@ -88,6 +92,54 @@ def test_hidden_and_other_files_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("no image")
     (tmp_path / "empty").mkdir()
     assert by_key(tmp_path) == {"cat/a.jpeg": 0, "dog/c.tiff": 1}
+
+
+def test_files_that_are_no_images_are_counted_by_suffix(tmp_path: Path) -> None:
+    write(tmp_path, "a.png", "b.JPE", "cat/c.jpg", ".hidden.png")
+    for name in ("a.txt", "cat/b.TXT", "cat/LICENSE", ".hidden.txt", "x.\ny"):
+        (tmp_path / name).write_text("no image")
+    expected = "4 other files not read: 2 .txt, 1 without a suffix, 1 .\\ny"
+    source = load_folder(tmp_path)
+    assert source.description.startswith(f"folder {tmp_path.name}: 3 images, ")
+    assert source.description.endswith(f"; {expected}")
+    many = Counter({f".x{number}": 1 for number in range(12)})
+    assert describe_other_files(many).endswith(", 1 .x4, 1 .x5, 4 more")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "package"),
+    [("heic", "pillow_heif"), ("hif", "pillow_heif"), ("jxl", "pillow_jxl")],
+)
+def test_photos_of_an_extra_are_read_or_the_extra_is_named(
+    tmp_path: Path, suffix: str, package: str
+) -> None:
+    write(tmp_path, "a.png")
+    photo = tmp_path / f"b.{suffix.upper()}"
+    if find_spec(package) is None:
+        photo.write_bytes(b"a photo")
+        extra = "heic" if package == "pillow_heif" else "jxl"
+        assert load_folder(tmp_path).description.endswith(
+            f"1 images, no labels; 1 other file not read: 1 .{suffix} "
+            f"(to read .{suffix}: pip install 'hadis-lightly[{extra}]')"
+        )
+        (tmp_path / "a.png").unlink()
+        with pytest.raises(DataError, match=rf"no images .*hadis-lightly\[{extra}\]"):
+            load_folder(tmp_path)
+        return
+    image_formats()  # registers them with Pillow
+    Image.new("RGB", (64, 48), (200, 100, 50)).save(photo.with_suffix(f".{suffix}"))
+    source = load_folder(tmp_path)
+    assert len(source) == 2
+    image, _ = source[1]
+    assert image.size == (64, 48)
+    pixel = np.array(image.getpixel((30, 20)))
+    assert np.abs(pixel - [200, 100, 50]).max() <= 4
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif_is_read(tmp_path: Path) -> None:
+    write(tmp_path, "a.AVIF")
+    assert load_folder(tmp_path)[0][0].size == (4, 3)
 
 
 def test_names_in_any_script(tmp_path: Path) -> None:

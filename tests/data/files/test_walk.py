@@ -49,7 +49,9 @@ def test_links_to_outside_are_listed_and_not_followed(tmp_path: Path) -> None:
     expected = dict.fromkeys((*names, "first.png", "second.png"), OUTSIDE)
     assert left_out(source) == expected
     assert list(left_out(source)) == sorted(expected)
-    assert source.description == "folder root: 1 images, 1 class; 7 left out"
+    assert source.description == (
+        "folder root: 1 images, 1 class; 7 left out; 1 other file not read: 1 .txt"
+    )
 
 
 def test_a_folder_beside_with_the_same_beginning_is_outside(tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ from hadis_lightly.data.image_source import ImageSource, count_of_classes
 from hadis_lightly.own_output import is_run
 from hadis_lightly.text import in_utf8, printable
 
-SPLIT_NAMES = frozenset({"train", "test", "val", "valid"})
+SPLIT_NAMES = frozenset({
+    "train", "training", "test", "testing", "val", "valid", "validation",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +71,10 @@ def load_folder(
     """Finds the images below a folder; none is opened yet.
 
     The folder directly below ``root`` in which an image lies, however deep, is its
-    class; an image directly in ``root`` has none (-1). If all folders directly below
-    ``root`` that hold images are called train, test, val or valid, they are splits:
-    they are merged, and the folders below them are the classes.
+    class; an image directly in ``root`` has none (-1). Folders directly below ``root``
+    that are called like splits (:data:`SPLIT_NAMES`, in any case) are merged, if there
+    are two of them or no others hold images; the folders below them and below those
+    beside them are then the classes.
 
     Files count as images by their suffix, in any case. Hidden files and folders are
     skipped, and so are folders of this package's results. The order is that of the
@@ -111,13 +114,18 @@ def load_folder(
             f"files ending in {', '.join(sorted(image_suffixes()))}{others}"
         )
     top = {file.split("/")[0] for file in files if "/" in file}
-    splits = top if {name.lower() for name in top} <= SPLIT_NAMES else set()
-    labels = [_class_of(file, splits) for file in files]
+    splits = {name for name in top if name.lower() in SPLIT_NAMES}
+    if len(splits) < 2 and splits != top:  # a class may be called train
+        splits = set()
+    labels = [_class_of(file, top if splits else set()) for file in files]
     names = sorted(set(labels) - {""})
     class_names = tuple(sorted(names, key=partial(unicodedata.normalize, "NFC")))
     numbers = {name: number for number, name in enumerate(class_names)}
     targets = np.array([numbers.get(name, -1) for name in labels], np.int64)
-    merged = f" ({' + '.join(sorted(splits))} merged)" if splits else ""
+    merged = " + ".join(sorted(splits))
+    if beside := ", ".join(sorted(top - splits)):
+        beside = f"; not classes either: {beside}"
+    merged = printable(f" ({merged} merged{beside})") if splits else ""
     name = printable(os.path.basename(os.path.realpath(root)))
     return FolderSource(
         name="folder",
@@ -149,9 +157,9 @@ def describe_rest(folders: Sequence[FoundImages]) -> str:
     return "".join(f"; {part}" for part in parts if part)
 
 
-def _class_of(file: str, splits: set[str]) -> str:
+def _class_of(file: str, no_classes: set[str]) -> str:
     """The class folder of an image; empty if it lies in none."""
     folders = file.split("/")[:-1]
-    if folders and folders[0] in splits:
+    if folders and folders[0] in no_classes:
         folders = folders[1:]
     return in_utf8(folders[0]) if folders else ""

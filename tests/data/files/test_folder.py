@@ -76,6 +76,24 @@ def test_splits_are_merged(tmp_path: Path) -> None:
     assert "(Test + train merged), 2 classes" in source.description
 
 
+@pytest.mark.parametrize("other", ["val", "Validation", "testing"])
+def test_splits_are_no_classes_whatever_lies_beside_them(
+    tmp_path: Path, other: str
+) -> None:
+    write(
+        tmp_path, "train/cat/a.png", f"{other}/dog/a.png", "thumbs/dog/a.png", "b.png"
+    )
+    source = load_folder(tmp_path)
+    labels = dict(zip(source.keys, source.targets.tolist(), strict=True))
+    assert source.class_names == ("cat", "dog")
+    assert labels["thumbs/dog/a.png"] == labels[f"{other}/dog/a.png"] == 1
+    assert labels["b.png"] == -1
+    merged = " + ".join(sorted([other, "train"]))
+    assert f"({merged} merged; not classes either: thumbs), " in source.description
+    write(tmp_path / "flat", "train/a.png", f"{other}/b.png", "thumbs/c.png")
+    assert set(by_key(tmp_path / "flat").values()) == {-1}
+
+
 def test_splits_without_classes_have_no_labels(tmp_path: Path) -> None:
     write(tmp_path, "train/a.png", "val/b.png")
     assert set(by_key(tmp_path).values()) == {-1}

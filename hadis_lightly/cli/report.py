@@ -71,14 +71,21 @@ def report_on_run(settings: ReportSettings) -> Path:
     run = load_run(settings.checkpoint)
     data = data_of_run(run, path=settings.data.path, map_images=settings.map_images)
     claim = new_file if is_page(Path(settings.out)) else new_folder
+    warnings: list[str] = []
     with (
         claim(Path(settings.out)) as place,
         StepProgress("making thumbnails", not settings.quiet) as progress,
     ):
         page = write_report(
-            data, place, max_images=settings.max_images, progress=progress
+            data,
+            place,
+            max_images=settings.max_images,
+            progress=progress,
+            warn=warnings.append,
         )
     if not settings.quiet:
+        for warning in warnings:
+            print(f"WARNING: {warning}; data.path=FOLDER says where they are now.")
         megabytes = page.stat().st_size / 1e6
         print(f"{page}  ({megabytes:.1f} MB)\n{page.resolve().as_uri()}")
     return page

@@ -27,7 +27,7 @@ def page_content(
         "summary": [list(pair) for pair in data.summary],
         "settings": data.settings,
         "scores": explain_scores(data.scores),
-        "warnings": list(data.warnings),
+        "warnings": [*filter(None, [missing_images(sheets)]), *data.warnings],
         "leftOut": list(data.left_out),
         "curves": _curves(data),
         "warmupEpochs": data.warmup_epochs,
@@ -41,6 +41,21 @@ def page_content(
         "perSheet": len(sheets[0].sizes) if sheets else 1,
     }
     return {name: plain(value) for name, value in content.items()}
+
+
+def missing_images(sheets: Sequence[Sheet]) -> str:
+    """The number of images that could not be read, in one line; empty if there are none.
+
+    They have grey places in the page.
+    """
+    sizes = [size for sheet in sheets for size in sheet.sizes]
+    missing = sizes.count((0, 0))
+    if not missing:
+        return ""
+    return (
+        f"{missing:,} of {len(sizes):,} images cannot be read any more, and are grey "
+        "here: they were moved, removed or damaged since the run"
+    )
 
 
 def _clusters(data: ReportData) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import html
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.checks import check_integer
-from hadis_lightly.report.content import page_content
+from hadis_lightly.report.content import missing_images, page_content
 from hadis_lightly.report.report_data import ReportData
 from hadis_lightly.report.selection import choose_rows
 from hadis_lightly.report.thumbnails import Progress, Sheet, make_sheets
@@ -33,6 +33,7 @@ def write_report(
     *,
     max_images: int = 10_000,
     progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Path:
     """Writes one page that needs nothing else: no network, no other files.
 
@@ -41,6 +42,7 @@ def write_report(
         path: HTML file to write, or a folder that gets an ``index.html``.
         max_images: Most images in the page; numbers, sizes and scores are of all.
         progress: Called with the images done and their number.
+        warn: Called with one line if images can no longer be read.
 
     Returns:
         The file that was written.
@@ -57,6 +59,8 @@ def write_report(
     content = page_content(data, rows, sheets)
     with atomic_write(path) as file:
         file.writelines(_page(content, sheets))
+    if warn is not None and (missing := missing_images(sheets)):
+        warn(missing)
     return path
 
 

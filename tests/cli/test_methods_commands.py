@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,20 @@ def test_the_report_of_a_run(
     assert f"<title>{title}, 3 clusters" in content
     assert f'"total":{NUM_IMAGES}' in content
     assert "broken.png" in content
+
+
+def test_a_report_says_how_many_images_are_gone(
+    folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    for key in read_assignments(folder).keys[::2]:
+        (tmp_path / "photos" / key).unlink()
+    settings = ReportSettings(str(folder), str(tmp_path / "report"))
+    settings.data.path = str(tmp_path / "photos")
+    page = report_on_run(settings).read_text(encoding="utf-8")
+    count = f"{NUM_IMAGES // 2} of {NUM_IMAGES} images cannot be read any more"
+    assert f"WARNING: {count}" in capsys.readouterr().out
+    assert f'"warnings":["{count}' in page
 
 
 def test_the_data_of_a_report(folder: Path) -> None:

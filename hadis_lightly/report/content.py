@@ -44,7 +44,7 @@ def page_content(
 
 
 def missing_images(sheets: Sequence[Sheet]) -> str:
-    """The number of images that could not be read, in one line; empty if there are none.
+    """The number of images that could not be read, in one line; empty if none.
 
     They have grey places in the page.
     """

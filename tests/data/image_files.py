@@ -49,8 +49,8 @@ def png(
     )
 
 
-def tiff(tags: dict[int, int | list[int]], data: bytes, order: str = "<") -> bytes:
-    """A TIFF with one block of data, whose place and length are added to the tags.
+def tiff(tags: dict[int, int | list[int]], *blocks: bytes, order: str = "<") -> bytes:
+    """A TIFF with blocks of data, whose places and lengths are added to the tags.
 
     ``tags`` must hold those of strips (273, 279) or of tiles (324, 325) with any value.
     """
@@ -58,8 +58,11 @@ def tiff(tags: dict[int, int | list[int]], data: bytes, order: str = "<") -> byt
     extra_at = 8 + 2 + 12 * len(tags) + 4
     extra, entries = b"", b""
     lists = {tag: [v] if isinstance(v, int) else v for tag, v in tags.items()}
+    lists[place] = lists[length] = [0] * len(blocks)
     num_extra = sum(4 * len(values) for values in lists.values() if len(values) > 1)
-    lists[place], lists[length] = [extra_at + num_extra], [len(data)]
+    lengths = [len(block) for block in blocks]
+    starts = [extra_at + num_extra + sum(lengths[:i]) for i in range(len(blocks))]
+    lists[place], lists[length] = starts, lengths
     for tag, values in sorted(lists.items()):
         content = struct.pack(f"{order}{len(values)}I", *values)
         entries += struct.pack(f"{order}HHI", tag, 4, len(values))
@@ -70,7 +73,7 @@ def tiff(tags: dict[int, int | list[int]], data: bytes, order: str = "<") -> byt
             extra += content
     start = b"II*\0" if order == "<" else b"MM\0*"
     start += struct.pack(f"{order}IH", 8, len(tags))
-    return start + entries + bytes(4) + extra + data
+    return start + entries + bytes(4) + extra + b"".join(blocks)
 
 
 def grey_tiff(
@@ -79,7 +82,7 @@ def grey_tiff(
     """One row of grey pixels."""
     tags = {256: width, 257: 1, 258: bits, 259: 1, 262: photometric}
     tags |= {273: 0, 277: 1, 278: 1, 279: 0}
-    return tiff(tags, data, order)
+    return tiff(tags, data, order=order)
 
 
 def samples() -> dict[str, bytes]:

@@ -40,6 +40,8 @@ def plain_image(image: Image.Image, num_channels: int = 3) -> Image.Image:
     if image.mode == "CMYK" and file_format in _JPEG and "adobe" not in image.info:
         # Pillow takes every JPEG for one of Adobe's, which are inverted.
         image = image.point(lambda value: 255 - value)
+    elif image.mode == "LAB":
+        image = image.convert("RGB")  # to grey Pillow knows no other way
     elif image.mode.startswith("I"):
         image = _to_eight_bits(image, tags)
     if image.has_transparency_data:
@@ -54,7 +56,7 @@ def _to_eight_bits(image: Image.Image, tags: Mapping[int, Any]) -> Image.Image:
     pixels: NDArray[np.int64] = np.asarray(image).astype(np.int64)
     largest = 4095 if tags.get(_BITS) == (12,) else 65535
     if pixels.min() < 0 or pixels.max() > largest:
-        raise ValueError("its pixels need more than 16 bits")
+        raise ValueError("its pixels are signed or need more than 16 bits")
     grey = ((pixels * 255 + largest // 2) // largest).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         grey = 255 - grey

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from hadis_lightly.data.errors import ImageReadError
 from hadis_lightly.data.files.formats import image_formats
 from hadis_lightly.data.files.pixels import plain_image
+from hadis_lightly.data.files.tiff import is_misread_by_pillow, is_tiff, read_tiff
 from hadis_lightly.text import describe_error
 
 #: Images of more pixels are refused before they are decoded, even where Pillow's own
@@ -43,12 +44,7 @@ def read_image(path: str | PathLike[str], num_channels: int = 3) -> Image.Image:
             if ``num_channels`` is neither 1 nor 3.
     """
     try:
-        with (
-            _quiet_pillow,
-            _open(path) as file,
-            Image.open(file, formats=image_formats()) as image,
-        ):
-            _check_size(image)
+        with _quiet_pillow, _open(path) as file, _opened(file) as image:
             return plain_image(image, num_channels)
     except Exception as error:
         # Decoders fail in many ways: OSError, SyntaxError, struct.error, zlib.error ...
@@ -105,6 +101,20 @@ def _open(path: str | PathLike[str]) -> BinaryIO:
     # Pillow maps a file given by name into memory: if that shrinks, the process ends.
     flag = getattr(os, "O_NONBLOCK", 0)  # it may have become a pipe since
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | flag))
+
+
+def _opened(file: BinaryIO) -> Image.Image:
+    """The image in a file, of which only the header has been read where possible."""
+    try:
+        image = Image.open(file, formats=image_formats())
+    except UnidentifiedImageError:
+        if not is_tiff(file):
+            raise
+    else:
+        _check_size(image)
+        if not is_misread_by_pillow(image):
+            return image
+    return read_tiff(file, MAX_PIXELS)
 
 
 def _check_size(image: Image.Image) -> None:

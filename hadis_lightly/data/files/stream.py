@@ -21,6 +21,9 @@ from hadis_lightly.data.thread_map import Progress, thread_map
 
 R = TypeVar("R")
 
+#: Levels of 255 that the pixels of a set span at least, unless they are scaled wrongly.
+_LEAST_RANGE = 64
+
 
 class StreamedImage(NamedTuple, Generic[R]):
     """One image of a stream."""
@@ -89,14 +92,23 @@ def readable_images(
     n = len(source)
     sizes = np.zeros((n, 2), dtype=np.int32)
     bad: dict[int, ImageProblem] = {}
-    images = stream_images(source, lambda image: image.size, num_threads, progress)
+    low, high = 255, 0
+    images = stream_images(source, _size_and_range, num_threads, progress)
     for index, image in enumerate(images):
         if isinstance(image.content, ImageProblem):
             bad[index] = image.content
         else:
-            sizes[index] = image.content[::-1]
+            (width, height), lowest, highest = image.content
+            sizes[index] = height, width
+            low, high = min(low, lowest), max(high, highest)
     left_out = tuple(sorted([*source.left_out, *bad.values()]))
-    checked = replace(source, sizes=sizes, left_out=left_out)
+    description = source.description
+    if 0 < high - low < _LEAST_RANGE:
+        description += (
+            f"; all pixels lie between {low} and {high} of 255: scale them first if "
+            "the files hold 10 or 12 bits in 16"
+        )
+    checked = replace(source, sizes=sizes, left_out=left_out, description=description)
     if not bad:
         return checked
     listed = list_problems(list(bad.values()))
@@ -108,3 +120,9 @@ def readable_images(
     good = np.setdiff1d(np.arange(n), list(bad))
     note = f"{len(bad):,} of them left out, which cannot be read"
     return checked.subset(good, note)
+
+
+def _size_and_range(image: Image.Image) -> tuple[tuple[int, int], int, int]:
+    """Width and height, and the least and largest value of a pixel."""
+    levels = np.ravel(image.getextrema())
+    return image.size, int(levels.min()), int(levels.max())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import zlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +219,87 @@ def test_tiff_in_tiles_is_read(tmp_path: Path) -> None:
     tags |= {322: 16, 323: 16, 324: 0, 325: 0}
     found = pixels_of(tmp_path / "a.tif", tiff(tags, tile.tobytes()), 1)
     np.testing.assert_array_equal(found, GREY[:5, :7])
+
+
+def tiff_of(
+    pixels: np.ndarray, order: str, is_planar: bool, **more: int | list[int]
+) -> bytes:
+    """A TIFF of ``(h, w, channels)``; ``more`` are tags, as ``t262=0``."""
+    height, width, channels = pixels.shape
+    bits = 8 * pixels.itemsize
+    pixels = pixels.astype(pixels.dtype.newbyteorder(order))
+    planes = np.moveaxis(pixels, -1, 0) if is_planar else [pixels]
+    blocks = [np.ascontiguousarray(plane).tobytes() for plane in planes]
+    if more.get("t259") == 8:
+        blocks = [zlib.compress(block) for block in blocks]
+    tags: dict[int, int | list[int]] = {256: width, 257: height, 259: 1, 278: height}
+    tags |= {258: [bits] * channels if channels > 1 else bits, 277: channels}
+    tags |= {262: 2 if channels > 2 else 1, 273: 0, 279: 0, 284: 1 + is_planar}
+    if channels in (2, 4):
+        tags[338] = 2  # the last is alpha
+    tags |= {int(name[1:]): value for name, value in more.items()}
+    return tiff(tags, *blocks, order=order)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("channels", "bits", "is_planar", "more"),
+    [
+        (3, 16, True, {}),
+        (4, 16, True, {}),
+        (2, 8, True, {}),
+        (2, 8, True, {"t259": 8}),
+        (2, 16, False, {}),
+        (2, 16, True, {"t274": 6}),
+        (1, 16, False, {"t262": 0}),
+    ],
+)
+def test_tiff_that_pillow_misreads_is_read_rightly_or_refused(
+    tmp_path: Path,
+    order: str,
+    channels: int,
+    bits: int,
+    is_planar: bool,
+    more: dict[str, int | list[int]],
+) -> None:
+    alpha = np.where(GREY > 127, 255, 0).astype(np.uint8)
+    plain = PIXELS if channels > 2 else GREY[..., None]
+    pixels = np.dstack([plain, alpha]) if channels in (2, 4) else plain
+    wide = pixels.astype(np.uint16) * 257 if bits == 16 else pixels
+    expected = 255 - plain if more.get("t262") == 0 else plain
+    if channels in (2, 4):
+        expected = np.where(alpha[..., None] == 255, expected, 255)
+    expected = np.rot90(expected, -1) if "t274" in more else expected
+    content = tiff_of(wide, order, is_planar, **more)
+    try:
+        found = pixels_of(tmp_path / "a.tif", content, 3 if channels > 2 else 1)
+    except ImageReadError as error:
+        assert find_spec("tifffile") is None
+        assert "install 'hadis-lightly[tiff]'" in str(error)
+    else:
+        np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+
+
+def test_signed_bytes_are_refused(tmp_path: Path) -> None:
+    content = tiff_of(GREY[..., None], "<", False, t339=2)
+    with pytest.raises(ImageReadError, match="its pixels are signed"):
+        pixels_of(tmp_path / "a.tif", content, 1)
+
+
+def test_lab_becomes_grey_as_it_becomes_colour(tmp_path: Path) -> None:
+    content = encode(Image.new("LAB", (3, 2), (150, 128, 128)), "TIFF")
+    colour = pixels_of(tmp_path / "a.tif", content)
+    grey = pixels_of(tmp_path / "a.tif", content, 1)
+    assert colour.std() < 3 and np.abs(grey - colour[..., 0].astype(int)).max() <= 3
+
+
+def test_other_kinds_of_tiff_are_named(tmp_path: Path) -> None:
+    pytest.importorskip("tifffile")
+    five = np.dstack([PIXELS, GREY, GREY])
+    with pytest.raises(ImageReadError, match=r"5 channel\(s\) of uint8"):
+        pixels_of(tmp_path / "a.tif", tiff_of(five, "<", True))
+    content = tiff_of(five, "<", True, t256=1 << 16, t257=1 << 16)
+    with pytest.raises(ImageReadError, match="it claims 65536 x 65536 pixels"):
+        pixels_of(tmp_path / "a.tif", content)
+    with pytest.raises(ImageReadError, match="not an image, or its header is damaged"):
+        pixels_of(tmp_path / "a.tif", b"II*\0" + bytes(100))

@@ -206,3 +206,13 @@ def test_reading_stops_soon_after_an_interruption(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         readable_images(load_folder(tmp_path), progress=stop)
     assert seen == [1, 2, 3]
+
+
+def test_a_set_that_uses_a_small_part_of_its_range_is_told_so(tmp_path: Path) -> None:
+    ten_bits = np.linspace(0, 1023, 64).reshape(8, 8).astype(np.uint16)
+    Image.fromarray(ten_bits).save(tmp_path / "a.png")
+    Image.fromarray(ten_bits // 2).save(tmp_path / "b.png")
+    told = "all pixels lie between 0 and 4 of 255: scale them first"
+    assert told in readable_images(load_folder(tmp_path)).description
+    Image.fromarray(ten_bits * 64).save(tmp_path / "c.png")
+    assert "lie between" not in readable_images(load_folder(tmp_path)).description

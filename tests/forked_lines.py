@@ -43,14 +43,14 @@ def warm_up() -> None:
         compose()
 
 
-def child(recipe: str, argv: list[str], out: str, err: str) -> int:
+def child(recipe: str, argv: list[str], out: str, err: str, encoding: str) -> int:
     """The rest of a process that runs a recipe: returns its exit status."""
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.stdin = open(os.devnull)  # noqa: SIM115
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
     sys.stderr = open(  # noqa: SIM115
-        2, "w", encoding="utf-8", errors="backslashreplace", closefd=False
+        2, "w", encoding=encoding, errors="backslashreplace", closefd=False
     )
     sys.argv = [recipe, *argv]
     status = 0
@@ -87,6 +87,7 @@ def serve() -> None:
                     asked["argv"],
                     asked["out"],
                     asked["err"],
+                    asked["encoding"],
                 )
             finally:
                 os._exit(status)
@@ -124,12 +125,17 @@ class Lines:
         )
 
     def run(
-        self, recipe: str, argv: list[str], *, shows_traceback: bool = False
+        self,
+        recipe: str,
+        argv: list[str],
+        *,
+        shows_traceback: bool = False,
+        encoding: str = "utf-8",
     ) -> Ended:
-        """Runs a recipe, or a command, to its end."""
+        """Runs a recipe, or a command, to its end; its console has an encoding."""
         asked: dict[str, Any] = {"recipe": recipe, "argv": argv}
         asked |= {"cwd": str(self.cwd), "full_error": str(int(shows_traceback))}
-        asked |= {"out": str(self.out), "err": str(self.err)}
+        asked |= {"out": str(self.out), "err": str(self.err), "encoding": encoding}
         assert self.process.stdin is not None and self.process.stdout is not None
         print(json.dumps(asked), file=self.process.stdin, flush=True)
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())

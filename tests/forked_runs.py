@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from hadis_lightly.artifacts.checkpoint import CheckpointIO
+from hadis_lightly.data.files import folder as image_folder
 from hadis_lightly.runs import RunInterrupted, run, runner
 from hadis_lightly.settings import Settings
 from hadis_lightly.training import HaDis, PrototypeKMeans
@@ -56,6 +57,7 @@ class ForkedRun:
 
 def _child(settings: Settings, marks: Connection) -> None:
     torch.set_num_threads(1)
+    image_folder._WAITS = (0.02, 0.1)  # for a lost file
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def mark(owner: Any, name: str, text: str) -> None:

@@ -23,6 +23,7 @@ from hadis_lightly.artifacts.fingerprint import (
 )
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data import ImageSource
+from hadis_lightly.methods.registry import prolonged
 from hadis_lightly.settings.changes import different_settings
 from hadis_lightly.settings.loading import settings_of
 from hadis_lightly.settings.sections import Settings
@@ -64,8 +65,8 @@ class Checkpoint:
             CheckpointError: If the run had no clusters yet.
         """
         for callback in (PrototypeKMeans, ClusterHeadAssignment):
-            state: dict[str, Any] = self.content["callbacks"].get(callback.__name__)
-            if state:
+            state = self.content.get("callbacks", {}).get(callback.__name__)
+            if isinstance(state, dict) and state:
                 return state
         raise CheckpointError(f"checkpoint {str(self.path)!r} has no clusters yet.")
 
@@ -82,13 +83,19 @@ class Checkpoint:
     ) -> None:
         """Checks that the checkpoint has these settings, images and networks.
 
-        Settings may differ if they only make the same run faster or slower.
+        Settings may differ if they only make the same run faster or slower, and
+        ``trainer.max_epochs`` may be larger: the run is prolonged.
 
         Raises:
-            CheckpointError: Says what does not fit.
+            CheckpointError: Says what does not fit, or that there are no clusters.
+            SettingsError: If it can be prolonged with other warm-ups only.
         """
+        _ = self.clusters  # which all that follows needs
         problems = self._other_images(source)
-        problems += different_settings(self.stamp["settings"], settings)
+        before = prolonged(
+            self.stamp["settings"], self.stamp.get("schedule", {}), settings
+        )
+        problems += different_settings(before, settings)
         theirs = {name: tuple(value.shape) for name, value in self.weights().items()}
         ours = {name: tuple(v.shape) for name, v in model.state_dict().items()}
         problems += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,10 @@ def run_command(
             name if none is given, and for each name full names of settings to values.
         folders: Hydra's ``run`` and ``sweep``; without them ``--multirun`` is refused.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A console that lacks a character of a file's name shows its escape.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     groups = groups or {}
     asked = os.environ.get("HYDRA_FULL_ERROR", "0")
 

@@ -12,6 +12,7 @@ from typing import Any
 from hydra import errors as hydra_errors
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import errors as config_errors
+from torch.distributed import DistError
 
 from hadis_lightly.atomic import disk_full_error
 from hadis_lightly.fields import field_infos
@@ -23,6 +24,8 @@ _EXPECTED = (
     *(hydra_errors.HydraException, config_errors.OmegaConfBaseException),
     *(MisconfigurationException, ImportError, OSError, TypeError, ValueError),
 )
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+_LOST_PROCESS = ("gloo/transport", "closed by peer", "reset by peer")
 
 
 class CommandLineError(ValueError):
@@ -49,19 +52,31 @@ def errors_in_one_line(settings: object, wants_traceback: bool) -> Iterator[None
             raise
         reason, status = f"error: {one_line(error, settings)}", 2
     except (MemoryError, RuntimeError) as error:
-        if wants_traceback or not _is_out_of_memory(error):
+        remedy = _remedy(error)
+        if wants_traceback or remedy is None:
             raise
-        remedy = "lower loader.batch_size, views.input_size or model.hidden_dim"
-        reason, status = f"error: out of memory; {remedy}", 2
+        reason, status = f"error: {remedy}", 2
     print(reason, file=sys.stderr)
     sys.exit(status)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; for that of CPUs PyTorch has no class of error."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    is_said = any(word in str(error).lower() for word in words)
-    return isinstance(error, MemoryError) or is_said
+def _remedy(error: Exception) -> str | None:
+    """What to do about an error of the machine; None if it is a bug of ours.
+
+    Neither for the memory of CPUs nor for gloo has PyTorch a class of error.
+    """
+    said = str(error).lower()
+    if isinstance(error, MemoryError) or any(word in said for word in _OUT_OF_MEMORY):
+        return (
+            "out of memory; lower loader.batch_size, views.input_size or "
+            "model.hidden_dim"
+        )
+    if isinstance(error, DistError) or any(word in said for word in _LOST_PROCESS):
+        return (
+            "lost the connection to another process of this run, which has ended or "
+            "hangs; once it is clear why, continue with trainer.resume=auto"
+        )
+    return None
 
 
 def one_line(error: BaseException, settings: Any) -> str:

@@ -98,3 +98,34 @@ def with_method(
             raise SettingsError(f"there is no setting {name!r}.")
         setattr(section, last, copy.deepcopy(value))
     return changed
+
+
+def prolonged(
+    before: Mapping[str, Any], schedule: Mapping[str, int], settings: Settings
+) -> dict[str, Any]:
+    """Settings of a run, with a new ``trainer.max_epochs`` if it can be prolonged.
+
+    Args:
+        before: All settings of the run, as plain data.
+        schedule: Full names of its warm-ups and phases to epochs.
+        settings: Settings of the run that goes on from it.
+
+    Raises:
+        SettingsError: If warm-ups change with the length; says which to give.
+    """
+    result = copy.deepcopy(dict(before))
+    epochs, length = settings.trainer.max_epochs, before["trainer"]["max_epochs"]
+    # The last phase of PICI is counted from the end.
+    if epochs <= length or settings.method == "pici":
+        return result
+    now = method_of(settings).schedule(settings) if schedule else {}
+    if any(now.get(name) != n for name, n in schedule.items()):
+        given = " ".join(f"{name}={n}" for name, n in schedule.items())
+        raise SettingsError(
+            f"trainer.max_epochs is {epochs}, but the run to resume had {length}. To "
+            f"train it for longer, keep its warm-ups: give {given}."
+        )
+    result["trainer"]["max_epochs"] = epochs
+    for section, name in (full_name.split(".") for full_name in schedule):
+        result[section][name] = getattr(getattr(settings, section), name)
+    return result

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from torch import distributed as torch_dist
 
 from hadis_lightly.artifacts.checkpoint import KEY, LAST
 from hadis_lightly.artifacts.metrics_file import MetricsFile
-from hadis_lightly.training.health import HealthMonitor
+from hadis_lightly.data import ImageReadError
+from hadis_lightly.training.health import DivergedError, HealthMonitor
 
 
 class RunInterrupted(Exception):
@@ -38,7 +40,7 @@ class RunInterrupted(Exception):
 
 
 class RunCheckpoint(pl.Callback):
-    """Saves a run every few minutes, and when a signal asks it to stop.
+    """Saves a run every few minutes, and when a signal or a lost file ends it.
 
     Signals are Ctrl-C, SIGTERM and, under SLURM, SIGUSR1; a second Ctrl-C ends the run
     at once. Only finite states are saved, and only between two steps, which Lightning's
@@ -75,6 +77,7 @@ class RunCheckpoint(pl.Callback):
         self._start = self._last_saved = time.monotonic()
         self._batches_done = 0
         self._stop_signal = 0
+        self._is_training = False
         self._earlier_handlers: dict[int, Any] = {}
         self._group: Any = None
 
@@ -96,6 +99,7 @@ class RunCheckpoint(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Listens for signals; Lightning's own handlers are in place by now."""
+        self._is_training = True
         if trainer.world_size > 1:
             # Processes agree on the host, so that no GPU has to be waited for.
             self._group = torch_dist.new_group(backend="gloo")
@@ -111,21 +115,47 @@ class RunCheckpoint(pl.Callback):
     def _receive(self, signum: int, frame: object) -> None:
         if self._stop_signal and signum == signal.SIGINT:
             # Lightning would handle a KeyboardInterrupt in its own way.
-            raise RunInterrupted(
-                "interrupted at once, nothing was saved; the last checkpoint stays",
-                signum,
-            )
+            message = f"interrupted at once, nothing was saved{self._what_stays()}"
+            raise RunInterrupted(message, signum)
         self._stop_signal = signum
+
+    def _what_stays(self) -> str:
+        is_there = self.path.exists()
+        return f"; the last good checkpoint stays: {self.path}" if is_there else ""
 
     def on_train_end(self, *args: Any) -> None:
         """Puts the earlier handlers of the signals back."""
+        self._is_training = False
         while self._earlier_handlers:
             signum, handler = self._earlier_handlers.popitem()
             signal.signal(signum, handler or signal.SIG_DFL)
 
-    def on_exception(self, *args: Any) -> None:
-        """Puts the earlier handlers of the signals back."""
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: Any, exception: BaseException
+    ) -> None:
+        """Saves if a file was lost, and says what can be resumed from.
+
+        Puts the earlier handlers of the signals back.
+        """
+        if isinstance(exception, (DivergedError, ImageReadError)):
+            end = self._what_stays()
+            if isinstance(exception, ImageReadError) and self._save_after_loss(trainer):
+                end = f"; saved in {self.path}. Continue with trainer.resume=auto"
+            message = str(exception).rstrip().rstrip(".")
+            exception.args = (f"{message}{end}.",)
         self.on_train_end()
+
+    def _save_after_loss(self, trainer: pl.Trainer) -> bool:
+        """Saves where files are read: between two steps, or before a clustering."""
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current
+        is_between = batches.ready == batches.completed and trainer.global_step > 0
+        # Of several processes the others are within a step.
+        if not self._is_training or not is_between or trainer.world_size > 1:
+            return False
+        with suppress(DivergedError, OSError):  # the disk may be gone for writing, too
+            self.save(trainer, batches.completed)
+            return True
+        return False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Saves between two epochs."""

@@ -40,7 +40,7 @@ class ResumePoint(NamedTuple):
     """Batches done in this epoch."""
     step: int
     changes: list[str]
-    """Settings that have changed and may alter the last bits."""
+    """Settings that have changed: the length, or what may alter the last bits."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, settings: Settings) -> ResumePoint:
@@ -58,7 +58,7 @@ class ResumePoint(NamedTuple):
         batch = f", batch {self.batches_done}" if self.batches_done else ""
         text = f"resumed from {self.path}, epoch {self.epoch}{batch}"
         if self.changes:
-            text += f" (not to the last bit: {'; '.join(self.changes)})"
+            text += f" (changed: {'; '.join(self.changes)})"
         return text
 
 
@@ -182,10 +182,10 @@ def _new_folder(settings: Settings, wanted: Path) -> RunFolder:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder)
         if lock is not None:  # else another run is just starting there
-            text, path = (
-                OmegaConf.to_yaml(OmegaConf.structured(settings)),
-                folder / "settings.yaml",
-            )
+            text = OmegaConf.to_yaml(OmegaConf.structured(settings))
+            path = folder / "settings.yaml"
+            if path.exists() and path.stat().st_size == 0:
+                path.unlink()  # of a run that ended as it wrote its first file
             try:
                 with path.open("x", encoding="utf-8") as file:
                     file.write(text)

@@ -38,8 +38,9 @@ class FiniteRecord:
     """Remembers, on the device, the first step that was not finite.
 
     Args:
-        max_skipped: Bad steps in a row that are no failure: mixed precision with a
-            scaler skips steps whose gradients overflow.
+        max_skipped: Steps in a row that may have bad gradients: mixed precision with a
+            scaler skips steps whose gradients overflow. A loss is not scaled, so that
+            a bad one is a failure at once.
     """
 
     def __init__(self, max_skipped: int = 0) -> None:
@@ -59,7 +60,8 @@ class FiniteRecord:
             if math.isfinite(float(total)):
                 return
         bad = ~torch.isfinite(norms)
-        is_bad = bad.any() | ~torch.isfinite(losses).all()
+        is_lost = ~torch.isfinite(losses).all()
+        is_bad = bad.any() | is_lost
         parameter = torch.where(bad.any(), bad.int().argmax(), _NONE).to(wide)
         now = torch.stack(
             [
@@ -73,10 +75,12 @@ class FiniteRecord:
         if self._record is None:
             self._record = torch.zeros_like(now)
         record = self._record
-        # The first of a row of bad steps is kept, a good one clears the row.
-        kept = torch.where(record[0] > 0, record, now)
-        kept[0] = record[0] + 1
         is_settled = record[0] > self.max_skipped
+        # The first of a row of bad steps is kept, a good one clears the row. A bad loss
+        # says more than gradients that may be skipped.
+        is_kept = is_settled | ((record[0] > 0) & ~is_lost)
+        kept = torch.where(is_kept, record, now)
+        kept[0] = record[0] + torch.where(is_lost, self.max_skipped + 1, 1)
         self._record = torch.where(is_bad | is_settled, kept, torch.zeros_like(kept))
 
     def look(self, step: int) -> FirstFailure | None:
@@ -178,6 +182,6 @@ class HealthMonitor(Callback):
             seen.append(f"the gradient of {name} is not finite")
         raise DivergedError(
             f"training diverged in epoch {failure.epoch}, batch {failure.batch}: "
-            f"{', '.join(seen)}. The last good checkpoint stays; a lower "
-            "optimizer.learning_rate or a longer optimizer.warmup_epochs may help."
+            f"{', '.join(seen)}. A lower optimizer.learning_rate or a longer "
+            "optimizer.warmup_epochs may help."
         )

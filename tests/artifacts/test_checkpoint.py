@@ -37,6 +37,7 @@ from hadis_lightly.atomic import atomic_write, disk_full_error, remove_unfinishe
 from hadis_lightly.data import ArraySource, ImageSource, load_folder, load_npz
 from hadis_lightly.runs import run
 from hadis_lightly.settings import Settings
+from hadis_lightly.settings.errors import SettingsError
 from tests.docs.test_examples import load
 from tests.runs.small_run import small_settings
 
@@ -247,6 +248,39 @@ class TestFit:
         ):
             run(settings)
 
+    def test_a_checkpoint_without_clusters(
+        self, folder: Path, tmp_path: Path, checkpoint: dict[str, Any]
+    ) -> None:
+        torch.save(checkpoint | {"callbacks": {}}, tmp_path / "no.ckpt")
+        settings = self.resumed(tmp_path / "no.ckpt", tmp_path)
+        with pytest.raises(CheckpointError, match=r"no\.ckpt' has no clusters yet"):
+            run(settings)
+        assert not (tmp_path / "other").exists()
+
+    def test_a_finished_run_is_prolonged(self, tmp_path: Path) -> None:
+        settings = small_settings(tmp_path / "short")
+        settings.clustering.pixel_baseline = False
+        run(settings)
+        settings.output_dir = str(tmp_path / "long")
+        settings.trainer.max_epochs = 4
+        settings.trainer.resume = str(tmp_path / "short")
+        with pytest.raises(
+            SettingsError,
+            match=r"max_epochs is 4, but the run to resume had 2\. .* give "
+            r"optimizer\.warmup_epochs=0 clustering\.warmup_epochs=0\.$",
+        ):
+            run(settings)
+        assert not (tmp_path / "long").exists()
+        settings.optimizer.warmup_epochs = settings.clustering.warmup_epochs = 0
+        result = run(settings)
+        assert (result.epochs, result.num_resumed) == (4, 1)
+        [schedule] = load_checkpoint(result.output_dir).content["lr_schedulers"]
+        assert schedule["max_epochs"] == schedule["last_epoch"] == 4 * 3
+        settings.trainer.max_epochs = 3  # an end that has passed
+        with pytest.raises(CheckpointError, match="trainer.max_epochs: 4 -> 3"):
+            settings.trainer.resume = str(result.output_dir)
+            run(settings)
+
     def test_another_machine(
         self, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -256,7 +290,7 @@ class TestFit:
         result = run(settings)
         said = capsys.readouterr().out
         assert "resumed from" in said
-        assert "(not to the last bit: data.pipeline: auto -> lightly)" in said
+        assert "(changed: data.pipeline: auto -> lightly)" in said
         assert result.num_resumed == 1 and result.output_dir.name == "other"
         there, here = read_assignments(result.output_dir), read_assignments(folder)
         assert there.keys == here.keys

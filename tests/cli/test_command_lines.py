@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
 
 from hadis_lightly.cli.error_lines import errors_in_one_line
 from hadis_lightly.settings import Settings
-from tests.forked_lines import Lines
+from tests.forked_lines import ROOT, Lines
+from tests.photo_runs import write_photos
+from tests.training.forked_processes import run_forked
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +80,70 @@ def test_memory_that_runs_out_ends_in_one_line(
         "error: out of memory; lower loader.batch_size, views.input_size or "
         "model.hidden_dim\n"
     )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_that_cannot_print_a_name(lines: Lines, encoding: str) -> None:
+    photos = lines.cwd / "\N{CAT FACE} \N{GREEK SMALL LETTER LAMDA}"
+    write_photos(photos, 8)
+    (photos / "\N{SNOWMAN}.jpg").write_bytes(b"broken")
+    done = lines.run(
+        "hadis_lightly/cli/train",
+        [
+            *(f"data.path='{photos.name}'", "data.on_error=skip", "n_clusters=2"),
+            *("model.backbone=small_convnet", "model.hidden_dim=16"),
+            *("trainer.max_epochs=1", "clustering.n_init=2", "loader.num_workers=0"),
+            *("loader.batch_size=4", "views.input_size=16", "trainer.logger=none"),
+            *("trainer.accelerator=cpu", f"output_dir='{photos.name} clustered'"),
+        ],
+        encoding=encoding,
+    )
+    assert (done.status, done.errors.count("Error")) == (0, 0), done.errors
+    assert "\\u2603.jpg: " in done.output
+    assert "\\U0001f431 \\u03bb clustered" in done.output
+
+
+def test_ctrl_c_while_a_command_is_imported() -> None:
+    program = """
+import os, signal, sys
+
+class Press:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Press())
+import hadis_lightly.cli.train
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGINT  # which shells show as 130
+    assert (done.stdout, done.stderr) == ("", "interrupted\n")
+
+
+def _lose_the_other(rank: int, folder: str) -> None:
+    sys.stderr = open(f"{folder}/{rank}", "w", buffering=1)  # noqa: SIM115
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/store",
+        rank=rank,
+        world_size=2,
+        timeout=datetime.timedelta(seconds=30),
+    )
+    distributed.barrier()
+    if rank == 1:
+        os._exit(0)  # to the others as if it were killed
+    try:
+        with errors_in_one_line(Settings(), False):
+            distributed.all_reduce(torch.ones(1))
+    except SystemExit as end:
+        os._exit(10 + int(end.code or 0))
+
+
+def test_the_loss_of_another_process_ends_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="exit code 12"):
+        run_forked(_lose_the_other, 2, str(tmp_path))
+    said = (tmp_path / "0").read_text().splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("error: lost the connection to another process")

@@ -341,3 +341,12 @@ def test_a_run_with_other_settings_is_left_alone(
     finish(other)
     assert sorted(os.listdir(tmp_path)) == ["run", "run-2"]
     assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_run_that_ended_as_it_wrote_its_settings(tmp_path: Path) -> None:
+    """An empty file is not another run: no second folder."""
+    settings = settings_of(tmp_path / "run", max_steps=1)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "settings.yaml").touch()
+    finish(settings)
+    assert os.listdir(tmp_path) == ["run"]

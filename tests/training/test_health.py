@@ -81,6 +81,20 @@ def test_steps_that_mixed_precision_skips_are_no_failure(device: torch.device) -
     assert failure is not None and failure.batch == 1
 
 
+def test_a_loss_is_not_scaled_so_that_a_bad_one_is_a_failure(
+    device: torch.device,
+) -> None:
+    skipped = ([1.0, 2.0], [INF, 1.0])
+    lost = ([1.0, NAN], [INF, 1.0])
+    failure = record_of([GOOD, skipped, lost, GOOD], device, max_skipped=3).look_now()
+    assert failure is not None and failure.batch == 2
+    assert str(failure.losses) == "(1.0, nan)"
+    # The first failure stays, whatever follows.
+    steps = [skipped] * 5 + [lost]
+    failure = record_of(steps, device, max_skipped=3).look_now()
+    assert failure is not None and failure.batch == 0
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
@@ -173,12 +187,27 @@ def test_a_scaler_that_looks_for_its_scale_is_no_failure() -> None:
     assert moved == pytest.approx(0.1 * 1e10 * (40 - skipped), rel=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_bad_loss_under_a_scaler_is_named_at_once() -> None:
+    """As in float32: Lightning has no 16-mixed on CPUs, but its scaler runs there."""
+    scaler = torch.amp.GradScaler("cpu")
+    plugins = [MixedPrecision("16-mixed", "cpu", scaler=scaler)]
+    options = {"losses": [1.0, NAN, 1.0, 1.0], "gradients": [1.0, NAN, 1.0, 1.0]}
+    with pytest.raises(DivergedError) as error:
+        fit(Module(**options), plugins=plugins)
+    assert "epoch 0, batch 1: loss_second is nan" in str(error.value)
+
+
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
     settings = small_settings(tmp_path / "run")
     settings.trainer.checkpoint_every_n_minutes = 0
     settings.optimizer.learning_rate = 1e12
-    with pytest.raises(DivergedError, match=r"diverged in epoch \d, batch \d: .*nan"):
+    said = r"diverged in epoch \d, batch \d: .*nan.* checkpoint stays: .*last.ckpt\."
+    with pytest.raises(DivergedError, match=said):
         run(settings)
+    settings.trainer.checkpoint_every_n_minutes = None
+    with pytest.raises(DivergedError, match=r"may help\.$"):
+        run(settings)  # of which nothing has been saved
     checkpoint = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt").content
     assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
 

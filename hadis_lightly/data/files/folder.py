@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hadis_lightly.data.errors import DataError, ImageProblem, list_problems
+from hadis_lightly.data.errors import (
+    DataError,
+    ImageProblem,
+    ImageReadError,
+    list_problems,
+)
 from hadis_lightly.data.files.formats import describe_other_files, image_suffixes
 from hadis_lightly.data.files.reader import read_image
 from hadis_lightly.data.files.walk import FoundImages, find_images
@@ -27,10 +33,16 @@ SPLIT_NAMES = frozenset({
     "train", "training", "test", "testing", "val", "valid", "validation",
 })  # fmt: skip
 
+# Seconds before each further attempt to read a file.
+_WAITS = (0.5, 2.0, 8.0)
+
 
 @dataclass(frozen=True, eq=False)
 class FolderSource(ImageSource):
     """A source that reads each image from its file when it is asked for.
+
+    By index, as training does, it is read with patience: a file that the system cannot
+    give for a moment, as from a network disk, is tried again for about 10 s.
 
     Args:
         root: The folder.
@@ -50,8 +62,25 @@ class FolderSource(ImageSource):
         """Path of the file at ``index``."""
         return os.path.join(self.root, self.files[index])
 
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """Returns the image at ``index`` and its target, -1 if unknown.
+
+        Raises:
+            ImageReadError: if its file still cannot be read after several attempts,
+                or at once if it is damaged, naming it.
+        """
+        for seconds in _WAITS:
+            try:
+                return super().__getitem__(index)
+            except ImageReadError as error:
+                # Errors of the system have a number, those of decoders have none.
+                if getattr(error.__cause__, "errno", None) is None:
+                    raise
+            time.sleep(seconds)
+        return super().__getitem__(index)
+
     def read(self, index: int) -> Image.Image:
-        """Reads the image at ``index``.
+        """Reads the image at ``index``, in one attempt.
 
         Raises:
             ImageReadError: if its file cannot be read, naming it.

@@ -111,19 +111,24 @@ def prolonged(
         settings: Settings of the run that goes on from it.
 
     Raises:
-        SettingsError: If warm-ups change with the length; says which to give.
+        SettingsError: If warm-ups change with the length, naming those to give; or if
+            the method cannot be prolonged.
     """
     result = copy.deepcopy(dict(before))
     epochs, length = settings.trainer.max_epochs, before["trainer"]["max_epochs"]
-    # The last phase of PICI is counted from the end.
-    if epochs <= length or settings.method == "pici":
+    if epochs <= length:
         return result
+    seen = f"trainer.max_epochs is {epochs}, but the run to resume had {length}"
+    if settings.method == "pici":
+        raise SettingsError(
+            f"{seen}. PICI's last phase is counted from the end of the training: for "
+            "a longer one begin anew, without trainer.resume."
+        )
     now = method_of(settings).schedule(settings) if schedule else {}
     if any(now.get(name) != n for name, n in schedule.items()):
         given = " ".join(f"{name}={n}" for name, n in schedule.items())
         raise SettingsError(
-            f"trainer.max_epochs is {epochs}, but the run to resume had {length}. To "
-            f"train it for longer, keep its warm-ups: give {given}."
+            f"{seen}. To train it for longer, keep its warm-ups: give {given}."
         )
     result["trainer"]["max_epochs"] = epochs
     for section, name in (full_name.split(".") for full_name in schedule):

@@ -277,7 +277,7 @@ class TestFit:
         [schedule] = load_checkpoint(result.output_dir).content["lr_schedulers"]
         assert schedule["max_epochs"] == schedule["last_epoch"] == 4 * 3
         settings.trainer.max_epochs = 3  # an end that has passed
-        with pytest.raises(CheckpointError, match="trainer.max_epochs: 4 -> 3"):
+        with pytest.raises(CheckpointError, match=r"trainer\.max_epochs: 4 -> 3"):
             settings.trainer.resume = str(result.output_dir)
             run(settings)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from hadis_lightly.cli.train import SETTINGS
 from hadis_lightly.methods import with_method
-from hadis_lightly.methods.registry import check_run, method_of
+from hadis_lightly.methods.registry import check_run, method_of, prolonged
 from hadis_lightly.methods.schedule import count_epochs
 from hadis_lightly.settings import Settings, SettingsError
 from hadis_lightly.settings.sections import METHOD_NAMES
@@ -101,3 +102,13 @@ def test_max_steps_may_end_a_run_before_its_last_epoch() -> None:
         assert count_epochs(settings, num_images=109, world_size=1) == epochs
     settings.trainer.max_steps = 10
     assert count_epochs(settings, num_images=109, world_size=2) == 2
+
+
+def test_a_run_is_prolonged_as_it_stands_where_its_warm_ups_stay() -> None:
+    before, settings = Settings(), Settings()
+    settings.trainer.max_epochs = 2 * before.trainer.max_epochs
+    found = prolonged(asdict(before), schedule_of({}), settings)
+    assert found == asdict(settings)
+    settings.method = "pici"
+    with pytest.raises(SettingsError, match="begin anew, without"):
+        prolonged(asdict(before), {}, settings)

@@ -48,8 +48,9 @@ class BatchedViews:
     :meth:`make`.
 
     Two things differ from the transform of single images: pixels are not rounded to
-    whole levels between the steps, and the blur is a true Gaussian with mirrored
-    borders, as in torchvision, while Pillow uses boxes and repeated borders.
+    whole levels between the steps, and the blur is a Gaussian with mirrored borders,
+    as in torchvision, while Pillow uses boxes and repeated borders. Its standard
+    deviation is the one drawn, also below 1 pixel, where torchvision's blurs less.
 
     Args:
         {view_settings}

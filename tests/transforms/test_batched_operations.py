@@ -171,7 +171,8 @@ def test_grayscale_is_that_of_torchvision() -> None:
 @pytest.mark.parametrize("size", [5, 16, 32])
 def test_blur_is_that_of_torchvision(size: int) -> None:
     images = make_images(6, (size, size))
-    sigma = torch.tensor([0.0, 0.1, 0.4, 1.0, 1.7, 2.0])
+    # torchvision samples a Gaussian at whole pixels: right from 1 upwards.
+    sigma = torch.tensor([0.0, 1.0, 1.1, 1.4, 1.7, 2.0])
     made = images_of(blur(planes_of(images), sigma, max_sigma=2.0))
     for i, image in enumerate(images):
         expected = image.float() / 255
@@ -190,6 +191,36 @@ def test_blur_is_close_to_that_of_pillow_inside() -> None:
         pillow = F.to_pil_image(image).filter(ImageFilter.GaussianBlur(float(sigma[i])))
         difference = (made[i] - F.to_tensor(pillow)).abs()
         assert difference[:, 8:-8, 8:-8].mean() < ONE_LEVEL
+
+
+def edge_spread(edges: Tensor) -> Tensor:
+    """Standard deviation in pixels of what blurred rows ``(..., size)``, 0 to 1."""
+    steps = edges.double().diff(dim=-1)
+    places = torch.arange(steps.shape[-1]) - (steps.shape[-1] - 1) / 2
+    return (steps * places.square()).sum(dim=-1).sqrt()
+
+
+@pytest.mark.parametrize("max_sigma", [2.0, 5.0])
+def test_blur_spreads_an_edge_by_sigma_however_small(max_sigma: float) -> None:
+    sigma = torch.cat([torch.tensor([0.01, 0.05]), torch.linspace(0.1, 2, 77)])
+    edge = (torch.arange(64) >= 32).float().expand(1, len(sigma), 64, 64)
+    made = blur(edge.clone(), sigma, max_sigma)[0]
+    spread = edge_spread(made[:, 32])
+    assert (spread / sigma - 1).abs().max() < 1e-3
+    assert (made.diff(dim=-1) >= -1e-6).all()  # no weight is negative
+    assert (made[1:] - made[:-1]).abs().max() < 0.02  # continuous in sigma
+    for i in (6, 10, 18, 38, 78):  # 0.2 to 2; at 0.1 it does nothing
+        image = F.to_pil_image(edge[:, i])
+        pillow = F.to_tensor(image.filter(ImageFilter.GaussianBlur(float(sigma[i]))))
+        # Its pixels are whole levels of 255.
+        assert edge_spread(pillow[0, 32]) == pytest.approx(float(spread[i]), abs=0.03)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_blur_of_a_few_pixels_keeps_what_is_even(size: int) -> None:
+    x = torch.full((3, 4, size, size), 0.5)
+    made = blur(x.clone(), torch.tensor([0.0, 0.1, 0.7, 9.0]), max_sigma=9.0)
+    torch.testing.assert_close(made, x)
 
 
 def test_solarize_is_that_of_pillow() -> None:

@@ -33,6 +33,7 @@ EVERYTHING = {
     "vf_prob": 0.5,
     "rr_prob": 0.5,
     "gaussian_blur": 0.5,
+    "sigmas": (1.0, 2.0),  # below 1, torchvision blurs less than it is told to
     "solarization_prob": 0.5,
 }
 AFFINE = {"affine_degrees": 15.0, "affine_translate": 0.08, "affine_shear": 10.0}
@@ -327,6 +328,15 @@ def test_all_steps_together_are_those_of_torchvision(affine: dict[str, float]) -
             difference = (view[i] - reference(image, row, 16)).abs()
             # A pixel at the threshold of the solarization may go either way.
             assert (difference < 1e-4).float().mean() > 0.99
+
+
+def test_small_sigmas_change_every_view() -> None:
+    images = make_images(40)
+    settings = {"normalize": None, "sigmas": (0.1, 0.5)}
+    plain = BatchedViews(16, generator=seeded(), **settings)(images)
+    made = BatchedViews(16, generator=seeded(), gaussian_blur=1.0, **settings)(images)
+    for x, blurred in zip(plain, made, strict=True):
+        assert (x - blurred).abs().amax(dim=(1, 2, 3)).min() > 5e-4
 
 
 def smooth_images(num: int) -> Tensor:

@@ -191,7 +191,7 @@ def blur(x: Tensor, sigma: Tensor, max_sigma: float) -> Tensor:
     mirrored = (size - 1) - ((size - 1) - mirrored).abs()  # (2 * radius + 1, size)
     takes = (mirrored.unsqueeze(2) == pixels).to(x.dtype).flatten(1)
     # Added to a kernel it adds 1 to the variance, nothing to sum and mean.
-    spread = 0.5 * (offsets.abs() == 1).to(x.dtype) - (offsets == 0).to(x.dtype)
+    spread = (offsets.abs() == 1).to(x.dtype) / 2 - (offsets == 0).to(x.dtype)
 
     def apply(x: Tensor, sigma: Tensor) -> Tensor:
         exponent = -0.5 * (offsets / sigma.clamp(min=0.05).unsqueeze(1)).square()
@@ -212,7 +212,7 @@ def _missing_variance(sigma: Tensor) -> Tensor:
     """
     variance = sigma.clamp(max=1.0).square().unsqueeze(1)
     squares = torch.arange(1, 7, device=sigma.device).square()
-    weights = (-0.5 * squares / variance).exp()  # at 1..6, relative to the one at 0
+    weights = (-0.5 * (squares / variance)).exp()  # at 1..6, relative to that at 0
     sampled = 2 * (squares * weights).sum(dim=1) / (1 + 2 * weights.sum(dim=1))
     return variance.squeeze(1) - sampled
 

@@ -5,6 +5,7 @@ Checks, ``--help`` and the page of settings in the docs are made from these fiel
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -37,6 +38,7 @@ class FieldInfo:
     choices: tuple[str, ...] = ()
     reason: str = ""
     effect: Effect = "results"
+    is_path: bool = False
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value of the right type: ``must be >= 2``, or None.
@@ -45,6 +47,8 @@ class FieldInfo:
         """
         if isinstance(value, Sequence) and not isinstance(value, str):
             return next(filter(None, map(self.problem, value)), None)
+        if self.is_path and isinstance(value, str) and not value.strip():
+            return "must not be empty"  # which would mean the current folder
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}"
         if not isinstance(value, (int, float)) or isinstance(value, bool):
@@ -69,6 +73,7 @@ def setting(
     choices: Sequence[str] = (),
     reason: str = "",
     effect: Effect = "results",
+    is_path: bool = False,
 ) -> Any:
     """A field of a dataclass of settings.
 
@@ -82,6 +87,8 @@ def setting(
         reason: Why the range is what it is, in a few words.
         effect: What a change alters: "results", only their last bits ("rounding"), or
             "nothing" that a run leaves behind.
+        is_path: Whether it is a path, or a list of them, in which ``~`` is the home
+            folder; it must not be empty.
 
     Example:
         >>> @dataclass
@@ -91,7 +98,7 @@ def setting(
         Traceback (most recent call last):
         ValueError: loss.temperature must be > 0, got 0.0.
     """
-    info = FieldInfo(help, low, high, above, tuple(choices), reason, effect)
+    info = FieldInfo(help, low, high, above, tuple(choices), reason, effect, is_path)
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: deepcopy(default), metadata={"info": info})
     return field(default=default, metadata={"info": info})
@@ -110,6 +117,47 @@ def field_infos(section: Any, prefix: str = "") -> Iterator[tuple[str, FieldInfo
             yield f"{prefix}{own.name}", own.metadata["info"]
         elif is_dataclass(hints[own.name]):
             yield from field_infos(hints[own.name], f"{prefix}{own.name}.")
+
+
+def text_settings(section: Any, prefix: str = "") -> dict[str, bool]:
+    """Full names of all settings that are text or paths: whether each may be None.
+
+    Args:
+        section: A dataclass of settings, or its type.
+        prefix: Comes before the names.
+    """
+    cls = section if isinstance(section, type) else type(section)
+    infos = dict(field_infos(cls))
+    found: dict[str, bool] = {}
+    for name, hint in get_type_hints(cls).items():
+        kinds = set(get_args(hint)) or {hint}
+        if is_dataclass(hint):
+            found |= text_settings(hint, f"{prefix}{name}.")
+        elif kinds in ({str}, {str, type(None)}) or (
+            name in infos and infos[name].is_path
+        ):
+            found[f"{prefix}{name}"] = kinds != {str}
+    return found
+
+
+def expand_paths(section: Any) -> None:
+    """Puts the home folder in place of ``~`` in all settings that are paths.
+
+    Args:
+        section: A dataclass of settings, and of such dataclasses; it is changed.
+    """
+    for own in fields(section):
+        value = getattr(section, own.name)
+        if is_dataclass(value):
+            expand_paths(value)
+        elif "info" in own.metadata and own.metadata["info"].is_path:
+            setattr(section, own.name, _expanded(value))
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_expanded(item) for item in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def check_fields(section: Any, prefix: str = "") -> None:

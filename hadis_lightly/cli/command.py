@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,16 +16,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hadis_lightly.cli.error_lines import CommandLineError, errors_in_one_line
+from hadis_lightly.cli.words import check_words, quote_text, split_words
+from hadis_lightly.fields import expand_paths
 from hadis_lightly.settings.help import describe_settings
 
 T = TypeVar("T")
-# Hydra's own flags; those of the last two lines take the word behind them.
-_FLAGS = {
-    "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r",
-    "--multirun", "-m", "--shell-completion", "-sc", "--info", "-i",
-    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
-    "--config-dir", "-cd",
-}  # fmt: skip
 Groups = Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]]
 
 
@@ -64,6 +59,7 @@ def run_command(
         try:
             with errors_in_one_line(defaults, asked == "1"):
                 settings: Any = OmegaConf.to_object(config)
+                expand_paths(settings)
                 task(settings)
         finally:
             remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
@@ -81,41 +77,17 @@ def run_command(
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with errors_in_one_line(defaults, asked == "1"):
-            if folders is None and {"--multirun", "-m"} & set(sys.argv[1:]):
+            flags, words = split_words(sys.argv[1:])
+            if folders is None and {"--multirun", "-m"} & set(flags):
                 raise CommandLineError("--multirun is for training only")
-            _check_words(sys.argv[1:], groups)
-            # argparse takes settings in one piece only: behind all flags.
-            sys.argv[1:] = sorted(sys.argv[1:], key=_is_setting)
+            check_words(words, groups)
+            # argparse takes settings in one piece only; before all flags, because
+            # --info would take the first of them.
+            sys.argv[1:] = quote_text(words, defaults) + flags
             hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
     finally:
         if folders is not None:
             remove_if_empty(Path(folders["sweep"]["dir"]))
-
-
-def _is_setting(word: str) -> bool:
-    return "=" in word and not word.startswith("-")
-
-
-def _check_words(words: Sequence[str], groups: Groups) -> None:
-    """Refuses flags that nobody knows, and what no setting of ours allows."""
-    for word in words:
-        if word.startswith("-") and word.partition("=")[0] not in _FLAGS:
-            raise CommandLineError(f"there is no option {word!r}; see --help")
-    pairs = [word.partition("=")[::2] for word in words if not word.startswith("-")]
-    names = [name for name, _ in pairs]
-    for name, value in pairs:
-        if name.lstrip("+~").startswith("hydra"):
-            continue
-        if name.startswith(("+", "~")):
-            raise CommandLineError(
-                f"cannot read {name!r}: settings are given as key=value"
-            )
-        if names.count(name) > 1:
-            raise CommandLineError(f"{name} is given twice")
-        # Hydra would compose several of a list, one after the other.
-        if name in groups and (not value[:1].isalpha() or value == "null"):
-            choices = ", ".join(groups[name][1])
-            raise CommandLineError(f"{name} must be one of {choices}, got {value!r}")
 
 
 def _store(

@@ -12,7 +12,7 @@ from hadis_lightly.own_output import new_folder
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.report.run_figures import draw_all, find_runs
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.validate import check_path, check_section
+from hadis_lightly.settings.validate import check_section
 
 
 @dataclass
@@ -21,11 +21,14 @@ class FiguresSettings:
 
     # A path or a list of paths; OmegaConf has no type for that.
     run: Any = setting(
-        None, "Folder of a run or a sweep, or a list of them: '[runs/a,runs/b]'."
+        None,
+        "Folder of a run or a sweep, or a list of them: '[runs/a,runs/b]'.",
+        is_path=True,
     )
     out: str = setting(
         "figures",
         "Folder for the pictures. If it exists, a number is added to the name.",
+        is_path=True,
     )
     quiet: bool = setting(False, "Print errors only.")
 
@@ -50,7 +53,6 @@ def draw_run_figures(settings: FiguresSettings) -> list[Path]:
         CheckpointError: If a run cannot be read, or has not finished.
     """
     check_section(settings)
-    check_path("out", settings.out)
     paths = settings.run if isinstance(settings.run, list) else [settings.run]
     if not paths or not all(isinstance(path, str) and path.strip() for path in paths):
         raise SettingsError(

@@ -21,7 +21,7 @@ from hadis_lightly.prediction.table import (
 )
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.validate import check_path, check_section
+from hadis_lightly.settings.validate import check_section
 
 
 @dataclass
@@ -32,7 +32,9 @@ class ImagesToPredict:
         "folder", "Source of the images.", choices=tuple(SOURCE_NAMES)
     )
     path: str | None = setting(
-        None, "The folder, with its sub-folders; the npz file; the place of the set."
+        None,
+        "The folder, with its sub-folders; the npz file; the place of the set.",
+        is_path=True,
     )
 
 
@@ -40,14 +42,19 @@ class ImagesToPredict:
 class PredictSettings:
     """Settings of ``hadis-lightly-predict``."""
 
-    checkpoint: str = setting(MISSING, "Folder of a run, or a checkpoint in it.")
+    checkpoint: str = setting(
+        MISSING, "Folder of a run, or a checkpoint in it.", is_path=True
+    )
     out: str = setting(
         "clusters.csv",
         "The table: file, cluster, confidence, distance. If the file exists, a number "
         "is added to the name.",
+        is_path=True,
     )
     sort_into: str | None = setting(
-        None, "A new folder that gets a sub-folder of images for each cluster."
+        None,
+        "A new folder that gets a sub-folder of images for each cluster.",
+        is_path=True,
     )
     sort_by: str = setting(
         "link", "Link or copy the images into sort_into.", choices=("link", "copy")
@@ -82,8 +89,6 @@ def check(settings: PredictSettings) -> None:
         SettingsError: Names the setting and its value.
     """
     check_section(settings)
-    for name in ("checkpoint", "out", "sort_into"):
-        check_path(name, getattr(settings, name))
     check_device(settings.device)
     if Path(settings.out).is_dir():
         raise SettingsError(f"out is {settings.out!r}, which is a folder.")
@@ -94,7 +99,7 @@ def check(settings: PredictSettings) -> None:
         return
     if source != "folder":
         raise SettingsError(f"sort_into needs files, but data is {source!r}.")
-    if Path(into).resolve().is_relative_to(Path(str(path)).expanduser().resolve()):
+    if Path(into).resolve().is_relative_to(Path(str(path)).resolve()):
         raise SettingsError(
             f"sort_into is {into!r}, which lies below data.path: the sorted images "
             "would be found again."

@@ -15,14 +15,16 @@ from hadis_lightly.progress import StepProgress
 from hadis_lightly.report import write_report
 from hadis_lightly.report.page import is_page
 from hadis_lightly.report.run_report import data_of_run
-from hadis_lightly.settings.validate import check_path, check_section
+from hadis_lightly.settings.validate import check_section
 
 
 @dataclass
 class ImagesOfTheRun:
     """Images of the run."""
 
-    path: str | None = setting(None, "Where the images are, if they have moved.")
+    path: str | None = setting(
+        None, "Where the images are, if they have moved.", is_path=True
+    )
 
 
 @dataclass
@@ -30,11 +32,12 @@ class ReportSettings:
     """Settings of ``hadis-lightly-report``."""
 
     checkpoint: str = setting(
-        MISSING, "Folder of a finished run, or a checkpoint in it."
+        MISSING, "Folder of a finished run, or a checkpoint in it.", is_path=True
     )
     out: str = setting(
         "report",
         "Folder for the page, index.html. If it exists, a number is added to the name.",
+        is_path=True,
     )
     max_images: int = setting(
         10_000,
@@ -66,8 +69,6 @@ def report_on_run(settings: ReportSettings) -> Path:
         DataError: If its images are gone.
     """
     check_section(settings)
-    check_path("checkpoint", settings.checkpoint)
-    check_path("out", settings.out)
     run = load_run(settings.checkpoint)
     data = data_of_run(run, path=settings.data.path, map_images=settings.map_images)
     claim = new_file if is_page(Path(settings.out)) else new_folder

@@ -22,6 +22,7 @@ from hadis_lightly.artifacts.results import (
 from hadis_lightly.artifacts.score_table import ScoreTable
 from hadis_lightly.artifacts.snapshots import EmbeddingSnapshots
 from hadis_lightly.data import ImageSource
+from hadis_lightly.fields import expand_paths
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.methods.registry import build_model, check_run, method_of
 from hadis_lightly.methods.schedule import count_epochs, describe_schedule
@@ -77,6 +78,7 @@ def run(settings: Settings) -> RunResult:
         RunInterrupted: After Ctrl-C or SIGTERM, once a checkpoint is written.
     """
     settings = copy.deepcopy(settings)
+    expand_paths(settings)
     check_run(settings)
     settings.data.path = absolute_path(settings.data.path)
     if settings.quiet:

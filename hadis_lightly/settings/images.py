@@ -24,6 +24,7 @@ class DataSettings:
         "The folder or npz file; the place where torchvision keeps cifar10, cifar20 "
         "and stl10; the ImageNet folder for imagenet10 and imagenet_dogs.",
         effect="rounding",
+        is_path=True,
     )
     limit: int | None = setting(
         None, "Use only this many images, drawn at random; for a first try.", low=1

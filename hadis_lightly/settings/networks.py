@@ -21,6 +21,7 @@ class ModelSettings:
         None,
         "File with initial weights of the backbone: from torchvision, timm, lightly, "
         "or a checkpoint of a run. Use one for photographs and for few images.",
+        is_path=True,
     )
     freeze_backbone: bool = setting(
         False,

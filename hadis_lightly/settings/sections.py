@@ -39,6 +39,7 @@ class Settings:
         "Folder for the results; by default a new one below runs/, for commands and "
         "recipes below runs/NAME/.",
         effect="nothing",
+        is_path=True,
     )
     quiet: bool = setting(False, "Print errors only.", effect="nothing")
     data: DataSettings = field(default_factory=DataSettings)

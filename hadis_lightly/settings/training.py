@@ -127,6 +127,7 @@ class TrainerSettings:
         "A checkpoint or run folder to resume; auto resumes the newest interrupted "
         "run with the same settings, or else starts a new one.",
         effect="nothing",
+        is_path=True,
     )
     checkpoint_every_n_minutes: float | None = setting(
         5.0,

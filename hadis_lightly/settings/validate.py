@@ -43,9 +43,6 @@ def check_settings(settings: Settings) -> None:
         settings.views.check("views.")
     except (TypeError, ValueError) as error:
         raise SettingsError(str(error)) from None
-    check_path("data.path", settings.data.path)
-    check_path("model.weights", model.weights)
-    check_path("output_dir", settings.output_dir)
     check_output_dir(settings.output_dir)
     check_backbone_name(model.backbone)
     check_machine(trainer)
@@ -61,9 +58,3 @@ def check_section(section: Any) -> None:
         check_fields(section)
     except (TypeError, ValueError) as error:
         raise SettingsError(str(error)) from None
-
-
-def check_path(name: str, path: str | None) -> None:
-    """Raises SettingsError if a path is empty, which would mean the current folder."""
-    if path is not None and not path.strip():
-        raise SettingsError(f"{name} must not be empty, got {path!r}.")

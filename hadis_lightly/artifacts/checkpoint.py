@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from hadis_lightly.artifacts.fingerprint import (
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data import ImageSource
 from hadis_lightly.methods.registry import prolonged
+from hadis_lightly.models.weight_files import PREVIOUS, checkpoint_files, is_whole
 from hadis_lightly.settings.changes import different_settings
 from hadis_lightly.settings.loading import settings_of
 from hadis_lightly.settings.sections import Settings
@@ -35,7 +35,6 @@ from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 KEY = "hadis_lightly"
 #: Raised by one whenever older versions would misread the checkpoint.
 FORMAT = 1
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 _STAMPED = {"format", "version", "settings", "description", "fingerprint"}
 # Methods without a teacher have their only backbone here.
 _ONLY_BACKBONE = ("model.backbone.", "model.autoencoder.encoder.vit.")
@@ -150,17 +149,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise error
 
 
-def checkpoint_files(folder: Path) -> list[Path]:
-    """The checkpoints in the folder of a run, the newest first."""
-    inner = folder if folder.name == "checkpoints" else folder / "checkpoints"
-    return [inner / name for name in (LAST, PREVIOUS) if (inner / name).exists()]
-
-
 def _read(path: Path) -> Checkpoint:
     shown = str(path)
     if not path.exists():
         raise CheckpointError(f"there is no checkpoint and no run at {shown!r}.")
-    if not _is_whole(path):
+    if not is_whole(path):
         raise CheckpointError(
             f"checkpoint {shown!r} cannot be read: it is damaged, or not a checkpoint."
         )
@@ -189,15 +182,6 @@ def _read(path: Path) -> Checkpoint:
             f"is later than this {__version__}."
         )
     return Checkpoint(path, content, stamp, settings_of(stamp["settings"]))
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file is an archive by torch.save, every byte as it was written."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile):
-        return False
 
 
 class CheckpointIO(TorchCheckpointIO):

@@ -29,7 +29,7 @@ def build_backbone_of(
     is_resumed = settings.trainer.resume not in (None, "auto")  # has all weights
     if with_weights and path is not None and not is_resumed:
         try:
-            loaded = load_backbone_weights(backbone, path)
+            loaded = load_backbone_weights(backbone, path, name)
         except ValueError as error:
             raise SettingsError(f"model.weights: {error}") from None
         if rank_zero_only.rank == 0 and not settings.quiet:  # type: ignore[attr-defined]

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hadis_lightly.models.backbones import build_backbone
 from hadis_lightly.models.checks import check_module
 from hadis_lightly.models.input_channels import first_convolution, fit_channels
-from hadis_lightly.models.weight_files import read_tables
+from hadis_lightly.models.weight_files import read_weights
 
 # Names that torchvision has changed since it published the files: of DenseNet and of
 # vision transformers.
@@ -24,6 +25,11 @@ _RENAMED = (
     (re.compile(r"mlp\.linear_2\.(\w+)$"), r"mlp.3.\1"),
 )
 _OPTIONAL = "num_batches_tracked"
+# Backbones that are recognised by their weights; no other fits any of these.
+_COMMON = (
+    *("small_resnet18", "small_resnet34", "small_resnet50"),
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+)
 # How many names an error lists.
 _MAX_NAMED = 3
 
@@ -43,7 +49,9 @@ class _Candidate(NamedTuple):
 
 
 @torch.no_grad()
-def load_backbone_weights(backbone: nn.Module, path: str | os.PathLike[str]) -> str:
+def load_backbone_weights(
+    backbone: nn.Module, path: str | os.PathLike[str], name: str | None = None
+) -> str:
     """Copies weights from a file into a backbone: all of them, or none.
 
     The file may be torchvision's or timm's, a checkpoint of lightly or any other of
@@ -54,7 +62,9 @@ def load_backbone_weights(backbone: nn.Module, path: str | os.PathLike[str]) -> 
 
     Args:
         backbone: The network, without its classifier.
-        path: A file of ``torch.save``, or of safetensors. Code in it is refused.
+        path: A file of ``torch.save`` or of safetensors, or the folder of a run, from
+            which comes the last checkpoint. Code in it is refused.
+        name: What the backbone is called, for errors.
 
     Returns:
         What was loaded, such as ``resnet18.pth: 120 of 122 tensors``.
@@ -73,7 +83,7 @@ def load_backbone_weights(backbone: nn.Module, path: str | os.PathLike[str]) -> 
         "...pt: 24 of 24 tensors (prefix 'model.')"
     """
     check_module("backbone", backbone)
-    file = Path(path)
+    file = read_weights(Path(path).expanduser())
     wanted: dict[str, Tensor] = backbone.state_dict()
 
     def rank(candidate: _Candidate) -> tuple[int, int, bool, int]:
@@ -82,18 +92,33 @@ def load_backbone_weights(backbone: nn.Module, path: str | os.PathLike[str]) -> 
         fitting = sum(wanted[k].shape == v.shape for k, v in tensors.items())
         return fitting, len(tensors), "teacher" in prefix, -len(prefix)
 
-    found = max(_candidates(backbone, wanted, read_tables(file)), key=rank)
+    found = max(_candidates(backbone, wanted, file.tables), key=rank)
     problems = _problems(backbone, wanted, found)
     where = f" (prefix {found.prefix!r})" if found.prefix else ""
     if problems:
+        ours = name or f"this {type(backbone).__name__}"
+        theirs = file.backbone or _recognise(file.tables)
+        kind = f"is a file of {theirs} and " if theirs and theirs != name else ""
         raise ValueError(
-            f"{str(path)!r} does not fit this {type(backbone).__name__} of "
+            f"{str(file.path)!r} {kind}does not fit {ours} of "
             f"{len(wanted)} tensors{where}: {'; '.join(problems)}."
             f"{_hint(backbone, wanted, found.tensors)}"
         )
     for name, value in found.tensors.items():
         wanted[name].copy_(value)
-    return f"{file.name}: {len(found.tensors)} of {found.size} tensors{where}"
+    return f"{file.path.name}: {len(found.tensors)} of {found.size} tensors{where}"
+
+
+def _recognise(tables: Mapping[str, dict[str, Tensor]]) -> str | None:
+    """Which of the commonest backbones the weights fit, if any."""
+    for name in _COMMON:
+        with torch.device("meta"):
+            backbone = build_backbone(name)
+        wanted = backbone.state_dict()
+        for candidate in _candidates(backbone, wanted, tables):
+            if not _problems(backbone, wanted, candidate):
+                return name
+    return None
 
 
 def _candidates(

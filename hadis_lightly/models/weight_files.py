@@ -5,44 +5,118 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from hadis_lightly.text import first_line
-
+# Names of the checkpoints of a run, the newest first.
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 # PyTorch's words about a pickle that is whole, but would run code.
 _CODE = re.compile("GLOBAL|Can only|Trying to")
+# How files of torch.save begin if they are older than PyTorch 1.6.
+_LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+_DAMAGED = "it is damaged or cut off"
+_EXPECTED = "a file of torch.save or safetensors"
 
 
-def read_tables(path: Path) -> dict[str, dict[str, Tensor]]:
-    """All dicts of tensors in a file, however deep they lie in other dicts.
+class WeightFile(NamedTuple):
+    """What was read from a file of weights."""
+
+    path: Path
+    tables: dict[str, dict[str, Tensor]]
+    """All dicts of tensors in it, however deep they lie in other dicts: the tensors by
+    name, by the path of their dict, such as ``"state_dict."``; that of the file itself
+    is ``""``."""
+    backbone: str | None
+    """``model.backbone``, if the file is a checkpoint of a run."""
+
+
+def read_weights(path: Path) -> WeightFile:
+    """Reads a file of weights, or the last checkpoint in the folder of a run.
 
     Args:
-        path: A file of ``torch.save``, or of safetensors if its name ends so.
-
-    Returns:
-        The tensors by name, by the path of their dict, such as ``"state_dict."``; that
-        of the file itself is ``""``.
+        path: A file of ``torch.save`` or of safetensors, whatever its name; or a
+            folder, where the checkpoint before the last one is read if that is damaged.
 
     Raises:
         ValueError: If the file is not there, cannot be read, or has no tensors. Code
             in it is refused, not run.
     """
+    files = [path]
+    if path.is_dir():
+        files = checkpoint_files(path)
+        if not files:
+            raise ValueError(
+                f"{str(path)!r} is not the folder of a run: it has no checkpoint."
+            )
+    newest, *earlier = files
+    try:
+        return _read(newest)
+    except ValueError:
+        for file in earlier:
+            with suppress(ValueError):
+                return _read(file)
+        raise
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The checkpoints in the folder of a run, the newest first."""
+    inner = folder if folder.name == "checkpoints" else folder / "checkpoints"
+    return [inner / name for name in (LAST, PREVIOUS) if (inner / name).exists()]
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is an archive by torch.save, every byte as it was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile):
+        return False
+
+
+def _read(path: Path) -> WeightFile:
     if not path.is_file():
         raise ValueError(f"there is no file {str(path)!r}.")
-    is_safetensors = path.suffix == ".safetensors"
-    content = _read_safetensors(path) if is_safetensors else _read_pickle(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+        if head[8:9] == b"{":
+            content = _read_safetensors(path)
+        elif head.startswith((b"PK", _LEGACY)):
+            content = _read_pickle(path)
+        else:
+            raise ValueError(f"{_kind(head)}, expected {_EXPECTED}")
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}.") from None
     tables = dict(_tables(content))
     if not tables:
         raise ValueError(
             f"{str(path)!r} has no weights: expected a dict of tensors, such as "
             f"model.state_dict(), got a {type(content).__name__} without tensors."
         )
-    return tables
+    backbone = content
+    for key in ("hadis_lightly", "settings", "model", "backbone"):
+        backbone = backbone.get(key) if isinstance(backbone, Mapping) else None
+    return WeightFile(path, tables, backbone if isinstance(backbone, str) else None)
+
+
+def _kind(head: bytes) -> str:
+    """What a file is, by its first bytes, if it cannot have weights."""
+    if not head:
+        return "it is empty"
+    if head.startswith(b"\x80"):
+        return "it is a pickle of another kind"
+    text = head.decode("utf-8", "replace")[:-1]  # the last character may be cut
+    if "".join(text.split()).isprintable() and "\ufffd" not in text[:-3]:
+        return "it is text"
+    return "it is of an unknown kind"
 
 
 def _tables(content: Any, prefix: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -61,29 +135,35 @@ def _read_safetensors(path: Path) -> Any:
         from safetensors.torch import load_file
     except ImportError:
         raise ValueError(
-            f"{str(path)!r} needs safetensors, which is not installed: pip install "
-            "safetensors."
+            "it needs safetensors, which is not installed: pip install safetensors"
         ) from None
     try:
         return load_file(path)
     # Its own errors come from Rust and have no common kind.
-    except Exception as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {first_line(error)}") from None
+    except Exception:
+        raise ValueError(_DAMAGED) from None
 
 
 def _read_pickle(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = {name.rpartition("/")[2] for name in archive.namelist()}
+        if "data.pkl" not in names or "constants.pkl" in names:
+            kind = "TorchScript" if "constants.pkl" in names else "another archive"
+            raise ValueError(f"it is {kind}, expected {_EXPECTED}")
+        if not is_whole(path):
+            raise ValueError(_DAMAGED)
     try:
         # DINO's and MAE's checkpoints have their arguments beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # Opened here, because torch.load would go by the suffix of a path.
+        safe = torch.serialization.safe_globals([argparse.Namespace])
+        with safe, path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     # A damaged pickle raises whatever its bytes happen to say.
     except Exception as error:
-        reason = first_line(error)
-        if isinstance(error, pickle.UnpicklingError):
-            reason = "it is damaged, or not a file of torch.save."
-            if _CODE.search(str(error)):
-                reason = (
-                    "it holds more than tensors and plain data, and loading that could "
-                    "run code. Save model.state_dict() alone where it was made."
-                )
-        raise ValueError(f"{str(path)!r} cannot be read: {reason}") from None
+        if isinstance(error, pickle.UnpicklingError) and _CODE.search(str(error)):
+            raise ValueError(
+                "it holds more than tensors and plain data, and loading that could run "
+                "code. Save model.state_dict() alone where it was made"
+            ) from None
+        raise ValueError(_DAMAGED) from None

@@ -15,9 +15,10 @@ import pytorch_lightning as pl
 import torch
 from torch import distributed as torch_dist
 
-from hadis_lightly.artifacts.checkpoint import KEY, LAST
+from hadis_lightly.artifacts.checkpoint import KEY
 from hadis_lightly.artifacts.metrics_file import MetricsFile
 from hadis_lightly.data import ImageReadError
+from hadis_lightly.models.weight_files import LAST
 from hadis_lightly.training.health import DivergedError, HealthMonitor
 
 

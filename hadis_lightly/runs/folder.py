@@ -19,10 +19,10 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.artifacts.checkpoint import (
     Checkpoint,
-    checkpoint_files,
     load_checkpoint,
 )
 from hadis_lightly.atomic import disk_full_error, remove_unfinished
+from hadis_lightly.models.weight_files import checkpoint_files
 from hadis_lightly.settings.changes import different_settings
 from hadis_lightly.settings.sections import Settings
 

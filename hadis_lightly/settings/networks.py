@@ -19,8 +19,9 @@ class ModelSettings:
     )
     weights: str | None = setting(
         None,
-        "File with initial weights of the backbone: from torchvision, timm, lightly, "
-        "or a checkpoint of a run. Use one for photographs and for few images.",
+        "File with initial weights of the backbone: from torchvision, timm or lightly, "
+        "also as .safetensors; or the folder of a run, or a checkpoint in it. Use one "
+        "for photographs and for few images.",
         is_path=True,
     )
     freeze_backbone: bool = setting(

@@ -24,8 +24,6 @@ from hadis_lightly import __version__
 from hadis_lightly.artifacts.assignments import read_assignments
 from hadis_lightly.artifacts.checkpoint import (
     KEY,
-    LAST,
-    PREVIOUS,
     Checkpoint,
     CheckpointError,
     CheckpointIO,
@@ -35,6 +33,7 @@ from hadis_lightly.artifacts.checkpoint import (
 )
 from hadis_lightly.atomic import atomic_write, disk_full_error, remove_unfinished
 from hadis_lightly.data import ArraySource, ImageSource, load_folder, load_npz
+from hadis_lightly.models.weight_files import LAST, PREVIOUS
 from hadis_lightly.runs import run
 from hadis_lightly.settings import Settings
 from hadis_lightly.settings.errors import SettingsError

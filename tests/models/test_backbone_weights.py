@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import os
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from hadis_lightly.models import (
     small_convnet,
     small_resnet18,
 )
+from hadis_lightly.models.weight_files import WeightFile
 
 
 def resnet(name: str = "resnet18") -> nn.Module:
@@ -217,7 +219,8 @@ def test_names_that_torchvision_has_changed(
              for k, v in theirs.items()}  # fmt: skip
     assert state.keys() != theirs.keys()
     monkeypatch.setattr(
-        "hadis_lightly.models.backbone_weights.read_tables", lambda path: {"": state}
+        "hadis_lightly.models.backbone_weights.read_weights",
+        lambda path: WeightFile(path, {"": state}, None),
     )
     n = len(theirs)
     assert load_backbone_weights(backbone, "a") == f"a: {n - 2} of {n} tensors"
@@ -282,12 +285,99 @@ def test_files_that_are_refused(
     path = tmp_path / "a.pth"
     assert "there is no file" in refused(small_convnet(), path)
     path.write_bytes(b"<!DOCTYPE html>")
-    assert "cannot be read: it is damaged" in refused(small_convnet(), path)
+    assert "cannot be read: it is text" in refused(small_convnet(), path)
     saved({"epoch": 3}, path)
     assert "got a dict without tensors" in refused(small_convnet(), path)
     saved({"state_dict": small_convnet().state_dict(), "x": Code()}, path)
     assert "loading that could run code" in refused(small_convnet(), path)
     assert not Path("made_by_the_pickle").exists()
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    path = path.rename("a.safetensors")
+    path.write_bytes(bytes([2, *bytes(7)]) + b"{}")
     assert "pip install safetensors" in refused(small_convnet(), path)
+
+
+def whole_files(folder: Path) -> dict[str, bytes]:
+    """The same weights as each kind of file that is read, by its beginning."""
+    safetensors = pytest.importorskip("safetensors.torch")
+    state = small_convnet().state_dict()
+    torch.save(state, folder / "zip")
+    torch.save(state, folder / "old", _use_new_zipfile_serialization=False)
+    safetensors.save_file(state, folder / "safetensors")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.filterwarnings("error")
+def test_files_that_have_no_weights_are_called_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    plain_pickle = pickle.dumps({"w": [1.0]})
+    wrong = [
+        (b"", "it is empty, expected a file of torch.save or safetensors."),
+        (b"echo hello\n", "it is text, expected"),
+        ("learning_rate: 3  # Größe".encode(), "it is text, expected"),
+        (plain_pickle, "it is a pickle of another kind, expected"),
+        (pickle.dumps({"w": 1}, protocol=2), "it is a pickle of another kind"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "it is of an unknown kind"),
+        (bytes(5000), "it is of an unknown kind"),
+    ]
+    (tmp_path / "whole").mkdir()
+    for whole in whole_files(tmp_path / "whole").values():
+        wrong += [(whole[:size], "it is damaged or cut off.") for size in (-1, 3000)]
+    for suffix in (".pth", ".safetensors"):
+        for content, said in wrong:
+            path = path.with_suffix(suffix)
+            path.write_bytes(content)
+            assert f"cannot be read: {said}" in refused(small_convnet(), path)
+
+
+def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
+    path = saved(small_convnet().state_dict(), tmp_path / "a.pth")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    assert "it is damaged or cut off." in refused(small_convnet(), path)
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    for content in whole_files(tmp_path / "whole").values():
+        for name in ("a.pth", "a.safetensors", "a"):
+            (tmp_path / name).write_bytes(content)
+            loaded = load_backbone_weights(small_convnet(), tmp_path / name)
+            assert loaded == f"{name}: 24 of 24 tensors"
+
+
+def test_the_folder_of_a_run(tmp_path: Path) -> None:
+    assert "it has no checkpoint" in refused(small_convnet(), tmp_path)
+    inner = tmp_path / "checkpoints"
+    inner.mkdir()
+    settings = {"settings": {"model": {"backbone": "small_convnet"}}}
+    content = {"hadis_lightly": settings, "state_dict": small_convnet().state_dict()}
+    saved(content, inner / "previous.ckpt")
+    last = saved(content, inner / "last.ckpt")
+    for folder in (tmp_path, inner):
+        loaded = load_backbone_weights(small_convnet(), folder)
+        assert loaded.startswith("last.ckpt: 24 of 24 tensors")
+    with pytest.raises(ValueError, match="is a file of small_convnet and does not fit"):
+        load_backbone_weights(small_resnet18(), tmp_path, "small_resnet18")
+    last.write_bytes(last.read_bytes()[:-1])
+    loaded = load_backbone_weights(small_convnet(), tmp_path)
+    assert loaded.startswith("previous.ckpt: 24 of 24 tensors")
+
+
+def test_both_backbones_are_named(tmp_path: Path) -> None:
+    state = torchvision.models.resnet34().state_dict()
+    path = saved(state, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="file of resnet34 and does not fit resnet18 "):
+        load_backbone_weights(build_backbone("resnet18"), path, "resnet18")
+
+
+def test_torchvisions_weights_as_safetensors(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    path = tmp_path / "resnet18.safetensors"
+    safetensors.save_file(network.state_dict(), path)
+    backbone = build_backbone("resnet18")
+    loaded = load_backbone_weights(backbone, path)
+    assert loaded == "resnet18.safetensors: 120 of 122 tensors"
+    assert_computes(backbone, network)

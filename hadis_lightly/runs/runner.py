@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 from typing import Any
 
 import pytorch_lightning as pl
@@ -46,6 +47,7 @@ from hadis_lightly.runs.source import build_source, check_size, list_left_out
 from hadis_lightly.runs.step_seeds import StepSeeds
 from hadis_lightly.runs.summary import announcement, device_name, scores_line, summary
 from hadis_lightly.runs.trainer import build_trainer, quiet_lightning
+from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.images import absolute_path
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.system import cores_left_by_workers
@@ -71,12 +73,20 @@ def run(settings: Settings) -> RunResult:
         The scores, and where the results are.
 
     Raises:
-        SettingsError: If a setting is out of range or does not fit the data.
+        SettingsError: If a setting is out of range or does not fit the data, or a
+            spawned worker process runs the script again.
         DataError: If the data cannot be read.
         CheckpointError: If there is nothing to resume from, or it does not fit.
         DivergedError: If a loss or a gradient is not finite.
         RunInterrupted: After Ctrl-C or SIGTERM, once a checkpoint is written.
     """
+    # What Python itself looks at before it starts a process.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SettingsError(
+            "this is a worker process that imports your script, which calls run() "
+            'again. Put the call below `if __name__ == "__main__":`, or set '
+            "loader.num_workers=0."
+        )
     settings = copy.deepcopy(settings)
     expand_paths(settings)
     check_run(settings)

@@ -349,7 +349,8 @@ class TestOtherImages:
 
     def saved(self, source: ImageSource) -> Checkpoint:
         made = stamp(Settings(), source, "", "32-true", {})
-        return Checkpoint(Path("a.ckpt"), {"state_dict": {}}, made, Settings())
+        content = {"state_dict": {}, "callbacks": {"PrototypeKMeans": {"scores": {}}}}
+        return Checkpoint(Path("a.ckpt"), content, made, Settings())
 
     def refused(self, saved: Checkpoint, source: ImageSource) -> str:
         with pytest.raises(CheckpointError) as caught:

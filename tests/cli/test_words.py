@@ -103,7 +103,7 @@ def test_folders_whose_names_look_like_numbers(lines: Lines, tmp_path: Path) -> 
         ("figures", ["run=1.10"]),
     ):
         done = lines.run(f"hadis_lightly/cli/{command}", words)
-        assert done.status == 2 and "'1.10'" in done.errors, done.errors
+        assert done.status == 2 and "1.10'" in done.errors, done.errors
     done = lines.run("hadis_lightly/cli/report", ["checkpoint=~/1e3"])
     assert f"{os.path.expanduser('~/1e3')!r}" in done.errors
     done = lines.run("digits", ["--cfg", "job", "output_dir=2024_11_06"])

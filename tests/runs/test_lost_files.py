@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from hadis_lightly.artifacts.checkpoint import LAST
 from hadis_lightly.cli.error_lines import one_line
 from hadis_lightly.data import ImageReadError, load_folder
+from hadis_lightly.models.weight_files import LAST
 from hadis_lightly.settings import DataSettings, Settings
 from tests.forked_runs import ForkedRun
 from tests.photo_runs import tiny_settings, write_photos

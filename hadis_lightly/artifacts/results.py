@@ -56,6 +56,8 @@ class RunResult:
     num_resumed: int = 0
     warnings: list[str] = field(default_factory=list)
     """Signs of collapse in the last clustering."""
+    images_root: str | None = None
+    """Folder that the keys of images in files start from."""
     pixel_scores: dict[str, float] | None = None
     """Scores of k-means on the raw pixels, if wanted."""
     figures: list[Path] = field(default_factory=list)

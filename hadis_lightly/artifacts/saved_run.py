@@ -86,9 +86,10 @@ class SavedRun:
             DataError: If the images are gone.
         """
         data, keys = self.settings.data, self.assignments.keys
-        where = path if path is not None else data.path
-        if data.source == "folder" or data.source in IMAGENET_SUBSETS:
-            root = Path(str(where)).expanduser()
+        where = path or self.result.get("images_root") or data.path
+        is_folder = data.source == "folder" or data.source in IMAGENET_SUBSETS
+        root = Path(str(where)).expanduser()
+        if is_folder and not root.is_file():  # which would be an npz file
             if not root.is_dir():
                 raise DataError(
                     f"the images are no longer in {str(where)!r}; set data.path to "

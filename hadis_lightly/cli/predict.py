@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from omegaconf import MISSING
 
 from hadis_lightly.cli.command import run_command
 from hadis_lightly.data import SOURCE_NAMES
+from hadis_lightly.data.files.listing import split_paths
 from hadis_lightly.fields import setting
 from hadis_lightly.own_output import new_file
 from hadis_lightly.prediction import ClusterPredictor
@@ -21,7 +24,7 @@ from hadis_lightly.prediction.table import (
 )
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.validate import check_section
+from hadis_lightly.settings.validate import check_paths, check_section
 
 
 @dataclass
@@ -31,11 +34,14 @@ class ImagesToPredict:
     source: str = setting(
         "folder", "Source of the images.", choices=tuple(SOURCE_NAMES)
     )
-    path: str | None = setting(
+    # A path or a list of paths; OmegaConf has no type for that.
+    path: Any = setting(
         None,
-        "The folder, with its sub-folders; the npz file; the place of the set.",
+        "A folder, with its sub-folders; several, '[a,b]'; a list of paths, .txt, .csv "
+        "or .tsv, - for standard input; an image or npz file; the place of the set.",
         is_path=True,
     )
+    follow_links: bool = setting(False, "Follow links that lead out of the folder.")
 
 
 @dataclass
@@ -49,6 +55,12 @@ class PredictSettings:
         "clusters.csv",
         "The table: file, cluster, confidence, distance. If the file exists, a number "
         "is added to the name.",
+        is_path=True,
+    )
+    embeddings: str | None = setting(
+        None,
+        "A .npy file for the embeddings, float16 (images, dimensions), in the order of "
+        "the table. If it exists, a number is added to the name.",
         is_path=True,
     )
     sort_into: str | None = setting(
@@ -74,6 +86,7 @@ _DESCRIPTION = """Assigns images to the clusters of a run.
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos sort_into=sorted
   hadis-lightly-predict checkpoint=last.ckpt data=npz data.path=images.npz out=a.csv
+  find . -name '*.jpg' | hadis-lightly-predict checkpoint=last.ckpt data.path=-
 
 The table has a row per image: file, cluster, confidence (softmax over the clusters, or
 the probability from the cluster head, 0 to 1) and distance from the embedding to the
@@ -89,21 +102,28 @@ def check(settings: PredictSettings) -> None:
         SettingsError: Names the setting and its value.
     """
     check_section(settings)
+    check_paths("data.path", settings.data.path)
     check_device(settings.device)
     if Path(settings.out).is_dir():
         raise SettingsError(f"out is {settings.out!r}, which is a folder.")
+    if settings.embeddings is not None and not settings.embeddings.endswith(".npy"):
+        raise SettingsError(
+            f"embeddings must end in .npy, got {settings.embeddings!r}."
+        )
     source, path, into = settings.data.source, settings.data.path, settings.sort_into
     if source == "folder" and not path:
         raise SettingsError("data.path is needed: the folder of the images.")
     if into is None:
         return
-    if source != "folder":
-        raise SettingsError(f"sort_into needs files, but data is {source!r}.")
-    if Path(into).resolve().is_relative_to(Path(str(path)).resolve()):
-        raise SettingsError(
-            f"sort_into is {into!r}, which lies below data.path: the sorted images "
-            "would be found again."
-        )
+    if source != "folder" or str(path).lower().endswith(".npz"):
+        kind = "npz" if source == "folder" else source
+        raise SettingsError(f"sort_into needs files, but data is {kind!r}.")
+    for folder in split_paths(path):
+        if Path(into).resolve().is_relative_to(Path(folder).resolve()):
+            raise SettingsError(
+                f"sort_into is {into!r}, which lies below data.path: the sorted images "
+                "would be found again."
+            )
 
 
 def predict_images(settings: PredictSettings) -> PredictionSummary:
@@ -118,13 +138,19 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     check(settings)
     predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
     data = settings.data
-    images, total, found = images_to_predict(predictor, data.source, data.path)
+    images, total, found = images_to_predict(
+        predictor, data.source, data.path, follow_links=data.follow_links
+    )
     if not settings.quiet:
         print(found)
     n_clusters = predictor.partition.n_clusters
     sort = None
+    arrays: AbstractContextManager[Path | None] = nullcontext()
+    if settings.embeddings is not None:
+        arrays = new_file(Path(settings.embeddings))
     with (
         new_file(Path(settings.out)) as out,
+        arrays as embeddings,
         StepProgress("predicting", not settings.quiet) as progress,
     ):
         if settings.sort_into is not None:
@@ -135,12 +161,15 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
             images,
             out,
             batch_size=settings.batch_size,
+            embeddings=embeddings,
             left_out=out.with_name(f"{out.stem}.left_out.txt"),
             sort=sort,
             progress=lambda done: progress(min(done, total), total),
         )
     if not settings.quiet:
         print(_describe(summary, n_clusters), out, sep="\n")
+        if embeddings is not None:
+            print(embeddings)
         if summary.num_left_out:
             files = "file" if summary.num_left_out == 1 else "files"
             print(f"{summary.left_out}: {summary.num_left_out:,} {files} left out")

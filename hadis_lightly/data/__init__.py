@@ -13,6 +13,7 @@ from hadis_lightly.data.errors import (
     describe_problems,
 )
 from hadis_lightly.data.files.folder import FolderSource, load_folder
+from hadis_lightly.data.files.listing import load_images
 from hadis_lightly.data.files.pixels import plain_image
 from hadis_lightly.data.files.reader import MAX_PIXELS, read_image
 from hadis_lightly.data.files.stream import (
@@ -63,6 +64,7 @@ __all__ = [
     "load_digits",
     "load_folder",
     "load_imagenet_subset",
+    "load_images",
     "load_npz",
     "load_source",
     "load_stl10",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -19,12 +22,16 @@ from hadis_lightly.artifacts.checkpoint import (
 )
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import Partition
-from hadis_lightly.data import plain_image
+from hadis_lightly.data import load_source, plain_image, read_image
+from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.methods.registry import build_model, method_of
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.text import describe_error
 from hadis_lightly.training.embedding import network_outputs
 from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
+
+#: An image, by itself or by its path.
+AnyImage = Image.Image | AnyPath | np.ndarray[Any, Any]
 
 _HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -120,8 +127,27 @@ class ClusterPredictor:
             checkpoint.stamp.get("precision", "32-true"),
         )
 
-    def transform(self, image: Image.Image) -> Tensor:
-        """The plain tensor ``(c, h, w)`` of an image of any size and mode."""
+    def transform(self, image: AnyImage) -> Tensor:
+        """The plain tensor ``(c, h, w)`` of an image of any size and mode.
+
+        Args:
+            image: An image of PIL's, the path of one, or a uint8 array ``(h, w)`` or
+                ``(h, w, c)`` with ``c`` 1, 3 or 4.
+
+        Raises:
+            ImageReadError: If a file cannot be read as an image.
+            TypeError: If ``image`` is something else.
+        """
+        if isinstance(image, (str, PathLike)):
+            path = os.path.expanduser(image)
+            return self.transform_plain(read_image(path, self.num_channels))
+        if isinstance(image, np.ndarray):
+            image = _image_of(image)
+        if not isinstance(image, Image.Image):
+            raise TypeError(
+                "images must be PIL images, paths or uint8 arrays, or one tensor of "
+                f"all; got {type(image).__name__}."
+            )
         return self.transform_plain(plain_image(image, self.num_channels))
 
     def transform_plain(self, image: Image.Image) -> Tensor:
@@ -132,16 +158,22 @@ class ClusterPredictor:
 
     @torch.no_grad()
     def predict(
-        self, images: Iterable[Image.Image] | Tensor, batch_size: int = 256
+        self,
+        images: Iterable[AnyImage] | AnyPath | Tensor,
+        batch_size: int = 256,
     ) -> Prediction:
         """Assigns images to clusters.
 
         Args:
-            images: PIL images of any size and mode, or ``(n, c, h, w)`` of what
-                :meth:`transform` makes of them.
+            images: Images, each as :meth:`transform` takes it; or a path: of a folder,
+                a list of paths or an image, in the order of
+                :func:`~hadis_lightly.data.load_images`; or ``(n, c, h, w)`` of what
+                :meth:`transform` makes of images.
             batch_size: Images at a time.
 
         Raises:
+            DataError: If a path does not exist, or a file cannot be read as an image.
+            TypeError: If ``images`` or one of them is something else.
             ValueError: If there are no images, or ``batch_size`` is below 1.
         """
         check_integer("batch_size", batch_size, least=1)
@@ -151,11 +183,27 @@ class ClusterPredictor:
         return Prediction(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     def _batches(
-        self, images: Iterable[Image.Image] | Tensor, batch_size: int
+        self, images: Iterable[AnyImage] | AnyPath | Tensor, batch_size: int
     ) -> Iterator[Tensor]:
         if isinstance(images, Tensor):
+            if images.ndim != 4 or not images.is_floating_point():
+                raise TypeError(
+                    "a tensor of images must hold floats (n, c, h, w) as transform "
+                    f"makes them, got {images.dtype} {tuple(images.shape)}."
+                )
             yield from images.split(batch_size)  # type: ignore[no-untyped-call]
             return
+        if isinstance(images, (str, PathLike)):
+            source = load_source("folder", images, num_channels=self.num_channels)
+            images = (source.read(index) for index in range(len(source)))
+        is_one = isinstance(images, np.ndarray) and (
+            images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (1, 3, 4))
+        )
+        if is_one or not isinstance(images, Iterable):
+            raise TypeError(
+                "images must be several images, a path or a tensor, got one "
+                f"{type(images).__name__}."
+            )
         rest = iter(images)
         while batch := [self.transform(image) for image in islice(rest, batch_size)]:
             yield torch.stack(batch)
@@ -174,6 +222,18 @@ class ClusterPredictor:
             distance=clusters.distance(*outputs).cpu(),
             embeddings=outputs[0].cpu(),
         )
+
+
+def _image_of(array: np.ndarray[Any, Any]) -> Image.Image:
+    """An image of an array ``(h, w)`` or ``(h, w, c)``."""
+    pixels = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    is_image = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
+    if pixels.dtype != np.uint8 or not is_image or 0 in pixels.shape:
+        raise TypeError(
+            "an array must be uint8 (h, w) or (h, w, c), c 1, 3 or 4, none of them 0; "
+            f"got {array.dtype} {array.shape}."
+        )
+    return Image.fromarray(pixels)
 
 
 def check_device(device: str) -> torch.device:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import IO, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hadis_lightly.atomic import atomic_write
@@ -23,6 +28,7 @@ from hadis_lightly.data import (
     load_source,
     stream_images,
 )
+from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.own_output import mark_own, new_file
 from hadis_lightly.prediction.predictor import ClusterPredictor
 from hadis_lightly.system import available_cores
@@ -54,6 +60,7 @@ def predict_to_table(
     path: Path,
     *,
     batch_size: int = 256,
+    embeddings: Path | None = None,
     left_out: Path | None = None,
     sort: Callable[[StreamedImage[Tensor], int], None] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -67,6 +74,8 @@ def predict_to_table(
         images: Tensors by the predictor's transform, or problems.
         path: The table, CSV.
         batch_size: Images at a time.
+        embeddings: File for the embeddings, float16 ``(n, d)`` in the order of the
+            table, as :func:`numpy.load` reads it.
         left_out: File to list unreadable files in, if there are any. If it exists, a
             number is added to the name.
         sort: Called with every image and its cluster.
@@ -77,12 +86,16 @@ def predict_to_table(
     """
     summary = PredictionSummary()
     readable = _readable(images, summary, left_out)
-    with atomic_write(path) as file:
+    arrays = nullcontext() if embeddings is None else atomic_write(embeddings, "wb")
+    with atomic_write(path) as file, arrays as array_file:
+        rows_file = None if array_file is None else NpyRows(array_file)
         writer = csv.writer(file)
         writer.writerow(["file", "cluster", "confidence", "distance"])
         while batch := list(islice(readable, batch_size)):
             tensors = [image.content for image in batch]
             found = predictor.predict(torch.stack(tensors), batch_size)  # type: ignore[arg-type]
+            if rows_file is not None:
+                rows_file.append(found.embeddings.numpy().astype(np.float16))
             rows = zip(batch, *(column.tolist() for column in found[:3]), strict=True)
             for image, label, confidence, distance in rows:
                 writer.writerow(
@@ -97,6 +110,8 @@ def predict_to_table(
                 progress(summary.num_images + summary.num_left_out)
         if summary.num_images == 0:
             raise DataError(f"none of the {summary.num_left_out:,} files can be read.")
+        if rows_file is not None:
+            rows_file.finish()
     return summary
 
 
@@ -121,22 +136,65 @@ def _readable(
 
 
 def images_to_predict(
-    predictor: ClusterPredictor, source: str, path: str | None
+    predictor: ClusterPredictor,
+    source: str,
+    path: AnyPath | Sequence[AnyPath] | None,
+    *,
+    follow_links: bool = False,
 ) -> tuple[Iterable[StreamedImage[Tensor]], int, str]:
     """A stream of the predictor's tensors, the number of images, and their description.
 
-    ``source`` and ``path`` are those of :func:`~hadis_lightly.data.load_source`.
+    The arguments are those of :func:`~hadis_lightly.data.load_source`.
 
     Raises:
         DataError: If there are no images.
     """
     found = load_source(
-        source, path, num_channels=predictor.num_channels, on_error="skip"
+        source,
+        path,
+        num_channels=predictor.num_channels,
+        on_error="skip",
+        follow_links=follow_links,
     )
     images = stream_images(found, predictor.transform_plain, available_cores())
     problems = found.left_out if isinstance(found, FolderSource) else ()
     left_out = [StreamedImage[Tensor](p.key, "", p) for p in problems]
     return chain(left_out, images), len(found), found.description
+
+
+class NpyRows:
+    """Writes an ``.npy`` file row by row; only their number has to wait for the end.
+
+    Args:
+        file: An empty file, opened for bytes.
+    """
+
+    _HEADER_SIZE = 128  # a multiple of 64; room for any number of rows
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._shape = (0, 0)
+        self._dtype = np.dtype(np.float16)
+        file.write(bytes(self._HEADER_SIZE))
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Adds rows ``(n, d)``, all of one dtype."""
+        self._shape = (self._shape[0] + len(rows), rows.shape[1])
+        self._dtype = rows.dtype
+        self._file.write(np.ascontiguousarray(rows).tobytes())
+
+    def finish(self) -> None:
+        """Writes the header."""
+        start = np.lib.format.magic(1, 0)
+        values = {
+            "descr": self._dtype.str,
+            "fortran_order": False,
+            "shape": self._shape,
+        }
+        size = self._HEADER_SIZE - len(start) - 2
+        header = repr(values).ljust(size - 1) + "\n"
+        self._file.seek(0)
+        self._file.write(start + struct.pack("<H", size) + header.encode("ascii"))
 
 
 class SortIntoFolders:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import os
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,7 +23,7 @@ from hadis_lightly.artifacts.results import (
 )
 from hadis_lightly.artifacts.score_table import ScoreTable
 from hadis_lightly.artifacts.snapshots import EmbeddingSnapshots
-from hadis_lightly.data import ImageSource
+from hadis_lightly.data import FolderSource, ImageSource
 from hadis_lightly.fields import expand_paths
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.methods.registry import build_model, check_run, method_of
@@ -43,7 +44,12 @@ from hadis_lightly.runs.performance import (
 )
 from hadis_lightly.runs.pipeline import Pipeline, build_pipeline, draw_evenly
 from hadis_lightly.runs.pixel_scores import pixel_scores
-from hadis_lightly.runs.source import build_source, check_size, list_left_out
+from hadis_lightly.runs.source import (
+    build_source,
+    check_size,
+    check_standard_input,
+    list_left_out,
+)
 from hadis_lightly.runs.step_seeds import StepSeeds
 from hadis_lightly.runs.summary import announcement, device_name, scores_line, summary
 from hadis_lightly.runs.trainer import build_trainer, quiet_lightning
@@ -121,6 +127,7 @@ def _train(
     trainer = build_trainer(resolved, folder.path, method.has_unused_parameters)
     device, world_size = trainer.strategy.root_device, trainer.world_size
     check_size(settings, len(source), world_size)
+    check_standard_input(settings, world_size)
     is_trained = not settings.model.freeze_backbone
     if is_trained:  # the length of the run is known only now
         max_epochs = count_epochs(settings, len(source), world_size)
@@ -175,6 +182,8 @@ def _train(
         num_resumed=saving.num_resumed,
         warnings=callback.warnings_,
     )
+    if isinstance(source, FolderSource):
+        result.images_root = os.path.abspath(source.root)
     return result, callback
 
 

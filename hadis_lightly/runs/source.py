@@ -15,6 +15,7 @@ from hadis_lightly.data import (
     load_source,
     readable_images,
 )
+from hadis_lightly.data.files.path_list import STANDARD_INPUT
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
@@ -40,6 +41,7 @@ def build_source(settings: Settings) -> ImageSource:
         seed=settings.seed,
         on_error=data.on_error,
         unlabelled=data.unlabelled,
+        follow_links=data.follow_links,
     )
     _check_output(settings, source)
     for name in ("mean", "std"):
@@ -92,6 +94,15 @@ def check_size(settings: Settings, n: int, world_size: int | None = None) -> Non
         raise SettingsError(
             f"loader.batch_size is {size}{times}, but there are only {n} images: no "
             "batch would be full."
+        )
+
+
+def check_standard_input(settings: Settings, world_size: int) -> None:
+    """Raises SettingsError if several processes would read standard input."""
+    if settings.data.path == STANDARD_INPUT and world_size > 1:
+        raise SettingsError(
+            f"data.path is {STANDARD_INPUT}, which only one of {world_size} processes "
+            "can read: write the list to a .txt file."
         )
 
 

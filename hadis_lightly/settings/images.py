@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.fields import setting
 
 
-def absolute_path(path: str | None) -> str | None:
-    """A path that means the same in every working folder; None stays None."""
-    return path and os.path.abspath(os.path.expanduser(path))
+def absolute_path(path: Any) -> Any:
+    """A path, or each of a list, that means the same in every working folder.
+
+    None and ``-``, standard input, stay as they are.
+    """
+    if isinstance(path, (list, tuple)):
+        return [absolute_path(one) for one in path]
+    if not path or path == "-":
+        return path
+    return os.path.abspath(os.path.expanduser(path))
 
 
 @dataclass
@@ -19,12 +27,18 @@ class DataSettings:
     """Where the images come from."""
 
     source: str = setting("cifar10", "Source of the images.", choices=SOURCE_NAMES)
-    path: str | None = setting(
+    # A path or a list of paths; OmegaConf has no type for that.
+    path: Any = setting(
         None,
-        "The folder or npz file; the place where torchvision keeps cifar10, cifar20 "
-        "and stl10; the ImageNet folder for imagenet10 and imagenet_dogs.",
+        "A folder; several folders or files, '[a,b]'; a list of paths, .txt, .csv or "
+        ".tsv, - for standard input; an image or npz file. The place where torchvision "
+        "keeps cifar10, cifar20 and stl10; the ImageNet folder for imagenet10 and "
+        "imagenet_dogs.",
         effect="rounding",
         is_path=True,
+    )
+    follow_links: bool = setting(
+        False, "Follow links that lead out of the folder, as sort_by=link makes them."
     )
     limit: int | None = setting(
         None, "Use only this many images, drawn at random; for a first try.", low=1

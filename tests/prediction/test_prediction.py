@@ -343,3 +343,75 @@ def test_embeddings_of_the_run_are_those_of_the_predictor(
     predictor = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
     found = predictor.predict([Image.open(photos / key) for key in table.keys[:5]])
     np.testing.assert_allclose(found.embeddings, saved[:5], atol=1e-3)
+
+
+def test_paths_arrays_and_images_get_the_same_answer(
+    run_folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    paths = [path for path in sorted(photos.rglob("*.*")) if path.name != "broken.png"]
+    predictor = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
+    expected = predictor.predict([Image.open(path) for path in paths])
+    arrays = [np.asarray(read_image(path)) for path in paths]
+    mixed = [str(paths[0]), paths[1], Image.open(paths[2]), *arrays[3:]]
+    (tmp_path / "a.txt").write_text("\n".join(map(str, paths)), encoding="utf-8")
+    for images in (paths, map(str, paths), arrays, mixed, tmp_path / "a.txt"):
+        found = predictor.predict(images)
+        assert torch.equal(found.labels, expected.labels)
+        assert torch.equal(found.embeddings, expected.embeddings)
+    folder = photos / "more"
+    below = [folder / key for key in load_folder(folder).keys]
+    assert torch.equal(predictor.predict(str(folder))[3], predictor.predict(below)[3])
+    stacked = np.stack([arrays[0], arrays[0][::-1]])
+    assert len(predictor.predict(stacked).labels) == 2
+    assert len(predictor.predict(stacked[..., 0]).labels) == 2  # grey
+    assert len(predictor.predict(paths[0]).labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (5, "got one int"),
+        (Image.new("RGB", (4, 4)), "got one Image"),
+        (np.zeros((4, 4, 3), np.uint8), "got one ndarray"),
+        (np.zeros((2, 4, 4, 3), np.float32), r"got float32 \(4, 4, 3\)"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), "got torch.uint8"),
+        ([b"a.jpg"], "got bytes"),
+        ([None], "got NoneType"),
+    ],
+)
+def test_what_is_no_image_is_named(
+    run_folder: Path, images: object, message: str
+) -> None:
+    predictor = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
+    with pytest.raises(TypeError, match=message):
+        predictor.predict(images)  # type: ignore[arg-type]
+
+
+def test_embeddings_lie_beside_the_table(
+    run_folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    out, embeddings = tmp_path / "a.csv", tmp_path / "a.npy"
+    settings = PredictSettings(
+        checkpoint=str(run_folder),
+        out=str(out),
+        embeddings=str(embeddings),
+        batch_size=7,
+        device="cpu",
+        quiet=True,
+        data=ImagesToPredict(path=str(photos)),
+    )
+    predict_images(settings)
+    found = np.load(embeddings)
+    paths = [photos / key for key in rows_of(out)]
+    expected = ClusterPredictor.from_checkpoint(run_folder, "cpu").predict(paths)
+    assert found.dtype == np.float16 and found.shape == expected.embeddings.shape
+    np.testing.assert_allclose(found, expected.embeddings, atol=1e-3)
+    predict_images(settings)
+    assert (tmp_path / "a-2.npy").read_bytes() == embeddings.read_bytes()
+    settings.data.path = str(photos / "broken.png")
+    with pytest.raises(ValueError, match="none of the 1 files"):
+        predict_images(settings)
+    assert {path.name for path in tmp_path.glob("*.npy")} == {"a.npy", "a-2.npy"}
+    settings.embeddings = str(tmp_path / "a.csv")
+    with pytest.raises(SettingsError, match=r"embeddings must end in \.npy"):
+        check(settings)

@@ -95,7 +95,11 @@ class FolderSource(ImageSource):
 
 
 def load_folder(
-    root: str | Path, num_channels: int = 3, *, on_error: str = "raise"
+    root: str | Path,
+    num_channels: int = 3,
+    *,
+    on_error: str = "raise",
+    follow_links: bool = False,
 ) -> FolderSource:
     """Finds the images below a folder; none is opened yet.
 
@@ -110,14 +114,16 @@ def load_folder(
     relative paths, by code point after Unicode normalisation: the same on every file
     system.
 
-    Nothing outside the folder is read. A link is followed if its target lies below
-    ``root`` as well, with the exceptions of :func:`find_images`; all others are listed
-    in :attr:`FolderSource.left_out`. ``root`` may be a link itself.
+    Nothing outside the folder is read, unless ``follow_links`` is set. A link is
+    followed if its target lies below ``root`` as well, with the exceptions of
+    :func:`find_images`; all others are listed in :attr:`FolderSource.left_out`.
+    ``root`` may be a link itself.
 
     Args:
         root: The folder.
         num_channels: 3 to read every image as RGB, 1 as grey.
         on_error: ``raise`` if a folder cannot be listed, or ``skip`` it.
+        follow_links: Whether to follow links that lead out of the folder, too.
 
     Returns:
         The source; its keys are the paths relative to ``root``, with ``/``.
@@ -132,7 +138,7 @@ def load_folder(
             f"data folder {str(root)!r} is the folder of a run: its figures would be "
             "taken for images"
         )
-    found = find_images(root, on_error)
+    found = find_images(root, on_error, follow_links)
     files, left_out, other_files = found
     if not files:
         others = f"; left out: {list_problems(left_out)}" if left_out else ""

@@ -33,7 +33,9 @@ class FoundImages(NamedTuple):
     """Number of files that are no images, by their suffix in lower case."""
 
 
-def find_images(root: str | Path, on_error: str = "raise") -> FoundImages:
+def find_images(
+    root: str | Path, on_error: str = "raise", follow_links: bool = False
+) -> FoundImages:
     """Finds the images below a folder by their suffix; none is opened.
 
     Hidden files and folders are skipped, and so are folders of this package's results:
@@ -44,6 +46,7 @@ def find_images(root: str | Path, on_error: str = "raise") -> FoundImages:
     Args:
         root: The folder.
         on_error: ``raise`` if a folder cannot be listed, or ``skip`` it.
+        follow_links: Whether to follow links that lead out of ``root``, too.
 
     Raises:
         DataError: if ``root`` is no folder or cannot be listed, or if a folder below it
@@ -65,7 +68,7 @@ def find_images(root: str | Path, on_error: str = "raise") -> FoundImages:
         try:
             with os.scandir(folder.path) as entries:
                 for entry in entries:
-                    found = _look_at(entry, folder, real_root)
+                    found = _look_at(entry, folder, real_root, follow_links)
                     if isinstance(found, _Folder):
                         waiting.append(found)
                     elif isinstance(found, ImageProblem):
@@ -92,7 +95,7 @@ def check_folder(root: str | Path) -> None:
 
 
 def _look_at(
-    entry: os.DirEntry[str], folder: _Folder, real_root: str
+    entry: os.DirEntry[str], folder: _Folder, real_root: str, follow_links: bool
 ) -> str | ImageProblem | _Folder | None:
     """A file, a link that is not followed, a folder to look into, or nothing."""
     if entry.name.startswith("."):
@@ -107,7 +110,8 @@ def _look_at(
     is_link = real_path != os.path.join(folder.above[-1], entry.name)
     is_broken = not is_folder and not os.path.exists(entry.path)
     problem = None
-    if not Path(real_path).is_relative_to(real_root):
+    is_inside = Path(real_path).is_relative_to(real_root)
+    if not is_inside and not follow_links:
         if not is_folder and not is_image and not is_broken:
             return name
         problem = "link to outside the folder"
@@ -115,7 +119,7 @@ def _look_at(
         problem = "link that leads nowhere"
     elif not is_folder:
         return name
-    elif real_path in folder.above:
+    elif real_path in folder.above or Path(real_root).is_relative_to(real_path):
         problem = "link back to a folder that it lies in"
     elif is_link and folder.is_linked:
         problem = "link to a folder, within a linked folder"

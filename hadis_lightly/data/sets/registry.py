@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Sequence
 
 from hadis_lightly.data.errors import DataError
-from hadis_lightly.data.files.folder import load_folder
+from hadis_lightly.data.files.listing import AnyPath, load_images, split_paths
 from hadis_lightly.data.image_source import ImageSource
 from hadis_lightly.data.sets.cifar import (
     DEFAULT_CIFAR10_PATH,
@@ -25,7 +26,7 @@ SOURCE_NAMES = (
 
 def load_source(
     name: str,
-    path: str | Path | None = None,
+    path: AnyPath | Sequence[AnyPath] | None = None,
     *,
     download: bool = True,
     num_channels: int | None = None,
@@ -33,15 +34,18 @@ def load_source(
     seed: int = 0,
     on_error: str = "raise",
     unlabelled: bool = False,
+    follow_links: bool = False,
 ) -> ImageSource:
     """Loads a source of images by its name.
 
     Args:
         name: One of :data:`SOURCE_NAMES`.
-        path: The npz file or the folder; for ``cifar10``, ``cifar20`` and ``stl10`` the
-            folder that holds torchvision's layout, by default ``data/cifar10``,
-            ``data/cifar100`` and ``data/stl10``; for ``imagenet10`` and
-            ``imagenet_dogs`` a folder of ImageNet; not for ``digits``.
+        path: The npz file; for ``folder`` one of those of :func:`load_images` (a
+            folder, several, a list, ...), or an npz file as well; for ``cifar10``,
+            ``cifar20`` and ``stl10`` the folder that holds torchvision's layout, by
+            default ``data/cifar10``, ``data/cifar100`` and ``data/stl10``; for
+            ``imagenet10`` and ``imagenet_dogs`` a folder of ImageNet; not for
+            ``digits``.
         download: Whether ``cifar10``, ``cifar20`` and ``stl10`` may be downloaded.
         num_channels: For ``folder``, ``imagenet10`` and ``imagenet_dogs``: 1 to read
             every image as grey, 3 (the default) as RGB. For the others: the number to
@@ -52,6 +56,7 @@ def load_source(
             it. For images that cannot be read see :func:`readable_images`.
         unlabelled: For ``stl10``: whether to add its 100,000 unlabelled images, for
             training alone.
+        follow_links: For ``folder``: whether to follow links that lead out of it.
 
     Raises:
         DataError: a ``ValueError`` of one line: an unknown name, a path that is missing
@@ -67,11 +72,13 @@ def load_source(
         raise DataError(f"num_channels must be 1 or 3, got {num_channels!r}")
     if unlabelled and name != "stl10":
         raise DataError(f"only stl10 has unlabelled images, not {name!r}")
-    needs_path = name in ("npz", "folder", *IMAGENET_SUBSETS)
-    if needs_path and not path:
+    paths = split_paths(path or [])
+    if len(paths) > 1 and name != "folder":
+        raise DataError(f"data={name} takes one path, got {', '.join(paths)}")
+    if not paths and name in ("npz", "folder", *IMAGENET_SUBSETS):
         kind = "FILE" if name == "npz" else "DIR"
         raise DataError(f"data={name} needs a path: data.path={kind}")
-    where, channels = path or "", num_channels or 3
+    where, channels = paths[0] if paths else "", num_channels or 3
     source: ImageSource
     if name == "digits":
         if path is not None:
@@ -80,25 +87,33 @@ def load_source(
             )
         source = load_digits()
     elif name == "cifar10":
-        source = load_cifar10(path or DEFAULT_CIFAR10_PATH, download)
+        source = load_cifar10(where or DEFAULT_CIFAR10_PATH, download)
     elif name == "cifar20":
-        source = load_cifar20(path or DEFAULT_CIFAR20_PATH, download)
+        source = load_cifar20(where or DEFAULT_CIFAR20_PATH, download)
     elif name == "stl10":
-        path = path or DEFAULT_STL10_PATH
-        source = load_stl10(path, download, unlabelled=unlabelled)
+        place = where or DEFAULT_STL10_PATH
+        source = load_stl10(place, download, unlabelled=unlabelled)
     elif name in IMAGENET_SUBSETS:
         source = load_imagenet_subset(name, where, channels, on_error=on_error)
-    elif name == "npz":
+    elif name == "npz" or (name == "folder" and _is_npz(paths)):
         source = load_npz(where)
     elif name == "folder":
-        source = load_folder(where, channels, on_error=on_error)
+        source = load_images(
+            paths, channels, on_error=on_error, follow_links=follow_links
+        )
     else:
         raise DataError(
             f"unknown data source {name!r}, choose one of {', '.join(SOURCE_NAMES)}"
         )
     if num_channels not in (None, source.num_channels):
         raise DataError(
-            f"num_channels is {num_channels} but the images of {name!r} have "
+            f"num_channels is {num_channels} but the images of {source.name!r} have "
             f"{source.num_channels}: only a folder is read as either"
         )
     return source if limit is None else source.random_subset(limit, seed=seed)
+
+
+def _is_npz(paths: Sequence[str]) -> bool:
+    """Whether the paths are one npz file."""
+    only = paths[0]
+    return len(paths) == 1 and only.lower().endswith(".npz") and os.path.isfile(only)

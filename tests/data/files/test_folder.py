@@ -204,14 +204,14 @@ def test_limit_keeps_the_classes(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("none", r"none' does not exist"),
-        ("file.txt", r"file\.txt' is not a folder"),
+        ("file.doc", r"file\.doc' is neither an image, nor a list of paths"),
         ("empty", r"no images in data folder '.*empty'"),
     ],
 )
 def test_nothing_to_read_is_one_clear_line(
     tmp_path: Path, name: str, message: str
 ) -> None:
-    (tmp_path / "file.txt").write_text("x")
+    (tmp_path / "file.doc").write_text("x")
     (tmp_path / "empty" / "cat").mkdir(parents=True)
     (tmp_path / "empty" / "cat" / "notes.txt").write_text("x")
     with pytest.raises(DataError, match=message) as caught:

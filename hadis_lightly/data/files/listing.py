@@ -1,0 +1,206 @@
+"""Images by any path: a folder, several, one file, or a list of paths."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+
+from hadis_lightly.data.errors import (
+    DataError,
+    ImageProblem,
+    check_on_error,
+    list_problems,
+)
+from hadis_lightly.data.files.folder import FolderSource, load_folder
+from hadis_lightly.data.files.formats import image_suffixes
+from hadis_lightly.data.files.path_list import (
+    LIST_SUFFIXES,
+    STANDARD_INPUT,
+    ListedPath,
+    read_list,
+)
+from hadis_lightly.data.image_source import count_of_classes
+from hadis_lightly.text import in_utf8, printable
+
+AnyPath = str | PathLike[str]
+
+
+class _Found(NamedTuple):
+    path: str
+    label: str  # "" if unknown
+
+
+def split_paths(path: AnyPath | Sequence[AnyPath]) -> list[str]:
+    """The paths of one or several, as text, with ``~`` expanded."""
+    paths = [path] if isinstance(path, (str, PathLike)) else path
+    return [os.path.expanduser(os.fspath(part)) for part in paths]
+
+
+def load_images(
+    path: AnyPath | Sequence[AnyPath],
+    num_channels: int = 3,
+    *,
+    on_error: str = "raise",
+    follow_links: bool = False,
+) -> FolderSource:
+    """Finds images by a path of any kind; none is opened yet.
+
+    - A folder: see :func:`load_folder`.
+    - Several folders or files: the images of each folder have the classes that its
+      subfolders give.
+    - A list of paths: a ``.txt`` file with a path on each line, or a ``.csv`` or
+      ``.tsv`` table. Its paths are in the column ``file``, ``path``, ``image``,
+      ``filename``, ``file_name`` or ``filepath``, classes in ``label``, ``class``,
+      ``target`` or ``category`` (empty or -1 where unknown). Without such a header,
+      paths are in the first column and classes in the second, if there are two.
+      Relative paths start from the folder of the list; a path may be a folder.
+    - ``-``: such a list of lines on standard input, relative to the working folder.
+    - An image file.
+
+    Images of a list are in its order.
+
+    Args:
+        path: The path, or several.
+        num_channels: 3 to read every image as RGB, 1 as grey.
+        on_error: ``raise`` if a path does not exist, is named twice, or is a folder
+            that cannot be listed or is empty; or ``skip`` it.
+        follow_links: See :func:`load_folder`.
+
+    Returns:
+        The source. Its keys are paths, with ``/``: relative to the folder of the list,
+        or to the deepest folder that holds all images if one lies elsewhere; of several
+        folders or files, to the deepest folder in which all of them lie.
+
+    Raises:
+        DataError: if there are no images, or a list cannot be read; names its line.
+    """
+    check_on_error(on_error)
+    paths = split_paths(path)
+    if not paths:
+        raise DataError("no images: the list of paths is empty")
+    load = partial(
+        load_folder,
+        num_channels=num_channels,
+        on_error=on_error,
+        follow_links=follow_links,
+    )
+    only = paths[0] if len(paths) == 1 else ""
+    base, suffix = os.path.dirname(only), os.path.splitext(only)[1].lower()
+    if only == STANDARD_INPUT:
+        title, entries = "standard input", read_list(only)
+    elif only and not os.path.isfile(only):
+        return load(only)  # says what is wrong with it
+    elif suffix in LIST_SUFFIXES:
+        title, entries = f"list {os.path.basename(only)}", read_list(only)
+    elif only and suffix not in image_suffixes():
+        raise DataError(
+            f"data file {only!r} is neither an image, nor a list of paths "
+            f"({', '.join(LIST_SUFFIXES)}), nor an npz file"
+        )
+    else:
+        names = [os.path.basename(os.path.realpath(part)) for part in paths]
+        title = f"{' + '.join(names[:3])}{' + ...' * (len(names) > 3)}"
+        entries = [ListedPath(part, os.path.abspath(part), None) for part in paths]
+        base = _common(os.path.dirname(entry.path) for entry in entries)
+    base = os.path.abspath(base)
+    problems: list[ImageProblem] = []
+    left_out: list[ImageProblem] = []
+    found = list(_find(entries, base, load, problems, left_out))
+    if problems and (on_error == "raise" or not found):
+        more = "; data.on_error=skip leaves them out" if found else ""
+        raise DataError(f"{printable(title)}: {list_problems(problems)}{more}")
+    if not found:
+        raise DataError(f"no images: {printable(title)} names no file")
+    problems += left_out
+    return _source_of(found, base, printable(title), num_channels, problems)
+
+
+def _common(folders: Iterable[str]) -> str:
+    """The deepest folder that holds all the folders."""
+    try:
+        return os.path.commonpath(list(folders))
+    except ValueError:
+        raise DataError("images of one data.path must be on one drive") from None
+
+
+def _find(
+    entries: Iterable[ListedPath],
+    base: str,
+    load: Callable[[str], FolderSource],
+    problems: list[ImageProblem],
+    left_out: list[ImageProblem],
+) -> Iterator[_Found]:
+    """All files of the entries, each once.
+
+    Adds entries that are wrong to ``problems``, and to ``left_out`` what is left out of
+    a folder.
+    """
+    seen: dict[str, str] = {}
+    for place, name, label in entries:
+        path = os.path.normpath(os.path.join(base, os.path.expanduser(name)))
+        found = [_Found(path, label or "")]
+        if os.path.isdir(path):
+            try:
+                folder = load(path)
+            except DataError as error:
+                problems.append(ImageProblem(place, str(error)))
+                continue
+            left_out += [
+                ImageProblem(os.path.join(path, key), reason)
+                for key, reason in folder.left_out
+            ]
+            names = (*(folder.class_names or ()), "")  # of -1, too
+            found = [
+                _Found(folder.path(i), names[target] if label is None else label)
+                for i, target in enumerate(folder.targets.tolist())
+            ]
+        elif not os.path.exists(path):
+            problems.append(ImageProblem(place, "it does not exist"))
+            continue
+        again = [image.path for image in found if image.path in seen]
+        if again:
+            reason = f"{again[0]!r} is in {seen[again[0]]} already"
+            problems.append(ImageProblem(place, reason))
+        for image in found:
+            if image.path not in seen:
+                seen[image.path] = place
+                yield image
+
+
+def _source_of(
+    found: list[_Found],
+    base: str,
+    title: str,
+    num_channels: int,
+    left_out: list[ImageProblem],
+) -> FolderSource:
+    """The source of some files."""
+    folders = {os.path.dirname(image.path) for image in found}
+    root = base if _common([base, *folders]) == base else _common(folders)
+    start = len(os.path.join(root, ""))
+    files = [image.path[start:].replace(os.sep, "/") for image in found]
+    labels = {in_utf8(image.label) for image in found} - {""}
+    class_names = tuple(sorted(labels, key=partial(unicodedata.normalize, "NFC")))
+    numbers = {name: number for number, name in enumerate(class_names)}
+    targets = np.array([numbers.get(in_utf8(i.label), -1) for i in found], np.int64)
+    more = f"; {len(left_out):,} left out" if left_out else ""
+    return FolderSource(
+        name="folder",
+        class_names=class_names or None,
+        targets=targets,
+        keys=[in_utf8(file) for file in files],
+        description=(
+            f"{title}: {len(targets):,} images, "
+            f"{count_of_classes(targets, class_names)}{more}"
+        ),
+        num_channels=num_channels,
+        root=root,
+        files=files,
+        left_out=tuple(left_out),
+    )

@@ -2,14 +2,12 @@
 
 import sys
 
-from hadis_lightly.data import read_image
 from hadis_lightly.prediction import ClusterPredictor
 
 
 def main(run, *files):
     predictor = ClusterPredictor.from_checkpoint(run)  # a folder of a run, or a .ckpt
-    images = (read_image(file, predictor.num_channels) for file in files)
-    found = predictor.predict(images, batch_size=64)
+    found = predictor.predict(files, batch_size=64)  # paths, PIL images or arrays
     for file, label, share in zip(files, found.labels, found.confidence, strict=True):
         print(f"{file}: cluster {label}, confidence {share:.2f}")
     return found  # labels, confidence, distance, embeddings

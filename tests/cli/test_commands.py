@@ -9,6 +9,7 @@ import resource
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -86,6 +87,52 @@ def test_from_a_folder_of_photos_to_a_report(
     done = commands("report", "checkpoint=run", "data.path=elsewhere", "quiet=true")
     assert (done.status, done.output, done.errors) == (0, "", "")
     assert (cwd / "report-2" / "index.html").is_file()
+
+
+def test_several_folders_and_a_list_with_classes(
+    commands: Commands, tmp_path: Path
+) -> None:
+    cwd = commands.lines.cwd = tmp_path
+    write_photos(cwd / "old", 20)
+    write_photos(cwd / "new photos", 20, start=100)
+    names = [path.name for path in sorted((cwd / "old").glob("*.*"))]
+    rows = [f'"../old/{name}",{"ab"[i % 2]}' for i, name in enumerate(names)]
+    (cwd / "lists").mkdir()
+    text = "\n".join(["file,label", *rows, "../new photos,c"])
+    (cwd / "lists" / "a.csv").write_text(text, encoding="utf-8")
+    line = ("data.path=lists/a.csv", *TINY, "model.backbone=small_convnet")
+    done = commands("train", *line, "output_dir=run")
+    assert done.status == 0, done.errors
+    assert f"list a.csv: {len(names) + 20} images, 3 classes" in done.output
+
+    # Neither the list nor the working folder is needed any more.
+    (cwd / "lists" / "a.csv").unlink()
+    (cwd / "other").mkdir()
+    commands.lines.cwd = cwd / "other"
+    done = commands("report", "checkpoint=../run", "out=page", "quiet=true")
+    assert (done.status, done.errors) == (0, "")
+
+    commands.lines.cwd = cwd
+    line = ("checkpoint=run", "data.path=[old,new photos]", "embeddings=new.npy")
+    done = commands("predict", *line, "out=new.csv", "sort_into=sorted")
+    assert done.status == 0, done.errors
+    with (cwd / "new.csv").open(encoding="utf-8", newline="") as file:
+        files = [row["file"] for row in csv.DictReader(file)]
+    assert len(files) == len(np.load(cwd / "new.npy")) == 40
+    found = [path for path in (cwd / "sorted").rglob("*") if path.is_symlink()]
+    assert len(found) == 40
+    assert {name.split("/")[0] for name in files} == {"old", "new photos"}
+    assert "new.npy" in done.output
+
+    line = ("checkpoint=run", "data.path=sorted", "data.follow_links=true")
+    done = commands("predict", *line, "out=again.csv")
+    assert done.status == 0 and "40 images in" in done.output, done.errors
+
+    line = ("checkpoint=run", "data.path=[old,new photos]")
+    done = commands("predict", "checkpoint=run", "data.path=[old,none]")
+    assert done.status == 2 and "'none' does not exist" in done.errors
+    done = commands("predict", *line, "sort_into=new photos/sorted")
+    assert done.status == 2 and "lies below data.path" in done.errors
 
 
 @pytest.mark.slow

@@ -104,6 +104,9 @@ def load_images(
             f"({', '.join(LIST_SUFFIXES)}), nor an npz file"
         )
     else:
+        for part in paths:
+            if not os.path.exists(part):  # a slip of the hand, never skipped
+                raise DataError(f"data folder {part!r} does not exist")
         names = [os.path.basename(os.path.realpath(part)) for part in paths]
         title = f"{' + '.join(names[:3])}{' + ...' * (len(names) > 3)}"
         entries = [ListedPath(part, os.path.abspath(part), None) for part in paths]

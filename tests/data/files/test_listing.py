@@ -54,6 +54,12 @@ def test_keys_of_several_do_not_depend_on_the_working_folder(
     assert found.path(0) == str(tmp_path / "photos" / "a" / "1.png")
 
 
+def test_a_missing_one_of_several_is_never_skipped(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.png")
+    with pytest.raises(DataError, match="none' does not exist"):
+        load_images([tmp_path / "a", tmp_path / "none"], on_error="skip")
+
+
 def test_one_file(tmp_path: Path) -> None:
     source = load_images(write(tmp_path, "some/a.png") / "some" / "a.png")
     assert source.keys == ["a.png"] and reds(source) == [0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,9 +30,10 @@ from hadis_lightly.data import (
     load_source,
     read_image,
 )
-from hadis_lightly.data.files.walk import find_images
 from hadis_lightly.settings.sections import Settings
-from hadis_lightly.text import in_utf8
+
+# A byte of a name that is not UTF-8, as in_utf8 writes it.
+_ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -114,12 +116,14 @@ def _folder_reader(
         parts = PurePosixPath(key)
         if parts.is_absolute() or ".." in parts.parts:
             raise DataError(f"{key!r} is not a path below the folder of the images")
-    paths = [root / key for key in keys]
-    if any("\\" in key for key in keys):  # as names that are not UTF-8 are written
-        files = find_images(root, on_error="skip").files
-        escaped = {in_utf8(file): root / file for file in files}
-        paths = [escaped.get(key, root / key) for key in keys]
-    return lambda row: read_image(paths[row], num_channels=num_channels)
+
+    def read(row: int) -> Image.Image:
+        path = root / keys[row]
+        if "\\" in keys[row] and not path.exists():
+            path = root / _ESCAPED.sub(lambda m: chr(int(m[1], 16)), keys[row])
+        return read_image(path, num_channels=num_channels)
+
+    return read
 
 
 def load_run(path: str | Path) -> SavedRun:

@@ -1,0 +1,40 @@
+"""Which paths of images a run takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from hadis_lightly.runs.source import check_standard_input
+from hadis_lightly.settings import DataSettings, Settings, SettingsError
+from hadis_lightly.settings.validate import check_settings
+
+
+def settings_with(path: object) -> Settings:
+    return Settings(n_clusters=3, data=DataSettings(source="folder", path=path))
+
+
+@pytest.mark.parametrize("path", [None, "a", "-", ["a", "b"], ["a"]])
+def test_a_path_or_several(path: object) -> None:
+    check_settings(settings_with(path))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (5, "data.path must be a path or a list of paths, got 5"),
+        ([], r"data.path must be a path or a list of paths, got \[\]"),
+        (["a", None], "data.path must be a path or a list of paths"),
+        (" ", "data.path must not be empty"),
+        (["a", ""], "data.path must not be empty"),
+    ],
+)
+def test_what_is_no_path_is_named(path: object, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check_settings(settings_with(path))
+
+
+def test_several_processes_cannot_share_standard_input() -> None:
+    check_standard_input(settings_with("-"), world_size=1)
+    check_standard_input(settings_with("list.txt"), world_size=2)
+    with pytest.raises(SettingsError, match="only one of 2 processes can read"):
+        check_standard_input(settings_with("-"), world_size=2)

@@ -24,7 +24,7 @@ NAMES = ["1.10", "2024_11_06", "1e3", "0x10", "true", "inf", "-5", "010", "Gr√∂√
 ALL = (Settings, PredictSettings, ReportSettings, FiguresSettings)
 PATHS = {
     *("output_dir", "data.path", "model.weights", "trainer.resume"),
-    *("checkpoint", "out", "sort_into", "run"),
+    *("checkpoint", "embeddings", "out", "sort_into", "run"),
 }
 
 

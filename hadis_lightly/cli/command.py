@@ -83,7 +83,7 @@ def run_command(
             check_words(words, groups)
             # argparse takes settings in one piece only; before all flags, because
             # --info would take the first of them.
-            sys.argv[1:] = quote_text(words, defaults) + flags
+            sys.argv[1:] = quote_text(words, defaults, groups) + flags
             hydra.main(config_name=name, config_path=None, version_base="1.3")(main)()
     finally:
         if folders is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -86,7 +86,9 @@ def check_words(words: Sequence[str], groups: Mapping[str, Any]) -> None:
             raise CommandLineError(f"{name} must be one of {choices}, got {value!r}")
 
 
-def quote_text(words: Sequence[str], settings: object) -> list[str]:
+def quote_text(
+    words: Sequence[str], settings: object, groups: Container[str] = ()
+) -> list[str]:
     r"""Quotes the values of settings that are text, for Hydra to take them as typed.
 
     Its grammar reads ``1.10`` as 1.1 and ``2024_11_06`` as 20241106, and refuses most
@@ -96,6 +98,7 @@ def quote_text(words: Sequence[str], settings: object) -> list[str]:
     Args:
         words: Settings, each as ``name=value``.
         settings: The dataclass that has them.
+        groups: Names that choose one of a group, whose values are left as they are.
 
     Example:
         >>> from hadis_lightly.settings import Settings
@@ -107,7 +110,7 @@ def quote_text(words: Sequence[str], settings: object) -> list[str]:
 
     def quoted(word: str) -> str:
         name, _, value = word.partition("=")
-        if name not in allows_null or _FUNCTION.match(value):
+        if name in groups or name not in allows_null or _FUNCTION.match(value):
             return word
         value = _CHOICE.sub(r"\1", value)
         pattern = _LISTED if value.startswith("[") else _VALUE

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from hadis_lightly.cli.figures import FiguresSettings
 from hadis_lightly.cli.predict import PredictSettings
 from hadis_lightly.cli.report import ReportSettings
-from hadis_lightly.cli.words import quote_text
+from hadis_lightly.cli.words import check_words, quote_text
 from hadis_lightly.fields import expand_paths, field_infos
 from hadis_lightly.settings import Settings
 from tests.forked_lines import Lines
@@ -135,3 +135,12 @@ def test_flags_and_settings_in_any_order(lines: Lines, tmp_path: Path) -> None:
         assert done.status == 2 and said in done.errors
         assert done.errors.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_words_that_were_quoted_are_understood_again() -> None:
+    """Lightning starts further processes with the words that Hydra was given."""
+    words = ["method=hadis", "data.path=1.10", "trainer.strategy=ddp"]
+    groups = {"method": ("hadis", {"hadis": {}})}
+    once = quote_text(words, Settings(), groups)
+    check_words(once, groups)
+    assert quote_text(once, Settings(), groups) == once

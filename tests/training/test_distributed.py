@@ -159,8 +159,9 @@ def test_a_recipe_with_two_processes(
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("on 2 x cpu") == 1
     titles = {"hadis": "HaDis", "cc": "CC", "pici": "PICI"}
-    scores = done.stdout.splitlines()[-2]  # those without classes come last
-    assert scores.startswith(titles[method]) and "ACC" in scores
+    # Two lines, or one if all images are in one cluster.
+    scores = done.stdout.splitlines()[-2:]
+    assert any(line.startswith(titles[method]) for line in scores)
     (folder,) = (tmp_path / "runs" / "digits").iterdir()
     results = json.loads((folder / "results.json").read_text())
     assert results["epochs"] == (3 if method == "pici" else 2)

@@ -45,9 +45,12 @@ class FieldInfo:
 
         Every number of a list has to lie in the range.
         """
-        if isinstance(value, Sequence) and not isinstance(value, str):
+        is_list = isinstance(value, Sequence) and not isinstance(value, str)
+        if self.is_path and not isinstance(value, str) and not (is_list and value):
+            return "must be a path or a list of paths"
+        if is_list:
             return next(filter(None, map(self.problem, value)), None)
-        if self.is_path and isinstance(value, str) and not value.strip():
+        if self.is_path and not value.strip():
             return "must not be empty"  # which would mean the current folder
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}"

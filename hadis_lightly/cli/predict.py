@@ -24,7 +24,7 @@ from hadis_lightly.prediction.table import (
 )
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.validate import check_paths, check_section
+from hadis_lightly.settings.validate import check_section
 
 
 @dataclass
@@ -102,7 +102,6 @@ def check(settings: PredictSettings) -> None:
         SettingsError: Names the setting and its value.
     """
     check_section(settings)
-    check_paths("data.path", settings.data.path)
     check_device(settings.device)
     if Path(settings.out).is_dir():
         raise SettingsError(f"out is {settings.out!r}, which is a folder.")

@@ -138,7 +138,14 @@ def label_ends(axes: Axes) -> None:
             ends.append((ys[known[-1]], xs[known[-1]], line.get_color()))
     for y, x, color in sorted(ends, key=lambda end: float(end[0])):
         below = max(y, below + apart)
-        axes.annotate(f" {y:.3f}", (x, below), fontsize=7, va="center", color=color)
+        axes.annotate(
+            f" {y:.3f}",
+            (x, below),
+            fontsize=7,
+            va="center",
+            color=color,
+            annotation_clip=False,  # the highest may lie above the axes
+        )
 
 
 def draw_map(

@@ -43,7 +43,6 @@ def check_settings(settings: Settings) -> None:
         settings.views.check("views.")
     except (TypeError, ValueError) as error:
         raise SettingsError(str(error)) from None
-    check_paths("data.path", settings.data.path)
     check_output_dir(settings.output_dir)
     check_backbone_name(model.backbone)
     check_machine(trainer)
@@ -59,10 +58,3 @@ def check_section(section: Any) -> None:
         check_fields(section)
     except (TypeError, ValueError) as error:
         raise SettingsError(str(error)) from None
-
-
-def check_paths(name: str, value: Any) -> None:
-    """Raises SettingsError unless a value is a path, a list of them, or None."""
-    paths = value if isinstance(value, list) and value else [value]
-    if value is not None and not all(isinstance(path, str) for path in paths):
-        raise SettingsError(f"{name} must be a path or a list of paths, got {value!r}.")

@@ -31,6 +31,12 @@ def num_steps(trainer: Trainer) -> tuple[int, int]:
     Raises:
         ValueError: If the training has no end, or there is nothing to train on.
     """
+    trainer.fit_loop.setup_data()  # with max_steps alone it is not there yet
+    if trainer.num_training_batches == 0:
+        raise ValueError(
+            "there are no training batches: the train loader is empty (drop_last "
+            "with fewer images than batch_size?), or limit_train_batches is 0."
+        )
     steps = trainer.estimated_stepping_batches
     if math.isinf(steps) or steps < 0:  # -1: of a loader without a length
         raise ValueError(
@@ -38,12 +44,6 @@ def num_steps(trainer: Trainer) -> tuple[int, int]:
             "of the learning rate needs (for a loader without a length max_steps)."
         )
     max_steps = int(steps)
-    if trainer.num_training_batches == 0:
-        raise ValueError(
-            "there are no training batches: the train loader is empty (drop_last "
-            "with fewer images than batch_size?), or limit_train_batches is 0."
-        )
-    trainer.fit_loop.setup_data()  # with max_steps alone it is not there yet
     if math.isinf(trainer.num_training_batches):  # the loader has no length
         return max_steps, max_steps
     batches_per_step = trainer.accumulate_grad_batches

@@ -153,28 +153,60 @@ def load_folder(
     if len(splits) < 2 and splits != top:  # a class may be called train
         splits = set()
     labels = [_class_of(file, top if splits else set()) for file in files]
-    names = sorted(set(labels) - {""})
-    class_names = tuple(sorted(names, key=partial(unicodedata.normalize, "NFC")))
-    numbers = {name: number for number, name in enumerate(class_names)}
-    targets = np.array([numbers.get(name, -1) for name in labels], np.int64)
     merged = " + ".join(sorted(splits))
     if beside := ", ".join(sorted(top - splits)):
         beside = f"; not classes either: {beside}"
     merged = printable(f" ({merged} merged{beside})") if splits else ""
     name = printable(os.path.basename(os.path.realpath(root)))
+    return source_of_files(
+        files,
+        labels,
+        root=str(root),
+        title=f"folder {name}",
+        note=merged,
+        num_channels=num_channels,
+        found=found,
+    )
+
+
+def source_of_files(
+    files: list[str],
+    labels: Sequence[str],
+    *,
+    root: str,
+    title: str,
+    num_channels: int,
+    found: FoundImages,
+    note: str = "",
+) -> FolderSource:
+    """The source of some files.
+
+    Args:
+        files: Paths relative to ``root``, with ``/``.
+        labels: Name of the class of each, empty if unknown.
+        root: Folder of the files.
+        title: First words of the description.
+        num_channels: 3 to read every image as RGB, 1 as grey.
+        found: What lies beside the files that are read.
+        note: What the description says of the classes.
+    """
+    names = sorted(set(labels) - {""})
+    class_names = tuple(sorted(names, key=partial(unicodedata.normalize, "NFC")))
+    numbers = {name: number for number, name in enumerate(class_names)}
+    targets = np.array([numbers.get(name, -1) for name in labels], np.int64)
     return FolderSource(
         name="folder",
         class_names=class_names or None,
         targets=targets,
         keys=[in_utf8(file) for file in files],
         description=(
-            f"folder {name}: {len(targets):,} images{merged}, "
+            f"{title}: {len(targets):,} images{note}, "
             f"{count_of_classes(targets, class_names)}{describe_rest([found])}"
         ),
         num_channels=num_channels,
-        root=str(root),
+        root=root,
         files=files,
-        left_out=tuple(left_out),
+        left_out=tuple(found.left_out),
     )
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from os import PathLike
 from typing import NamedTuple
-
-import numpy as np
 
 from hadis_lightly.data.errors import (
     DataError,
@@ -17,7 +15,11 @@ from hadis_lightly.data.errors import (
     check_on_error,
     list_problems,
 )
-from hadis_lightly.data.files.folder import FolderSource, load_folder
+from hadis_lightly.data.files.folder import (
+    FolderSource,
+    load_folder,
+    source_of_files,
+)
 from hadis_lightly.data.files.formats import image_suffixes
 from hadis_lightly.data.files.path_list import (
     LIST_SUFFIXES,
@@ -25,7 +27,7 @@ from hadis_lightly.data.files.path_list import (
     ListedPath,
     read_list,
 )
-from hadis_lightly.data.image_source import count_of_classes
+from hadis_lightly.data.files.walk import FoundImages
 from hadis_lightly.text import in_utf8, printable
 
 AnyPath = str | PathLike[str]
@@ -188,22 +190,13 @@ def _source_of(
     root = base if _common([base, *folders]) == base else _common(folders)
     start = len(os.path.join(root, ""))
     files = [image.path[start:].replace(os.sep, "/") for image in found]
-    labels = {in_utf8(image.label) for image in found} - {""}
-    class_names = tuple(sorted(labels, key=partial(unicodedata.normalize, "NFC")))
-    numbers = {name: number for number, name in enumerate(class_names)}
-    targets = np.array([numbers.get(in_utf8(i.label), -1) for i in found], np.int64)
-    more = f"; {len(left_out):,} left out" if left_out else ""
-    return FolderSource(
-        name="folder",
-        class_names=class_names or None,
-        targets=targets,
-        keys=[in_utf8(file) for file in files],
-        description=(
-            f"{title}: {len(targets):,} images, "
-            f"{count_of_classes(targets, class_names)}{more}"
-        ),
-        num_channels=num_channels,
+    labels = [in_utf8(image.label) for image in found]
+    return source_of_files(
+        files,
+        labels,
         root=root,
-        files=files,
-        left_out=tuple(left_out),
+        title=title,
+        num_channels=num_channels,
+        # Files of other kinds in the folders of a list are not counted.
+        found=FoundImages(files, left_out, Counter()),
     )

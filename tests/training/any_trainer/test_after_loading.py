@@ -30,6 +30,11 @@ def trained(tmp_path: Path) -> tuple[PrototypeKMeans, Path]:
     return prototypes, tmp_path / "last.ckpt"
 
 
+def validate(prototypes: PrototypeKMeans, path: Path) -> None:
+    with lightnings_advice_left_out():
+        plain_trainer(prototypes).validate(Net(prototypes), loader(), ckpt_path=path)
+
+
 @pytest.mark.parametrize("loop", ["validate", "test", "predict"])
 def test_other_loops_find_the_clusters_of_the_checkpoint(
     loop: str, trained: tuple[PrototypeKMeans, Path]
@@ -59,8 +64,7 @@ def test_outside_of_training_no_warm_up_withholds_the_labels(
 ) -> None:
     before, path = trained
     prototypes = k_means(warmup_epochs=50)
-    with lightnings_advice_left_out():
-        plain_trainer(prototypes).validate(Net(prototypes), loader(), ckpt_path=path)
+    validate(prototypes, path)
     labels = prototypes.labels(torch.arange(120))
     assert labels is not None and torch.equal(labels, before.labels_)
     labels = before.labels(torch.arange(120))
@@ -71,10 +75,7 @@ def test_what_is_not_in_a_checkpoint_says_so(
     trained: tuple[PrototypeKMeans, Path],
 ) -> None:
     prototypes = k_means()
-    with lightnings_advice_left_out():
-        plain_trainer(prototypes).validate(
-            Net(prototypes), loader(), ckpt_path=trained[1]
-        )
+    validate(prototypes, trained[1])
     assert not prototypes.has_embedded
     with pytest.raises(AttributeError, match="a checkpoint keeps labels"):
         _ = prototypes.embeddings_
@@ -193,10 +194,7 @@ def test_clusters_of_a_limited_training_know_that_images_were_left_out(
         trainer = fit(limited, max_epochs=1, limit_train_batches=2)
     trainer.save_checkpoint(tmp_path / "limited.ckpt")
     prototypes = k_means()
-    with lightnings_advice_left_out():
-        plain_trainer(prototypes).validate(
-            Net(prototypes), loader(), ckpt_path=tmp_path / "limited.ckpt"
-        )
+    validate(prototypes, tmp_path / "limited.ckpt")
     assert prototypes.labels(torch.tensor([0, 100])) is None
     assert prototypes.labels(torch.tensor([0, 50])) is not None
 
@@ -205,10 +203,7 @@ def test_a_training_from_scratch_does_not_begin_with_loaded_clusters(
     trained: tuple[PrototypeKMeans, Path],
 ) -> None:
     prototypes = k_means()
-    with lightnings_advice_left_out():
-        plain_trainer(prototypes).validate(
-            Net(prototypes), loader(), ckpt_path=trained[1]
-        )
+    validate(prototypes, trained[1])
     fit(prototypes, Net(prototypes), max_epochs=1)
     assert [entry["epoch"] for entry in prototypes.history_] == [0, 1, 2, 0, 1]
 

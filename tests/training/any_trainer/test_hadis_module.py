@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from pytorch_lightning.strategies import (
     ModelParallelStrategy,
 )
 from torch import nn
+from torch.utils.data import DataLoader
 
 from hadis_lightly.loss import HaDisLoss
 from hadis_lightly.models import MomentumTeacher
 from hadis_lightly.training import HaDis, PrototypeKMeans
 from tests.training.any_trainer.hadis_parts import cc, hadis, hadis_model
 from tests.training.any_trainer.parts import (
+    Digits,
     k_means,
     lightnings_advice_left_out,
     loader,
@@ -215,3 +218,15 @@ class OwnSchedule(HaDis):
 def test_a_subclass_may_have_a_schedule_of_its_own() -> None:
     module = OwnSchedule(hadis_model(), HaDisLoss(3), warmup_epochs=0)
     assert rates_of(module, max_epochs=2) == pytest.approx([1.0] * 4 + [0.1] * 4)
+
+
+def test_an_empty_loader_is_named_also_with_max_steps_alone() -> None:
+    trainer = plain_trainer(max_steps=3, max_epochs=-1)
+    empty = DataLoader(Digits(10, views=True), 30, drop_last=True)
+    with (
+        lightnings_advice_left_out(),
+        pytest.raises(ValueError, match="there are no training batches"),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", ".*Total length of `")
+        trainer.fit(hadis(), empty)

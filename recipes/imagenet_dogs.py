@@ -28,7 +28,7 @@ from hadis_lightly.transforms import IMAGENET_NORMALIZE
 # configuration has "bigresnet18" for 96 pixels, too.
 SETTINGS = Settings(
     n_clusters=15,
-    data=DataSettings(source="imagenet_dogs"),
+    data=DataSettings(source="imagenet_dogs", decode_size=0),
     loader=LoaderSettings(batch_size=128),
     # NOTE: the authors squeeze a photograph to 96 x 96 before they cluster it; here its
     # central square is taken. See docs/datasets.md.

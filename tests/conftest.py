@@ -22,6 +22,12 @@ settings.load_profile(os.environ.get("HADIS_TEST_PROFILE", "quick"))
 
 
 @pytest.fixture(autouse=True, scope="session")
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing is left in, or found in, the home folder of whoever runs the tests."""
+    os.environ["HADIS_LIGHTLY_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
 def one_thread_from_the_start() -> None:
     """Also for what modules make once: other threads would give other last bits."""
     torch.set_num_threads(1)

@@ -21,7 +21,7 @@ from hadis_lightly.artifacts.fingerprint import (
     sample_contents,
 )
 from hadis_lightly.atomic import atomic_write
-from hadis_lightly.data import ImageSource
+from hadis_lightly.data import FolderSource, ImageSource
 from hadis_lightly.methods.registry import prolonged
 from hadis_lightly.models.weight_files import PREVIOUS, checkpoint_files, is_whole
 from hadis_lightly.settings.changes import different_settings
@@ -223,6 +223,7 @@ def stamp(
     schedule: Mapping[str, int],
 ) -> dict[str, Any]:
     """What a checkpoint says of the run that made it."""
+    decode_size = source.min_side if isinstance(source, FolderSource) else 0
     return {
         "format": FORMAT,
         "version": __version__,
@@ -232,6 +233,7 @@ def stamp(
         "fingerprint": fingerprint(source),
         "contents": sample_contents(source),
         "plain_transform": plain_transform,
+        "decode_size": decode_size,
         "precision": precision,
         "schedule": dict(schedule),
     }

@@ -12,12 +12,14 @@ from hadis_lightly.data.errors import (
     ImageSizeError,
     describe_problems,
 )
+from hadis_lightly.data.files.decoded import PixelCache
 from hadis_lightly.data.files.folder import FolderSource, load_folder
 from hadis_lightly.data.files.listing import load_images
 from hadis_lightly.data.files.pixels import plain_image
 from hadis_lightly.data.files.reader import MAX_PIXELS, read_image
 from hadis_lightly.data.files.stream import (
     StreamedImage,
+    decoded_images,
     readable_images,
     stream_images,
 )
@@ -53,10 +55,12 @@ __all__ = [
     "ImageSizeError",
     "ImageSource",
     "IndexedDataset",
+    "PixelCache",
     "ReproducibleDataset",
     "StreamedImage",
     "common_size",
     "count_distinct",
+    "decoded_images",
     "describe_problems",
     "format_bytes",
     "load_cifar10",

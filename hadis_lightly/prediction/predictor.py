@@ -24,6 +24,7 @@ from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import Partition
 from hadis_lightly.data import load_source, plain_image, read_image
 from hadis_lightly.data.files.listing import AnyPath
+from hadis_lightly.data.files.reader import reduce_image
 from hadis_lightly.methods.registry import build_model, method_of
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.text import describe_error
@@ -61,6 +62,8 @@ class ClusterPredictor:
             ``pillow``. The two differ by less than one level of 255.
         device: ``auto``, ``cpu``, ``cuda``, ...
         precision: Precision of the run; half precision is kept only on a GPU.
+        decode_size: Shorter side in pixels that the run reduced larger images to; 0 if
+            it did not.
 
     Raises:
         ValueError: If there is no such device.
@@ -79,6 +82,7 @@ class ClusterPredictor:
         plain_transform: str = "pillow",
         device: str = "auto",
         precision: str = "32-true",
+        decode_size: int = 0,
     ) -> None:
         self.settings = settings
         self.device = check_device(device)
@@ -90,6 +94,7 @@ class ClusterPredictor:
         self.num_channels = len(views.mean)
         is_batched = plain_transform == "batched"
         kind = BatchedTestTransform if is_batched else HaDisTestTransform
+        self.decode_size = decode_size
         self._transform = kind(views.input_size, views.normalize)
 
     @classmethod
@@ -125,6 +130,7 @@ class ClusterPredictor:
             checkpoint.stamp.get("plain_transform", "pillow"),
             device,
             checkpoint.stamp.get("precision", "32-true"),
+            checkpoint.stamp.get("decode_size", 0),
         )
 
     def transform(self, image: AnyImage) -> Tensor:
@@ -140,7 +146,8 @@ class ClusterPredictor:
         """
         if isinstance(image, (str, PathLike)):
             path = os.path.expanduser(image)
-            return self.transform_plain(read_image(path, self.num_channels))
+            image = read_image(path, self.num_channels, self.decode_size)
+            return self.transform_plain(image)
         if isinstance(image, np.ndarray):
             image = _image_of(image)
         if not isinstance(image, Image.Image):
@@ -148,10 +155,11 @@ class ClusterPredictor:
                 "images must be PIL images, paths or uint8 arrays, or one tensor of "
                 f"all; got {type(image).__name__}."
             )
-        return self.transform_plain(plain_image(image, self.num_channels))
+        image = plain_image(image, self.num_channels)
+        return self.transform_plain(reduce_image(image, self.decode_size))
 
     def transform_plain(self, image: Image.Image) -> Tensor:
-        """The same from an image by :func:`~hadis_lightly.data.read_image`."""
+        """The same from what :func:`~hadis_lightly.data.read_image` returns."""
         if isinstance(self._transform, HaDisTestTransform):
             return self._transform(image)
         return self._transform(pil_to_tensor(image).unsqueeze(0))[0]
@@ -194,8 +202,13 @@ class ClusterPredictor:
             yield from images.split(batch_size)  # type: ignore[no-untyped-call]
             return
         if isinstance(images, (str, PathLike)):
-            source = load_source("folder", images, num_channels=self.num_channels)
-            images = (source.read(index) for index in range(len(source)))
+            source = load_source(
+                "folder",
+                images,
+                num_channels=self.num_channels,
+                min_side=self.decode_size,
+            )
+            images = map(source.read, range(len(source)))
         is_one = isinstance(images, np.ndarray) and (
             images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (1, 3, 4))
         )

@@ -155,6 +155,7 @@ def images_to_predict(
         num_channels=predictor.num_channels,
         on_error="skip",
         follow_links=follow_links,
+        min_side=predictor.decode_size,
     )
     images = stream_images(found, predictor.transform_plain, available_cores())
     problems = found.left_out if isinstance(found, FolderSource) else ()

@@ -24,6 +24,7 @@ from hadis_lightly.data import (
     stack_images,
 )
 from hadis_lightly.progress import StepProgress
+from hadis_lightly.runs.decoding import describe_decoding
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.system import available_cores
@@ -97,6 +98,8 @@ def build_pipeline(
         if kind == "device":
             raise SettingsError(f"data.pipeline is device, but {reason}.")
         kind = "workers" if device.type in ("cpu", "cuda") else "lightly"
+    if isinstance(source, FolderSource):
+        reason = f"{reason}; {describe_decoding(settings, source)}"
     size = settings.views.input_size
     transform: Callable[[Any], Any] = HaDisTransform.from_settings(settings.views)
     if kind == "workers":
@@ -134,8 +137,10 @@ def _resident_images(
     if device.type != "cpu" and not isinstance(source, ArraySource):
         # They are read into the host's memory first.
         room = min(room, room_for_images(torch.device("cpu"), limit, num_processes))
-    # On a CPU an array in memory costs nothing more.
-    is_there = isinstance(source, ArraySource) and device.type == "cpu"
+    # On a CPU pixels in memory cost nothing more.
+    decoded = source.decoded if isinstance(source, FolderSource) else None
+    in_memory = decoded is not None and decoded.path is None
+    is_there = device.type == "cpu" and (in_memory or isinstance(source, ArraySource))
     if num_bytes > room and not (is_there and limit is None):
         return None, (
             f"the images take {format_bytes(num_bytes)}, but only "

@@ -13,10 +13,9 @@ from hadis_lightly.data import (
     count_distinct,
     describe_problems,
     load_source,
-    readable_images,
 )
 from hadis_lightly.data.files.path_list import STANDARD_INPUT
-from hadis_lightly.progress import StepProgress
+from hadis_lightly.runs.decoding import decode_once, decode_size
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.system import available_cores
@@ -31,7 +30,7 @@ def build_source(settings: Settings) -> ImageSource:
         DataError: If data cannot be read; names all unreadable files, unless
             ``data.on_error`` is ``skip``.
     """
-    data, threads = settings.data, available_cores()
+    data = settings.data
     source = load_source(
         data.source,
         data.path,
@@ -42,6 +41,7 @@ def build_source(settings: Settings) -> ImageSource:
         on_error=data.on_error,
         unlabelled=data.unlabelled,
         follow_links=data.follow_links,
+        min_side=decode_size(settings),
     )
     _check_output(settings, source)
     for name in ("mean", "std"):
@@ -52,12 +52,10 @@ def build_source(settings: Settings) -> ImageSource:
                 f"{source.num_channels} channels."
             )
     check_size(settings, len(source))
-    with StepProgress("checking images", settings.trainer.progress_bar) as progress:
-        source = readable_images(
-            source, on_error=data.on_error, num_threads=threads, progress=progress
-        )
-    check_size(settings, len(source))
-    num_distinct = count_distinct(source, settings.n_clusters, threads)
+    if isinstance(source, FolderSource):
+        source = decode_once(settings, source)
+        check_size(settings, len(source))
+    num_distinct = count_distinct(source, settings.n_clusters, available_cores())
     if num_distinct < settings.n_clusters:
         seen = f"there are only {num_distinct} different images"
         if num_distinct == 1:

@@ -56,6 +56,28 @@ class DataSettings:
         "skip lists them and continues without them.",
         choices=("raise", "skip"),
     )
+    check: str = setting(
+        "headers",
+        "How files are checked before training: headers decodes none of them yet, full "
+        "decodes all. With a cache or on_error=skip, all are decoded first anyway.",
+        choices=("headers", "full"),
+        effect="nothing",
+    )
+    cache: str = setting(
+        "auto",
+        "Where decoded images are kept: auto is memory, or a file below "
+        "~/.cache/hadis-lightly if they need more than half of it or several processes "
+        "train; or a folder for that file. off decodes them in every epoch.",
+        effect="nothing",
+        is_path=True,
+    )
+    decode_size: int | None = setting(
+        None,
+        "Shorter side in pixels that images in files are reduced to as they are "
+        "decoded, if they are larger; by default twice views.input_size. 0 keeps them "
+        "as they are.",
+        low=0,
+    )
     num_channels: int | None = setting(
         None, "Read a folder as grey (1) or colour (3); by default as the source is."
     )

@@ -30,6 +30,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings_of(images: Path, folder: Path, num_workers: int) -> Settings:
     settings = tiny_settings(DataSettings(source="folder", path=str(images)), folder)
     settings.loader.num_workers = num_workers
+    settings.data.cache = "off"  # else no file is read while it trains
     settings.trainer.max_epochs = 3
     settings.trainer.checkpoint_every_n_minutes = None  # saves only if it must
     settings.trainer.resume = "auto"

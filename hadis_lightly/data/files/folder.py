@@ -22,8 +22,9 @@ from hadis_lightly.data.errors import (
     ImageReadError,
     list_problems,
 )
+from hadis_lightly.data.files.decoded import DecodedImages
 from hadis_lightly.data.files.formats import describe_other_files, image_suffixes
-from hadis_lightly.data.files.reader import read_image
+from hadis_lightly.data.files.reader import read_image, read_size, reduced_size
 from hadis_lightly.data.files.walk import FoundImages, find_images
 from hadis_lightly.data.image_source import ImageSource, count_of_classes
 from hadis_lightly.own_output import is_run
@@ -48,7 +49,10 @@ class FolderSource(ImageSource):
         root: The folder.
         files: The ``n`` image files, relative to it.
         left_out: Files and folders that were found but are not in the source.
-        sizes: Height and width of each image, int32 ``(n, 2)``, if known.
+        sizes: Height and width of each image as it is read, int32 ``(n, 2)``, if known.
+        min_side: Larger images are reduced until their shorter side has so many pixels;
+            0 keeps every image as it is. See :func:`read_image`.
+        decoded: The images themselves, if they have been decoded already.
 
     The other arguments are those of :class:`ImageSource`.
     """
@@ -57,6 +61,8 @@ class FolderSource(ImageSource):
     files: list[str]
     left_out: tuple[ImageProblem, ...] = ()
     sizes: NDArray[np.int32] | None = None
+    min_side: int = 0
+    decoded: DecodedImages | None = None
 
     def path(self, index: int) -> str:
         """Path of the file at ``index``."""
@@ -85,12 +91,23 @@ class FolderSource(ImageSource):
         Raises:
             ImageReadError: if its file cannot be read, naming it.
         """
-        return read_image(self.path(index), num_channels=self.num_channels)
+        if self.decoded is not None:
+            return self.decoded.read(index)
+        return read_image(self.path(index), self.num_channels, self.min_side)
+
+    def read_size(self, index: int) -> tuple[int, int]:
+        """Width and height that the image at ``index`` will have, from its header.
+
+        Raises:
+            ImageReadError: if it has none that can be read, naming its file.
+        """
+        return reduced_size(read_size(self.path(index)), self.min_side)
 
     def _rows(self, indices: NDArray[np.int64]) -> dict[str, Any]:
         return {
             "files": [self.files[index] for index in indices],
             "sizes": None if self.sizes is None else self.sizes[indices],
+            "decoded": None if self.decoded is None else self.decoded.rows(indices),
         }
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Generic, NamedTuple, TypeVar
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
+import PIL
+from numpy.typing import NDArray
 from PIL import Image
 
+from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data.errors import (
     ImageProblem,
     ImageReadError,
     check_on_error,
     list_problems,
 )
+from hadis_lightly.data.files.decoded import DecodedImages, PixelCache
 from hadis_lightly.data.files.folder import FolderSource
 from hadis_lightly.data.image_source import ImageSource
 from hadis_lightly.data.thread_map import Progress, thread_map
@@ -23,6 +32,8 @@ R = TypeVar("R")
 
 #: Levels of 255 that the pixels of a set span at least, unless they are scaled wrongly.
 _LEAST_RANGE = 64
+# Bytes of the beginning and of the end of a file that tell it from another.
+_NUM_BYTES = 4096
 
 
 class StreamedImage(NamedTuple, Generic[R]):
@@ -62,14 +73,44 @@ def stream_images(
     return thread_map(read, len(source), num_threads, progress)
 
 
+@dataclass
+class _Found:
+    """What a look at all ``n`` images of a source has found."""
+
+    sizes: NDArray[np.int32]
+    """Height and width of each, ``(n, 2)``; 0 of those that cannot be read."""
+    problems: dict[int, str] = field(default_factory=dict)
+    """Why an image cannot be read."""
+    low: int = 255
+    high: int = 0
+    """Least and largest value of a pixel, if pixels were looked at."""
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The same as arrays."""
+        return {
+            "sizes": self.sizes,
+            "bad": np.array(list(self.problems), dtype=np.int64),
+            "reasons": np.array(list(self.problems.values()), dtype=np.str_),
+            "range": np.array([self.low, self.high]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> _Found:
+        """From what :meth:`to_arrays` has made."""
+        bad, reasons = arrays["bad"].tolist(), arrays["reasons"].tolist()
+        problems = dict(zip(bad, reasons, strict=True))
+        return cls(arrays["sizes"], problems, *arrays["range"].tolist())
+
+
 def readable_images(
     source: ImageSource,
     *,
     on_error: str = "raise",
+    headers_only: bool = False,
     num_threads: int = 4,
     progress: Progress | None = None,
 ) -> ImageSource:
-    """Decodes every image of a folder once, and leaves out those that fail.
+    """Looks at every image of a folder once, and leaves out those that fail.
 
     The result lists them in :attr:`FolderSource.left_out` and knows the size of every
     image, so that :func:`common_size` is exact. Classes keep their numbers and names,
@@ -78,6 +119,8 @@ def readable_images(
     Args:
         source: The source.
         on_error: ``raise`` if files cannot be read, or ``skip`` them.
+        headers_only: Whether to read headers only and decode nothing. Damaged pixels
+            are then found when an image is asked for.
         num_threads: Threads that read and decode.
         progress: Called with the number of images read and the number of all.
 
@@ -89,40 +132,149 @@ def readable_images(
     check_on_error(on_error)
     if not isinstance(source, FolderSource):
         return source
-    n = len(source)
-    sizes = np.zeros((n, 2), dtype=np.int32)
-    bad: dict[int, ImageProblem] = {}
-    low, high = 255, 0
-    images = stream_images(source, _size_and_range, num_threads, progress)
+    if headers_only:
+        found = _read_headers(source, num_threads, progress)
+    else:
+        found = _decode(source, num_threads, progress)
+    return _without_bad(source, found, on_error)
+
+
+def decoded_images(
+    source: FolderSource,
+    cache: PixelCache | None = None,
+    *,
+    on_error: str = "raise",
+    num_threads: int = 4,
+    progress: Progress | None = None,
+) -> FolderSource:
+    """:func:`readable_images` that keeps the pixels of all images.
+
+    Args:
+        source: The source; see :attr:`FolderSource.min_side`.
+        cache: Where to keep them; by default in memory. Of several processes one
+            decodes, and the others wait.
+        on_error: See :func:`readable_images`.
+        num_threads: Threads that read and decode.
+        progress: Called with the number of images read and the number of all.
+
+    Returns:
+        The source, which reads no file any more.
+
+    Raises:
+        ImageReadError: See :func:`readable_images`.
+        OSError: If the cache cannot be written; if the disk is full, for one.
+    """
+    check_on_error(on_error)
+    pixels: memoryview | Path
+    if cache is None:
+        memory = io.BytesIO()
+        found = _decode(source, num_threads, progress, memory)
+        pixels = memory.getbuffer()
+    else:
+        key = _cache_key(source, num_threads)
+        pixels = cache.pixels(key)
+        with cache.locked(key):
+            index = cache.load_index(key)
+            if index is not None:
+                found = _Found.from_arrays(index)
+            else:
+                with atomic_write(pixels, "wb") as file:
+                    found = _decode(source, num_threads, progress, file)
+                cache.save_index(key, found.to_arrays())
+    decoded = DecodedImages.side_by_side(pixels, found.sizes, source.num_channels)
+    return _without_bad(replace(source, decoded=decoded), found, on_error)
+
+
+def _decode(
+    source: FolderSource,
+    num_threads: int,
+    progress: Progress | None,
+    file: IO[bytes] | None = None,
+) -> _Found:
+    """Decodes all images, and writes their pixels one after the other to a file."""
+    found = _Found(np.zeros((len(source), 2), dtype=np.int32))
+    images = stream_images(source, _pixels_and_range, num_threads, progress)
     for index, image in enumerate(images):
         if isinstance(image.content, ImageProblem):
-            bad[index] = image.content
+            found.problems[index] = image.content.reason
+            continue
+        pixels, low, high = image.content
+        found.sizes[index] = pixels.shape[:2]
+        found.low, found.high = min(found.low, low), max(found.high, high)
+        if file is not None:
+            file.write(np.ascontiguousarray(pixels).data)
+    return found
+
+
+def _pixels_and_range(image: Image.Image) -> tuple[NDArray[np.uint8], int, int]:
+    """Pixels, and the least and largest value among them."""
+    levels = np.ravel(image.getextrema())
+    return np.asarray(image), int(levels.min()), int(levels.max())
+
+
+def _read_headers(
+    source: FolderSource, num_threads: int, progress: Progress | None
+) -> _Found:
+    def read(index: int) -> tuple[int, int] | str:
+        try:
+            return source.read_size(index)
+        except ImageReadError as error:
+            return error.reason
+
+    found = _Found(np.zeros((len(source), 2), dtype=np.int32))
+    for index, size in enumerate(thread_map(read, len(source), num_threads, progress)):
+        if isinstance(size, str):
+            found.problems[index] = size
         else:
-            (width, height), lowest, highest = image.content
-            sizes[index] = height, width
-            low, high = min(low, lowest), max(high, highest)
-    left_out = tuple(sorted([*source.left_out, *bad.values()]))
+            found.sizes[index] = size[::-1]
+    return found
+
+
+def _without_bad(source: FolderSource, found: _Found, on_error: str) -> FolderSource:
+    """The source without images that cannot be read; raises if there may be none."""
+    n = len(source)
+    bad = [ImageProblem(source.keys[i], why) for i, why in found.problems.items()]
+    left_out = tuple(sorted([*source.left_out, *bad]))
     description = source.description
-    if 0 < high - low < _LEAST_RANGE:
+    if 0 < found.high - found.low < _LEAST_RANGE:
         description += (
-            f"; all pixels lie between {low} and {high} of 255: scale them first if "
-            "the files hold 10 or 12 bits in 16"
+            f"; all pixels lie between {found.low} and {found.high} of 255: scale them "
+            "first if the files hold 10 or 12 bits in 16"
         )
-    checked = replace(source, sizes=sizes, left_out=left_out, description=description)
+    checked = replace(
+        source, sizes=found.sizes, left_out=left_out, description=description
+    )
     if not bad:
         return checked
-    listed = list_problems(list(bad.values()))
-    names = f"{len(bad):,} of {n:,} images cannot be read: {listed}"
+    names = f"{len(bad):,} of {n:,} images cannot be read: {list_problems(bad)}"
     if len(bad) == n:
         raise ImageReadError(f"no image is left: {names}")
     if on_error == "raise":
         raise ImageReadError(f"{names}; data.on_error=skip leaves them out")
-    good = np.setdiff1d(np.arange(n), list(bad))
+    good = np.setdiff1d(np.arange(n), list(found.problems))
     note = f"{len(bad):,} of them left out, which cannot be read"
     return checked.subset(good, note)
 
 
-def _size_and_range(image: Image.Image) -> tuple[tuple[int, int], int, int]:
-    """Width and height, and the least and largest value of a pixel."""
-    levels = np.ravel(image.getextrema())
-    return image.size, int(levels.min()), int(levels.max())
+def _cache_key(source: FolderSource, num_threads: int) -> str:
+    """A hash of what pixels depend on: the contents of files, and how they are read.
+
+    Of a file, its size, its time and a part of its contents count.
+    """
+
+    def identity(index: int) -> str:
+        try:
+            with open(source.path(index), "rb") as file:
+                status = os.fstat(file.fileno())
+                parts = file.read(_NUM_BYTES)
+                file.seek(max(0, status.st_size - _NUM_BYTES))
+                parts += file.read(_NUM_BYTES)
+        except OSError as error:
+            return str(error.errno)
+        return f"{status.st_size} {status.st_mtime_ns} {zlib.crc32(parts)}"
+
+    how = (1, PIL.__version__, source.num_channels, source.min_side)
+    digest = hashlib.sha256(repr(how).encode("ascii"))
+    for line in thread_map(identity, len(source), num_threads):
+        digest.update(f"\n{line}".encode("ascii"))
+    return digest.hexdigest()[:32]

@@ -44,7 +44,8 @@ def stack_images(
     """Reads all images into one array.
 
     Args:
-        source: The source; that of an :class:`ArraySource` is not copied.
+        source: The source; images that are in memory already are not copied if they lie
+            side by side.
         num_threads: Threads that read and decode.
         progress: Called with the number of images read and the number of all.
 
@@ -57,6 +58,10 @@ def stack_images(
     """
     if isinstance(source, ArraySource):
         return source.images
+    if isinstance(source, FolderSource) and source.decoded is not None:
+        stacked = source.decoded.stacked()
+        if stacked is not None:
+            return stacked
     width, height = source.read(0).size
     shape = (height, width, source.num_channels)
     images = np.empty((len(source), *shape), dtype=np.uint8)

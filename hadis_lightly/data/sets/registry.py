@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hadis_lightly.data.errors import DataError
+from hadis_lightly.data.files.folder import FolderSource
 from hadis_lightly.data.files.listing import AnyPath, load_images, split_paths
 from hadis_lightly.data.image_source import ImageSource
 from hadis_lightly.data.sets.cifar import (
@@ -35,6 +37,7 @@ def load_source(
     on_error: str = "raise",
     unlabelled: bool = False,
     follow_links: bool = False,
+    min_side: int = 0,
 ) -> ImageSource:
     """Loads a source of images by its name.
 
@@ -57,6 +60,8 @@ def load_source(
         unlabelled: For ``stl10``: whether to add its 100,000 unlabelled images, for
             training alone.
         follow_links: For ``folder``: whether to follow links that lead out of it.
+        min_side: For images in files: the shorter side, in pixels, that larger ones are
+            reduced to as they are read; 0 for none. See :func:`read_image`.
 
     Raises:
         DataError: a ``ValueError`` of one line: an unknown name, a path that is missing
@@ -110,6 +115,8 @@ def load_source(
             f"num_channels is {num_channels} but the images of {source.name!r} have "
             f"{source.num_channels}: only a folder is read as either"
         )
+    if isinstance(source, FolderSource):
+        source = replace(source, min_side=min_side)
     return source if limit is None else source.random_subset(limit, seed=seed)
 
 

@@ -1,0 +1,130 @@
+"""Decodes the image files of a run once, before it trains, where there is room."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from hadis_lightly.data import (
+    FolderSource,
+    PixelCache,
+    decoded_images,
+    format_bytes,
+    readable_images,
+    room_for_images,
+)
+from hadis_lightly.progress import StepProgress
+from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.sections import Settings
+from hadis_lightly.system import available_cores
+from hadis_lightly.text import describe_error
+
+
+def decode_size(settings: Settings) -> int:
+    """Shorter side that images in files are reduced to, in pixels; 0 for none."""
+    size = settings.data.decode_size
+    return 2 * settings.views.input_size if size is None else size
+
+
+def decode_once(settings: Settings, source: FolderSource) -> FolderSource:
+    """Decodes all images that can be read to where ``data.cache`` says.
+
+    If neither memory nor the disk has room, files are only checked, and are decoded in
+    every epoch.
+
+    Raises:
+        ImageReadError: If files cannot be read; names them. See ``data.on_error``.
+        SettingsError: If ``data.cache`` is a folder that cannot be written.
+    """
+    data, show = settings.data, settings.trainer.progress_bar
+
+    def look(progress: StepProgress, *, headers_only: bool) -> FolderSource:
+        found = readable_images(
+            source,
+            on_error=data.on_error,
+            headers_only=headers_only,
+            num_threads=available_cores(),
+            progress=progress,
+        )
+        assert isinstance(found, FolderSource)
+        return found
+
+    with StepProgress("checking images", show) as progress:
+        checked = look(progress, headers_only=True)
+    if data.on_error == "raise":
+        source = checked  # else one list shall name all that fail
+    with StepProgress("decoding images", show) as progress:
+        try:
+            cache = _cache(settings, num_bytes_of(checked))
+            return decoded_images(
+                source,
+                cache,
+                on_error=data.on_error,
+                num_threads=available_cores(),
+                progress=progress,
+            )
+        except _NoRoom:
+            pass
+        except OSError as error:  # the cache cannot be written
+            if data.cache != "auto":
+                raise SettingsError(
+                    f"data.cache is {data.cache!r}: {describe_error(error)}"
+                ) from None
+        if data.check == "full" or data.on_error == "skip":
+            return look(progress, headers_only=False)
+    return checked
+
+
+def describe_decoding(settings: Settings, source: FolderSource) -> str:
+    """Where the pixels of a source are, in a few words."""
+    if source.decoded is None:
+        asked_for = settings.data.cache == "off"
+        why = "as asked for" if asked_for else "there is no room for their pixels"
+        return f"files are decoded in every epoch: {why}"
+    path = source.decoded.path
+    place = "memory" if path is None else str(path)
+    return f"decoded once, {format_bytes(num_bytes_of(source))} in {place}"
+
+
+def num_bytes_of(source: FolderSource) -> int:
+    """Bytes of the pixels of all images."""
+    assert source.sizes is not None
+    return int(source.sizes.astype("int64").prod(axis=1).sum()) * source.num_channels
+
+
+class _NoRoom(Exception):
+    """There is no room for decoded images, or there shall be none."""
+
+
+def _cache(settings: Settings, num_bytes: int) -> PixelCache | None:
+    """The cache for so many bytes; None if they are to lie in memory."""
+    place = settings.data.cache
+    if place == "off":
+        raise _NoRoom
+    if place == "auto":
+        is_alone = not _starts_processes(settings)
+        if is_alone and num_bytes <= room_for_images(torch.device("cpu")):
+            return None
+        default = os.path.expanduser("~/.cache/hadis-lightly")
+        place = os.environ.get("HADIS_LIGHTLY_CACHE") or default
+    cache = PixelCache(Path(place) / "pixels")
+    if 2 * num_bytes > shutil.disk_usage(cache.folder).free:
+        raise _NoRoom
+    return cache
+
+
+def _starts_processes(settings: Settings) -> bool:
+    """Whether the images are needed in processes that do not share this memory."""
+    devices = settings.trainer.devices
+    num_devices = torch.cuda.device_count() if devices == "auto" else int(devices)
+    with suppress(ValueError):
+        num_devices = max(num_devices, int(os.environ.get("WORLD_SIZE", "1")))
+    # The first of all methods is the default; asking for it would make it fixed.
+    methods = multiprocessing.get_all_start_methods()
+    method = multiprocessing.get_start_method(allow_none=True) or methods[0]
+    return num_devices > 1 or method != "fork"

@@ -1,0 +1,211 @@
+"""Images decoded once: the same pixels, in memory or in a cache, reduced or not."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from hadis_lightly.data import (
+    FolderSource,
+    ImageReadError,
+    PixelCache,
+    decoded_images,
+    load_source,
+    read_image,
+    readable_images,
+    stack_images,
+)
+from hadis_lightly.data.files.reader import read_size, reduced_size
+from tests.data.image_files import SAMPLES, encode
+
+
+def fail(done: int, total: int) -> None:
+    raise AssertionError("nothing is to be read")
+
+
+def folder_source(folder: Path, min_side: int = 0) -> FolderSource:
+    source = load_source("folder", folder, on_error="skip", min_side=min_side)
+    assert isinstance(source, FolderSource)
+    return source
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images of all kinds and of two sizes; one is cut."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, content in SAMPLES.items():
+        (folder / f"{name}.png").write_bytes(content)
+    Image.new("RGB", (40, 30), "red").save(folder / "large.png")
+    (folder / "cut.png").write_bytes(SAMPLES["png"][:400])
+    return folder
+
+
+@pytest.mark.parametrize("min_side", [0, 8])
+@pytest.mark.parametrize("in_file", [False, True])
+def test_pixels_are_those_of_the_files(
+    folder: Path, tmp_path: Path, in_file: bool, min_side: int
+) -> None:
+    source = folder_source(folder, min_side)
+    cache = PixelCache(tmp_path / "cache") if in_file else None
+    found = decoded_images(source, cache, on_error="skip")
+    assert [problem.key for problem in found.left_out] == ["cut.png"]
+    assert set(found.keys) == set(source.keys) - {"cut.png"}
+    assert found.decoded is not None
+    for copy in (found, pickle.loads(pickle.dumps(found))):
+        for index, key in enumerate(copy.keys):
+            expected = source.read(source.keys.index(key))
+            assert copy.read(index).tobytes() == expected.tobytes()
+            assert copy.read(index).size == expected.size
+    part = found.subset(np.array([2, 0]), "two")
+    assert part.read(1).tobytes() == found.read(0).tobytes()
+    if in_file:  # a worker process opens the file
+        assert len(pickle.dumps(found.decoded)) < found.decoded.pixels.nbytes // 2 + 999
+        again = decoded_images(source, cache, on_error="skip", progress=fail)
+        assert again.left_out == found.left_out
+        assert again.description == found.description
+        with pytest.raises(ImageReadError, match=r"'cut\.png'.*on_error=skip"):
+            decoded_images(source, cache, progress=fail)
+
+
+def test_a_file_that_has_changed_is_decoded_again(tmp_path: Path) -> None:
+    path = tmp_path / "photos" / "a.bmp"
+    path.parent.mkdir()
+    cache = PixelCache(tmp_path / "cache")
+    pixels = np.zeros((80, 80, 3), dtype=np.uint8)
+    for value in (0, 9):  # in the middle of a file of the same size
+        pixels[40, 40] = value
+        Image.fromarray(pixels).save(path)
+        os.utime(path, ns=(value, value))
+        found = decoded_images(folder_source(path.parent), cache)
+        assert found.read(0).getpixel((40, 40)) == (value,) * 3
+
+
+@pytest.mark.parametrize("suffix", ["npz", "pixels"])
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(SAMPLES["png"])
+    cache = PixelCache(tmp_path / "cache")
+    source = folder_source(tmp_path / "photos")
+    decoded_images(source, cache)
+    (file,) = cache.folder.glob(f"*.{suffix}")
+    file.write_bytes(file.read_bytes()[:100])
+    found = decoded_images(source, cache)
+    assert found.read(0).tobytes() == source.read(0).tobytes()
+
+
+def test_what_nobody_reads_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(SAMPLES["png"])
+    decoded_images(folder_source(tmp_path / "photos"), PixelCache(tmp_path / "cache"))
+    files = sorted((tmp_path / "cache").iterdir())
+    assert [file.suffix for file in files] == [".lock", ".npz", ".pixels"]
+    PixelCache(tmp_path / "cache")
+    assert sorted((tmp_path / "cache").iterdir()) == files
+    for file in files:
+        os.utime(file, times=(time.time() - 31 * 86_400,) * 2)
+    PixelCache(tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def _decode(photos: Path, cache: Path, answers: multiprocessing.SimpleQueue) -> None:
+    done: list[int] = []
+    found = decoded_images(
+        folder_source(photos),
+        PixelCache(cache),
+        progress=lambda count, total: done.append(count),
+    )
+    answers.put((len(done), found.read(7).tobytes()))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs fork and its locks")
+def test_of_several_processes_one_decodes(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(50):
+        pixels = np.random.default_rng(number).integers(0, 255, (90, 70, 3), np.uint8)
+        Image.fromarray(pixels).save(photos / f"{number:02}.png")
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    for _ in range(3):
+        context.Process(target=_decode, args=(photos, tmp_path / "c", answers)).start()
+    found = [answers.get() for _ in range(3)]
+    assert sorted(count for count, _ in found) == [0, 0, 50]
+    assert {pixels for _, pixels in found} == {read_image(photos / "07.png").tobytes()}
+
+
+def test_images_of_one_size_become_one_array_without_a_copy(tmp_path: Path) -> None:
+    for number in range(4):
+        Image.new("L", (6, 4), 20 * number).save(tmp_path / f"{number}.png")
+    found = decoded_images(folder_source(tmp_path))
+    pixels = stack_images(found)
+    assert found.decoded is not None
+    assert np.shares_memory(pixels, found.decoded.pixels)
+    assert pixels.shape == (4, 4, 6, 3)
+    assert pixels[:, 0, 0, 0].tolist() == [0, 20, 40, 60]
+    picked = stack_images(found.subset(np.array([3, 1]), "two"))
+    assert picked[:, 0, 0, 0].tolist() == [60, 20]
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_headers_give_the_size_of_the_image(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(SAMPLES[name])
+    assert read_size(path) == read_image(path).size
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_large_images_are_reduced_upright(
+    tmp_path: Path, form: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo = Image.fromarray(load_sample_image("china.jpg"))  # 640 x 427
+    path = tmp_path / "a"
+    path.write_bytes(encode(photo, form, exif=exif))
+    full, reduced = read_image(path), read_image(path, min_side=64)
+    assert reduced.size == reduced_size(read_size(path), 64)
+    assert reduced.size == ((64, 96) if orientation in (6, 8) else (96, 64))
+    smooth = full.resize(reduced.size, Image.Resampling.BICUBIC)
+    error = np.abs(np.asarray(reduced).astype(float) - np.asarray(smooth)).mean()
+    assert error < 2.5  # levels of 255
+    assert read_image(path, min_side=427).tobytes() == full.tobytes()
+
+
+def test_crops_of_a_reduced_photo_show_the_same(tmp_path: Path) -> None:
+    # The distribution of crops is relative to the size of an image; so compare one
+    # crop of both.
+    photo = Image.fromarray(load_sample_image("flower.jpg")).resize((2560, 1708))
+    photo.save(tmp_path / "a.jpg", quality=90)
+    full, reduced = (read_image(tmp_path / "a.jpg", min_side=s) for s in (0, 64))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        side = rng.uniform(0.28, 1.0)  # of the smallest crop, 8 % of the area
+        left, top = rng.uniform(0, 1 - side, size=2)
+        corners = (left, top, left + side, top + side)
+        views = []
+        for image in (full, reduced):
+            box = tuple(c * s for c, s in zip(corners, image.size * 2, strict=True))
+            view = image.resize((32, 32), Image.Resampling.BILINEAR, box=box)
+            views.append(np.asarray(view, dtype=float).ravel())
+        assert np.corrcoef(views)[0, 1] > 0.99
+
+
+def test_headers_alone_do_not_see_damaged_pixels(folder: Path) -> None:
+    source = folder_source(folder)
+    (folder / "text.png").write_bytes(b"no image")
+    checked = readable_images(source, headers_only=True)
+    assert isinstance(checked, FolderSource)
+    assert checked.sizes is not None
+    assert (checked.sizes > 0).all()
+    with pytest.raises(ImageReadError, match=r"1 of \d+ images .*'text\.png'"):
+        readable_images(folder_source(folder), headers_only=True)

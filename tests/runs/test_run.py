@@ -164,7 +164,7 @@ def test_images_of_many_sizes(tmp_path: Path) -> None:
     settings.loader.batch_size = 10
     result = run(settings)
     assert result.pixel_scores == {"nmi": 1.0, "acc": 1.0, "ari": 1.0}
-    assert result.performance.startswith("pipeline workers (the images differ in size; ")
+    assert result.performance.startswith("pipeline workers (the images differ in size;")
 
 
 @pytest.mark.parametrize(

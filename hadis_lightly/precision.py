@@ -30,7 +30,7 @@ def full_precision() -> Iterator[None]:
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch.no_grad())
-            for device in ("cpu", "cuda"):
+            for device in ("cpu", "cuda", "mps"):
                 stack.enter_context(torch.autocast(device, enabled=False))
             yield
     finally:

@@ -1,10 +1,14 @@
-"""The machine: its cores."""
+"""The machine: its cores, and whether worker processes can start."""
 
 from __future__ import annotations
 
+import ast
+import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -30,3 +34,49 @@ def cores_left_by_workers(device: torch.device, num_workers: int) -> Iterator[No
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def obstacle_to_workers() -> str | None:
+    """Why worker processes cannot start from here; None if they can.
+
+    Unless they are forked, Python imports the main script in each of them again, which
+    must not start a run there. A notebook and the interactive prompt have no script.
+    """
+    if multiprocessing.current_process().daemon:
+        return "this process is daemonic and may not start worker processes"
+    # The first is the default, which get_start_method() alone would make final.
+    method = multiprocessing.get_start_method(allow_none=True)
+    if (method or multiprocessing.get_all_start_methods()[0]) == "fork":
+        return None
+    main = sys.modules["__main__"]
+    path, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    # Python does not import the __main__ of a package again either.
+    if path is None or (spec is not None and spec.name.split(".")[-1] == "__main__"):
+        return None
+    if path == "<stdin>":
+        return "worker processes cannot import a script from standard input"
+    if _calls_unguarded(Path(path)):
+        return (
+            f"worker processes would run {path!r} again, whose call is not below "
+            '`if __name__ == "__main__":`'
+        )
+    return None
+
+
+def _calls_unguarded(script: Path) -> bool:
+    """Whether the main script is being run outside ``if __name__ == "__main__"``."""
+    main, frame = vars(sys.modules["__main__"]), sys._getframe()
+    while frame.f_globals is not main or frame.f_code.co_name != "<module>":
+        if frame.f_back is None:  # such as a thread
+            return False
+        frame = frame.f_back
+    try:
+        tree = ast.parse(script.read_bytes())
+    except (OSError, SyntaxError, ValueError):  # a launcher without a source
+        return False
+    return not any(
+        isinstance(node, ast.If)
+        and "__name__" in ast.unparse(node.test)
+        and node.lineno <= frame.f_lineno <= (node.end_lineno or 0)
+        for node in ast.walk(tree)
+    )

@@ -71,6 +71,11 @@ def _remedy(error: Exception) -> str | None:
             "out of memory; lower loader.batch_size, views.input_size or "
             "model.hidden_dim"
         )
+    if said.startswith("dataloader worker (pid"):
+        return (
+            "lost a worker process of the data loader, perhaps because memory ran out; "
+            "lower loader.num_workers and continue with trainer.resume=auto"
+        )
     if isinstance(error, DistError) or any(word in said for word in _LOST_PROCESS):
         return (
             "lost the connection to another process of this run, which has ended or "

@@ -75,7 +75,7 @@ class PredictSettings:
         256, "Images at a time; it does not change the answers.", low=1
     )
     device: str = setting(
-        "auto", "auto, cpu, cuda, cuda:1 or mps; auto: a GPU if there is one."
+        "auto", "auto, cpu, cuda, cuda:1 or mps; auto: a CUDA GPU, else cpu."
     )
     quiet: bool = setting(False, "Print errors only.")
     data: ImagesToPredict = field(default_factory=ImagesToPredict)

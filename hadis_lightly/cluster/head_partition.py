@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hadis_lightly.cluster.lloyd.arrays import to_device
 from hadis_lightly.cluster.lloyd.assign import chunks, cluster_sums, to_centers
 
 
@@ -86,7 +87,8 @@ class HeadPartition:
 
     def to(self, device: torch.device | str) -> HeadPartition:
         """The partition with all tensors on the device."""
-        return HeadPartition(self.labels.to(device), self.prototypes.to(device))
+        prototypes = to_device(self.prototypes, device)
+        return HeadPartition(self.labels.to(device), prototypes)
 
     def state_dict(self) -> dict[str, Any]:
         """The tensors, for a checkpoint."""

@@ -18,6 +18,7 @@ from hadis_lightly.cluster.lloyd.arrays import (
     check_columns,
     check_numbers,
     directions,
+    to_device,
 )
 from hadis_lightly.cluster.lloyd.assign import (
     accurate_dtype,
@@ -197,8 +198,8 @@ class PrototypePartition:
         """The partition with all tensors on the device."""
         return PrototypePartition(
             labels=self.labels.to(device),
-            centers=self.centers.to(device),
-            prototypes=self.prototypes.to(device),
+            centers=to_device(self.centers, device),
+            prototypes=to_device(self.prototypes, device),
             whitening=self.whitening and self.whitening.to(device),
         )
 

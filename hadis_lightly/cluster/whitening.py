@@ -8,7 +8,12 @@ from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
 from hadis_lightly.checks import check_integer
-from hadis_lightly.cluster.lloyd.arrays import as_rows, check_columns, check_finite
+from hadis_lightly.cluster.lloyd.arrays import (
+    as_rows,
+    check_columns,
+    check_finite,
+    to_device,
+)
 from hadis_lightly.cluster.lloyd.assign import accurate_dtype
 from hadis_lightly.precision import full_precision
 
@@ -49,18 +54,22 @@ class Whitening:
     def fit(self, X: Tensor | npt.ArrayLike) -> Whitening:
         """Finds the components of the rows ``(n, d)``.
 
-        Computed in float64, stored in float32 unless X is float64.
+        Computed in float64, stored in float32 unless X is float64. Rows on Apple's MPS,
+        which has neither float64 nor eigenvalues, are copied to the CPU.
 
         Raises:
             ValueError: If there is one row only, all are equal, or one is not finite.
         """
         check_integer("min_components", self.min_components, least=1)
         data = as_rows(X)
+        device = data.device
+        if accurate_dtype(device) != torch.float64:
+            data = data.cpu()
         if len(data) < 2:
             raise ValueError(f"X must be (n, d) with n >= 2, got {tuple(data.shape)}.")
         check_finite(data, name="X")
         # Relative to the first row: equal rows and constant columns are exactly 0.
-        first = data[0].to(accurate_dtype(data.device))
+        first = data[0].double()
         centered = data.to(first.dtype, copy=True)
         centered -= first
         shift = centered.mean(dim=0)
@@ -77,8 +86,8 @@ class Whitening:
         self.n_components_ = min(wanted, rank)
         leading = slice(0, self.n_components_)
         components = directions[:, leading] / variances[leading].sqrt()
-        self.mean_ = (first + shift).to(data.dtype)
-        self.components_ = components.to(data.dtype)
+        self.mean_ = (first + shift).to(data.dtype).to(device)
+        self.components_ = components.to(data.dtype).to(device)
         return self
 
     @full_precision()
@@ -97,7 +106,7 @@ class Whitening:
         """A copy with its tensors on the device."""
         state = self.state_dict()
         return Whitening.from_state_dict(
-            {name: value.to(device) for name, value in state.items()}
+            {name: to_device(value, device) for name, value in state.items()}
         )
 
     def state_dict(self) -> dict[str, Tensor]:

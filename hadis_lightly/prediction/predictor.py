@@ -22,6 +22,7 @@ from hadis_lightly.artifacts.checkpoint import (
 )
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import Partition
+from hadis_lightly.cluster.lloyd.assign import accurate_dtype
 from hadis_lightly.data import load_source, plain_image, read_image
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.reader import reduce_image
@@ -61,7 +62,8 @@ class ClusterPredictor:
         plain_transform: How plain images were scaled: ``batched``, as tensors, or
             ``pillow``. The two differ by less than one level of 255.
         device: ``auto``, ``cpu``, ``cuda``, ...
-        precision: Precision of the run; half precision is kept only on a GPU.
+        precision: Precision of the run; half precision is kept only on a CUDA device,
+            and on Apple's MPS all is float32.
         decode_size: Shorter side in pixels that the run reduced larger images to; 0 if
             it did not.
 
@@ -86,7 +88,8 @@ class ClusterPredictor:
     ) -> None:
         self.settings = settings
         self.device = check_device(device)
-        self.dtype = torch.float64 if precision == "64-true" else torch.float32
+        is_double = precision == "64-true"
+        self.dtype = accurate_dtype(self.device) if is_double else torch.float32
         self.half = _HALF.get(precision) if self.device.type == "cuda" else None
         self.model = model.to(self.device, self.dtype).eval()
         self.partition = partition.to(self.device)
@@ -223,7 +226,8 @@ class ClusterPredictor:
 
     def _predict(self, images: Tensor) -> Prediction:
         images = images.to(self.device, self.dtype)
-        if self.settings.trainer.channels_last != "off":
+        is_known = self.device.type in ("cpu", "cuda")
+        if self.settings.trainer.channels_last != "off" and is_known:
             images = images.contiguous(memory_format=torch.channels_last)
         is_half = self.half is not None
         with torch.autocast(self.device.type, dtype=self.half, enabled=is_half):

@@ -27,7 +27,7 @@ from hadis_lightly.progress import StepProgress
 from hadis_lightly.runs.decoding import describe_decoding
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
-from hadis_lightly.system import available_cores
+from hadis_lightly.system import available_cores, obstacle_to_workers
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.transforms import (
     BatchedTestTransform,
@@ -86,7 +86,8 @@ def build_pipeline(
         num_processes: Number of processes, which all choose alike.
 
     Raises:
-        SettingsError: If ``data.pipeline=device`` is impossible.
+        SettingsError: If ``data.pipeline=device`` is impossible, or
+            ``loader.num_workers`` where no worker process can start.
         DataError: If an image cannot be read.
     """
     kind, reason = settings.data.pipeline, "as asked for"
@@ -106,9 +107,13 @@ def build_pipeline(
         transform = HaDisCropTransform(size, settings.views.min_scale)
     views = _build_views(settings) if kind == "workers" else None
     plain = HaDisTestTransform(size, settings.views.normalize)
-    train_loader = _loader(settings, source, device, transform, is_training=True)
-    plain_loader = _loader(settings, source, device, plain, is_training=False)
-    workers = train_loader.num_workers
+    workers, obstacle = _num_workers(settings, source, device)
+    if obstacle is not None:
+        reason = f"{reason}; num_workers 0: {obstacle}"
+    train_loader, plain_loader = (
+        _loader(settings, source, device, view, workers, is_training=is_training)
+        for view, is_training in ((transform, True), (plain, False))
+    )
     return Pipeline(train_loader, plain_loader, views, workers, kind, reason)
 
 
@@ -225,9 +230,23 @@ def _plain_batch_size(settings: Settings, device: torch.device) -> int:
     return max(least, settings.loader.batch_size)
 
 
-def _num_workers(settings: Settings, source: ImageSource, device: torch.device) -> int:
-    if settings.loader.num_workers is not None:
-        return settings.loader.num_workers
+def _num_workers(
+    settings: Settings, source: ImageSource, device: torch.device
+) -> tuple[int, str | None]:
+    """Worker processes of a loader, and why there are none if they cannot start."""
+    asked = settings.loader.num_workers
+    number = _default_num_workers(source, device) if asked is None else asked
+    obstacle = obstacle_to_workers() if number else None
+    if obstacle is None:
+        return number, None
+    if asked is not None:
+        raise SettingsError(
+            f"loader.num_workers is {asked}, but {obstacle}. Set loader.num_workers=0."
+        )
+    return 0, obstacle
+
+
+def _default_num_workers(source: ImageSource, device: torch.device) -> int:
     cores = available_cores()
     if device.type != "cpu":
         return min(16, cores)
@@ -243,11 +262,11 @@ def _loader(
     source: ImageSource,
     device: torch.device,
     transform: Callable[[Any], Any],
+    num_workers: int,
     *,
     is_training: bool,
 ) -> DataLoader[Any]:
     """A loader of all images: shuffled in even batches for training, or plain."""
-    num_workers = _num_workers(settings, source, device)
     if not is_training and isinstance(source, ArraySource):
         num_workers = 0  # without augmentation, images in memory come faster so
     batch_size = settings.loader.batch_size

@@ -58,12 +58,15 @@ def build_trainer(
     if options.progress_bar:
         callbacks.append(RunProgressBar())
     devices, strategy = options.devices, options.strategy
+    accelerator = options.accelerator
+    if accelerator == "auto":  # Lightning would take Apple's MPS as well
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if has_unused_parameters and _uses_ddp(devices, strategy):
         strategy = "ddp_find_unused_parameters_true"
     trainer = pl.Trainer(
         max_epochs=0 if settings.model.freeze_backbone else options.max_epochs,
         max_steps=options.max_steps,
-        accelerator=options.accelerator,
+        accelerator=accelerator,
         devices=devices if devices == "auto" else int(devices),
         strategy=strategy,
         precision=options.precision,  # type: ignore[arg-type]

@@ -59,8 +59,14 @@ def check_machine(trainer: Any) -> None:
             "trainer.accelerator=mps, but PyTorch finds no MPS device. Set "
             "trainer.accelerator=cpu."
         )
-    if accelerator in ("gpu", "cuda"):
-        if num_gpus == 0 and not (accelerator == "gpu" and has_mps):
+    if accelerator == "mps" or (accelerator == "gpu" and has_mps and num_gpus == 0):
+        if trainer.precision not in ("auto", "32-true"):
+            raise SettingsError(
+                f"trainer.precision is {trainer.precision}, but Apple's MPS takes "
+                "32-true only. Set trainer.precision=auto, or trainer.accelerator=cpu."
+            )
+    elif accelerator in ("gpu", "cuda"):
+        if num_gpus == 0:
             raise SettingsError(
                 f"trainer.accelerator={accelerator}, but PyTorch {torch.__version__} "
                 "finds no CUDA device. Set trainer.accelerator=cpu."

@@ -85,7 +85,8 @@ class TrainerSettings:
     )
     accelerator: str = setting(
         "auto",
-        "Device type.",
+        "Device type; auto: cuda if there is a CUDA GPU, else cpu; never mps, Apple's "
+        "GPU, which was not tried.",
         choices=("auto", "cpu", "gpu", "cuda", "mps"),
         effect="rounding",
     )

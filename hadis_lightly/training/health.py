@@ -11,6 +11,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hadis_lightly.cluster.lloyd.assign import accurate_dtype
+
 # On a GPU a failure is known on the host so many steps later.
 _DELAY_IN_STEPS = 20
 # Steps that mixed precision may skip in a row while it searches its loss scale: more
@@ -51,8 +53,8 @@ class FiniteRecord:
     @torch.no_grad()
     def add(self, epoch: int, batch: int, losses: Tensor, norms: Tensor) -> None:
         """Checks one step: its losses, and the gradient norm of every parameter."""
-        # Apple's MPS has no float64; numbers of batches are exact below 2^24.
-        wide = torch.float32 if losses.device.type == "mps" else torch.float64
+        # Numbers of batches are exact below 2^24 in float32, too.
+        wide = accurate_dtype(losses.device)
         losses, norms = losses.detach().to(wide), norms.detach()
         if self._record is None and losses.device.type == "cpu":
             # Nothing to wait for, and one sum is faster than many operations.

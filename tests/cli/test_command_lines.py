@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import distributed
+from torch.utils.data import DataLoader, Dataset
 
 from hadis_lightly.cli.error_lines import errors_in_one_line
 from hadis_lightly.settings import Settings
@@ -120,6 +121,24 @@ import hadis_lightly.cli.train
     )
     assert done.returncode == -signal.SIGINT  # which shells show as 130
     assert (done.stdout, done.stderr) == ("", "interrupted\n")
+
+
+class _Killed(Dataset[int]):
+    def __getitem__(self, index: int) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+def test_the_loss_of_a_worker_ends_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    loader = DataLoader(_Killed(), sampler=[0], num_workers=1)
+    with pytest.raises(SystemExit) as end, errors_in_one_line(Settings(), False):
+        list(loader)
+    assert end.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("error: lost a worker process of the data loader")
 
 
 def _lose_the_other(rank: int, folder: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.exceptions import NotFittedError
 
-from hadis_lightly.cluster import Whitening
+from hadis_lightly.cluster import Whitening, whitening
 from tests.cluster.generated import normal
 
 
@@ -14,14 +14,14 @@ from tests.cluster.generated import normal
 def test_whitened_rows_are_white(dtype: torch.dtype) -> None:
     scales = torch.tensor([100.0, 10.0, 1.0, 0.1], dtype=dtype)
     X = normal(300, 4, dtype, 0) * scales + 7
-    whitening = Whitening(min_components=3).fit(X)
-    points = whitening.transform(X)
+    white = Whitening(min_components=3).fit(X)
+    points = white.transform(X)
     assert points.shape == (300, 3) and points.dtype == dtype
     close = {"rtol": 0, "atol": 1e-3 if dtype == torch.float32 else 1e-9}
     torch.testing.assert_close(points.mean(0), torch.zeros(3, dtype=dtype), **close)
     covariance = points.T @ points / 300
     torch.testing.assert_close(covariance, torch.eye(3, dtype=dtype), **close)
-    restored = Whitening.from_state_dict(whitening.state_dict())
+    restored = Whitening.from_state_dict(white.state_dict())
     assert torch.equal(restored.transform(X), points)
 
 
@@ -46,3 +46,12 @@ def test_wrong_input_is_named() -> None:
         Whitening().fit(torch.eye(3)[:1])
     with pytest.raises(ValueError, match=r"X must have 3 columns.*\(2, 2\)"):
         Whitening().fit(torch.eye(3)).transform(torch.eye(2))
+
+
+def test_without_float64_on_the_device_it_is_computed_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    X = normal(300, 4, torch.float32, 0) + 1000
+    usual = Whitening().fit(X)
+    monkeypatch.setattr(whitening, "accurate_dtype", lambda device: torch.float32)
+    assert torch.equal(Whitening().fit(X).components_, usual.components_)

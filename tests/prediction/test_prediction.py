@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import multiprocessing
 import os
 from pathlib import Path
@@ -14,15 +15,18 @@ import torch
 from PIL import Image
 
 from hadis_lightly.artifacts.assignments import read_assignments
-from hadis_lightly.artifacts.checkpoint import CheckpointError
+from hadis_lightly.artifacts.checkpoint import CheckpointError, load_checkpoint
 from hadis_lightly.cli.predict import (
     ImagesToPredict,
     PredictSettings,
     check,
     predict_images,
 )
+from hadis_lightly.cluster import PrototypePartition
+from hadis_lightly.cluster.lloyd import arrays
 from hadis_lightly.data import load_folder, read_image, stream_images
 from hadis_lightly.prediction import ClusterPredictor
+from hadis_lightly.prediction import predictor as predictor_module
 from hadis_lightly.prediction.table import predict_to_table
 from hadis_lightly.settings import SettingsError
 from tests.photo_runs import NUM_IMAGES, write_photos
@@ -415,3 +419,31 @@ def test_embeddings_lie_beside_the_table(
     settings.embeddings = str(tmp_path / "a.csv")
     with pytest.raises(SettingsError, match=r"embeddings must end in \.npy"):
         check(settings)
+
+
+def test_a_run_in_float64_on_a_device_without(
+    monkeypatch: pytest.MonkeyPatch, digits_run: Path
+) -> None:
+    """The CPU plays Apple's MPS."""
+    checkpoint = load_checkpoint(digits_run)
+    predictor = ClusterPredictor.from_checkpoint(checkpoint, "cpu")
+    partition = predictor.partition
+    assert isinstance(partition, PrototypePartition)
+    wide = dataclasses.replace(
+        partition,
+        centers=partition.centers.double(),
+        prototypes=partition.prototypes.double(),
+    )
+    rest = (predictor.settings, predictor.model, wide, "batched", "cpu", "64-true")
+    images = torch.rand(5, 1, 16, 16)
+    expected = ClusterPredictor(*rest).predict(images)
+    assert expected.confidence.dtype == torch.float64
+    for module in (arrays, predictor_module):
+        monkeypatch.setattr(module, "accurate_dtype", lambda device: torch.float32)
+    found = ClusterPredictor(*rest)
+    assert isinstance(found.partition, PrototypePartition)
+    assert found.partition.centers.dtype == found.partition.prototypes.dtype
+    assert found.partition.centers.dtype == torch.float32
+    predicted = found.predict(images)
+    assert torch.equal(predicted.labels, expected.labels)
+    assert {x.dtype for x in predicted[1:]} == {torch.float32}

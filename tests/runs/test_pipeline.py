@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,24 @@ def test_images_that_do_not_fit_are_left_to_workers() -> None:
         build_pipeline(
             make_settings(max_resident_gib=1e-6, pipeline="device"), make_source(), CPU
         )
+
+
+def test_where_workers_cannot_start_there_are_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hadis_lightly.runs.pipeline.available_cores", lambda: 4)
+    settings = make_settings(pipeline="workers")
+    settings.loader.num_workers = None
+    assert build_pipeline(settings, make_source(), CPU).num_workers == 2
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    monkeypatch.setitem(config, "daemon", True)
+    pipeline = build_pipeline(settings, make_source(), CPU)
+    assert pipeline.num_workers == 0
+    assert pipeline.reason.startswith("as asked for; num_workers 0: this process is da")
+    assert len(list(pipeline.train_loader)) == 2
+    settings.loader.num_workers = 1
+    with pytest.raises(SettingsError, match=r"num_workers is 1, but this process is d"):
+        build_pipeline(settings, make_source(), CPU)
 
 
 def test_large_images_are_left_to_workers_unless_asked_for() -> None:

@@ -6,8 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from pytorch_lightning.accelerators import MPSAccelerator
 
-from hadis_lightly.runs.trainer import build_loggers, build_trainer
+from hadis_lightly.runs.trainer import build_loggers, build_trainer, quiet_lightning
 from tests.runs.small_run import small_settings
 
 
@@ -31,6 +32,16 @@ def test_a_csv_file_is_always_written(
         logger.log_metrics({"cluster/acc": 0.5}, step=1)
         logger.save()
     assert "0.5" in (tmp_path / "metrics.csv").read_text()
+
+
+def test_auto_never_takes_mps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MPSAccelerator, "is_available", staticmethod(lambda: True))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    settings = small_settings(tmp_path)
+    settings.trainer.precision, settings.trainer.accelerator = "32-true", "auto"
+    with quiet_lightning():
+        trainer = build_trainer(settings, tmp_path)
+    assert trainer.strategy.root_device.type == "cpu"
 
 
 def test_gradients_are_clipped_if_asked_for(tmp_path: Path) -> None:

@@ -30,6 +30,20 @@ def test_the_defaults_are_right_and_are_not_changed() -> None:
     assert settings == before
 
 
+@pytest.mark.parametrize("accelerator", ["mps", "gpu"])
+def test_mps_takes_float32_only(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    settings = with_value("trainer.accelerator", accelerator)
+    for settings.trainer.precision in ("auto", "32-true"):
+        check_settings(settings)
+    for settings.trainer.precision in ("64-true", "bf16-mixed", "16-mixed"):
+        with pytest.raises(SettingsError, match="Apple's MPS takes 32-true only"):
+            check_settings(settings)
+
+
 @pytest.mark.parametrize("name", INFOS)
 def test_range_and_choices_of_every_setting(name: str) -> None:
     info = INFOS[name]

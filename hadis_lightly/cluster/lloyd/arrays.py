@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hadis_lightly.cluster.lloyd.assign import accurate_dtype
+
 # Squares of lengths between these bounds neither vanish nor overflow in float32.
 SHORTEST, LONGEST = 1e-12, 1e12
 
@@ -68,6 +70,13 @@ def as_labels(
             f"{int(labels.max())} and {n_clusters} clusters."
         )
     return labels
+
+
+def to_device(values: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on the device; float64 becomes float32 where there is no float64."""
+    device = torch.device(device)
+    is_wide = values.dtype == torch.float64
+    return values.to(device, accurate_dtype(device) if is_wide else values.dtype)
 
 
 def check_columns(data: Tensor, n_columns: int, *, name: str) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hadis_lightly.runs import run
+from hadis_lightly.settings import Settings, SettingsError
 from hadis_lightly.system import obstacle_to_workers
 from tests.docs.shell_lines import ROOT
 from tests.photo_runs import write_photos
@@ -120,6 +122,17 @@ print(obstacle_to_workers())
     ]
 
 
+def test_no_run_starts_while_a_worker_imports_the_script(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    process = multiprocessing.current_process()
+    monkeypatch.setattr(process, "_inheriting", True, raising=False)
+    with pytest.raises(SettingsError, match='Put the call below `if __name__ == "__'):
+        run(Settings(output_dir=str(tmp_path / "spawned")))
+    assert not (tmp_path / "spawned").exists()
+
+
+@pytest.mark.slow
 def test_a_script_that_workers_run_again_starts_no_second_run(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(IN_A_WORKER)
     done = python(tmp_path, "script.py")

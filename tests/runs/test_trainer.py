@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from pytorch_lightning.accelerators import MPSAccelerator
 
 from hadis_lightly.runs.trainer import build_loggers, build_trainer, quiet_lightning
 from tests.runs.small_run import small_settings
@@ -35,7 +34,8 @@ def test_a_csv_file_is_always_written(
 
 
 def test_auto_never_takes_mps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MPSAccelerator, "is_available", staticmethod(lambda: True))
+    name = "lightning_fabric.accelerators.mps.MPSAccelerator.is_available"
+    monkeypatch.setattr(name, staticmethod(lambda: True))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     settings = small_settings(tmp_path)
     settings.trainer.precision, settings.trainer.accelerator = "32-true", "auto"

@@ -36,6 +36,13 @@ def cores_left_by_workers(device: torch.device, num_workers: int) -> Iterator[No
         torch.set_num_threads(threads)
 
 
+def start_method() -> str:
+    """How processes are started: fork, spawn or forkserver; left open to be changed."""
+    # The first of all is the default, which get_start_method() alone would make final.
+    method = multiprocessing.get_start_method(allow_none=True)
+    return method or multiprocessing.get_all_start_methods()[0]
+
+
 def obstacle_to_workers() -> str | None:
     """Why worker processes cannot start from here; None if they can.
 
@@ -44,9 +51,7 @@ def obstacle_to_workers() -> str | None:
     """
     if multiprocessing.current_process().daemon:
         return "this process is daemonic and may not start worker processes"
-    # The first is the default, which get_start_method() alone would make final.
-    method = multiprocessing.get_start_method(allow_none=True)
-    if (method or multiprocessing.get_all_start_methods()[0]) == "fork":
+    if start_method() == "fork":
         return None
     main = sys.modules["__main__"]
     path, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 from contextlib import suppress
@@ -21,7 +20,7 @@ from hadis_lightly.data import (
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
-from hadis_lightly.system import available_cores
+from hadis_lightly.system import available_cores, start_method
 from hadis_lightly.text import describe_error
 
 
@@ -124,7 +123,4 @@ def _starts_processes(settings: Settings) -> bool:
     num_devices = torch.cuda.device_count() if devices == "auto" else int(devices)
     with suppress(ValueError):
         num_devices = max(num_devices, int(os.environ.get("WORLD_SIZE", "1")))
-    # The first of all methods is the default; asking for it would make it fixed.
-    methods = multiprocessing.get_all_start_methods()
-    method = multiprocessing.get_start_method(allow_none=True) or methods[0]
-    return num_devices > 1 or method != "fork"
+    return num_devices > 1 or start_method() != "fork"

@@ -65,7 +65,8 @@ def announcement(
 ) -> str:
     """The plan: method, length, device, images and folder."""
     epochs, steps = settings.trainer.max_epochs, settings.trainer.max_steps
-    length = f"{steps} steps" if steps > 0 else f"{epochs} epochs"
+    number, unit = (steps, "step") if steps > 0 else (epochs, "epoch")
+    length = f"{number} {unit}{'s' * (number != 1)}"
     length += f" of batches of {settings.loader.batch_size}"
     if settings.model.freeze_backbone:
         length = "nothing is trained"

@@ -252,7 +252,7 @@ def _without_bad(source: FolderSource, found: _Found, on_error: str) -> FolderSo
     if on_error == "raise":
         raise ImageReadError(f"{names}; data.on_error=skip leaves them out")
     good = np.setdiff1d(np.arange(n), list(found.problems))
-    note = f"{len(bad):,} of them left out, which cannot be read"
+    note = f"{len(bad):,} image{'s' * (len(bad) > 1)} left out, which cannot be read"
     return checked.subset(good, note)
 
 

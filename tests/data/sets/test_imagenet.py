@@ -118,4 +118,4 @@ def test_broken_files_and_links(imagenet: Path, tmp_path: Path) -> None:
     assert isinstance(found, FolderSource)
     assert len(found.left_out) == 2 and len(found) == 30
     assert found.targets.tolist() == [k for k in range(10) for _ in range(3)]
-    assert found.description.endswith("; 1 of them left out, which cannot be read")
+    assert found.description.endswith("; 1 image left out, which cannot be read")

@@ -44,9 +44,10 @@ MAY_REQUIRE: dict[str, set[str]] = {
     # Both optional, and imported where they are needed.
     "models": TENSORS | {"timm", "safetensors"},
     "transforms": TENSORS,
-    # load_digits reads the digits that scikit-learn ships; the last three are optional.
+    # load_digits reads the digits that scikit-learn ships; the last four are optional.
     "data": TENSORS
-    | {"sklearn", "typing_extensions", "pillow_heif", "pillow_jxl", "tifffile"},
+    | {"sklearn", "typing_extensions", "pillow_heif", "pillow_jxl", "pyarrow"}
+    | {"tifffile"},
 }
 
 

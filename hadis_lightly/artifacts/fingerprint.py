@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from hadis_lightly.data import FolderSource, ImageSource
+from hadis_lightly.data.files.reader import open_file
+from hadis_lightly.data.files.tables import containing_file
 from hadis_lightly.text import printable
 
 # Images to look into: files have to be opened, pixels lie in memory.
@@ -70,8 +72,9 @@ def first_difference(made_from: Mapping[str, Any], source: ImageSource) -> str:
     for row, size in enumerate(made_from["sizes"].tolist()):
         now = _size(source, row)
         if now != size:
-            key = printable(ours[row])
-            return f"'{key}' had {size:,} bytes and now has {now:,}"
+            assert isinstance(source, FolderSource)
+            name = printable(os.path.relpath(_file(source, row), source.root))
+            return f"'{name}' had {size:,} bytes and now has {now:,}"
     rows, checksums = made_from["rows"].tolist(), made_from["checksums"].tolist()
     for row, checksum in zip(rows, checksums, strict=True):
         if _checksum(source, row) != checksum:
@@ -79,11 +82,16 @@ def first_difference(made_from: Mapping[str, Any], source: ImageSource) -> str:
     return ""
 
 
+def _file(source: ImageSource, row: int) -> str:
+    """The file that holds an image."""
+    assert isinstance(source, FolderSource)
+    return containing_file(source.path(row))
+
+
 def _size(source: ImageSource, row: int) -> int:
     """Bytes of a file; -1 if it is gone."""
-    assert isinstance(source, FolderSource)
     try:
-        return os.stat(source.path(row)).st_size
+        return os.stat(_file(source, row)).st_size
     except OSError:
         return -1
 
@@ -94,7 +102,7 @@ def _checksum(source: ImageSource, row: int) -> int:
         pixels = np.asarray(source.read(row))
         return zlib.crc32(repr(pixels.shape).encode() + pixels.tobytes())
     try:
-        with open(source.path(row), "rb") as file:
+        with open_file(source.path(row)) as file:
             return zlib.crc32(file.read(_NUM_BYTES))
-    except OSError:
+    except (OSError, ValueError):
         return -1

@@ -37,8 +37,9 @@ class ImagesToPredict:
     # A path or a list of paths; OmegaConf has no type for that.
     path: Any = setting(
         None,
-        "A folder, with its sub-folders; several, '[a,b]'; a list of paths, .txt, .csv "
-        "or .tsv, - for standard input; an image or npz file; the place of the set.",
+        "A folder, with its sub-folders; several, '[a,b]'; a list of paths, .txt, "
+        ".csv, .tsv or .jsonl, - for standard input; a .parquet or .arrow table of "
+        "images; an image or npz file; the place of the set.",
         is_path=True,
     )
     follow_links: bool = setting(False, "Follow links that lead out of the folder.")

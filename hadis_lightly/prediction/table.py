@@ -8,7 +8,7 @@ import shutil
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hadis_lightly.atomic import atomic_write
@@ -29,6 +30,8 @@ from hadis_lightly.data import (
     stream_images,
 )
 from hadis_lightly.data.files.listing import AnyPath
+from hadis_lightly.data.files.reader import open_file
+from hadis_lightly.data.files.tables import containing_file
 from hadis_lightly.own_output import mark_own, new_file
 from hadis_lightly.prediction.predictor import ClusterPredictor
 from hadis_lightly.system import available_cores
@@ -230,6 +233,11 @@ class SortIntoFolders:
         """Puts a file into the folder of its cluster, below its own subfolders."""
         place = self.folder / f"cluster_{label:0{self._width}}" / image.key
         place.parent.mkdir(parents=True, exist_ok=True)
+        if containing_file(image.path) != image.path:  # the row of a table
+            if self.by == "link":
+                self.by, self.no_links = "copy", "the images lie in tables"
+            _write_row(image.path, place)
+            return
         if self.by == "link":
             try:
                 place.symlink_to(os.path.abspath(image.path))
@@ -239,3 +247,15 @@ class SortIntoFolders:
                 self.by, self.no_links = "copy", describe_error(error)
         with new_file(place) as free:
             shutil.copy2(image.path, free)
+
+
+def _write_row(row: str, place: Path) -> None:
+    """Writes the image in the row of a table, with a suffix by its format."""
+    with open_file(row) as file:
+        kind = "tiff"  # all that Pillow cannot open
+        with suppress(UnidentifiedImageError):
+            kind = str(Image.open(file).format).lower()
+        file.seek(0)
+        name = place if place.suffix else place.with_suffix(f".{kind}")
+        with new_file(name) as free:
+            free.write_bytes(file.read())

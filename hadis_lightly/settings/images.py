@@ -30,8 +30,9 @@ class DataSettings:
     # A path or a list of paths; OmegaConf has no type for that.
     path: Any = setting(
         None,
-        "A folder; several folders or files, '[a,b]'; a list of paths, .txt, .csv or "
-        ".tsv, - for standard input; an image or npz file. The place where torchvision "
+        "A folder; several folders or files, '[a,b]'; a list of paths, .txt, .csv, "
+        ".tsv or .jsonl, - for standard input; a .parquet or .arrow table of images; "
+        "an image or npz file. The place where torchvision "
         "keeps cifar10, cifar20 and stl10; the ImageNet folder for imagenet10 and "
         "imagenet_dogs.",
         effect="rounding",

@@ -29,6 +29,8 @@ from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction import predictor as predictor_module
 from hadis_lightly.prediction.table import predict_to_table
 from hadis_lightly.settings import SettingsError
+from tests.data.files.test_tables import table_of, write_parquet
+from tests.data.image_files import encode
 from tests.photo_runs import NUM_IMAGES, write_photos
 
 ROUNDED = 1.1e-4  # both have four decimals
@@ -137,6 +139,34 @@ def test_files_are_sorted_into_folders(
     with pytest.raises(ValueError, match="exists already"):
         predict_images(settings)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_images_in_tables_are_sorted_as_copies(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [encode(Image.new("RGB", (9, 9), (90 * i, 0, 0)), "JPEG") for i in (0, 1)]
+    path = write_parquet(tmp_path / "a.parquet", table_of([*images, None]))
+    settings = PredictSettings(
+        str(run_folder),
+        out=str(tmp_path / "a.csv"),
+        sort_into=str(tmp_path / "sorted"),
+        device="cpu",
+        data=ImagesToPredict(path=str(path)),
+    )
+    predict_images(settings)
+    said = capsys.readouterr().out
+    assert "(copies, no links: the images lie in tables)" in said
+    rows = rows_of(tmp_path / "a.csv")
+    for row, (key, suffix) in enumerate(
+        {"000000": ".jpeg", "000001-é 1.png": ""}.items()
+    ):
+        cluster = rows[f"a.parquet/{key}"]["cluster"]
+        place = (
+            tmp_path / "sorted" / f"cluster_{cluster}" / "a.parquet" / (key + suffix)
+        )
+        assert place.read_bytes() == images[row]
+    left_out = (tmp_path / "a.left_out.txt").read_text(encoding="utf-8")
+    assert left_out == "a.parquet/000002: the row holds no image\n"
 
 
 def test_what_is_sorted_is_not_found_again(run_folder: Path, photos: Path) -> None:

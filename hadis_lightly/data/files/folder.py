@@ -16,23 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hadis_lightly.data.errors import (
-    DataError,
-    ImageProblem,
-    ImageReadError,
-    list_problems,
-)
+from hadis_lightly.data.errors import ImageProblem, ImageReadError
 from hadis_lightly.data.files.decoded import DecodedImages
-from hadis_lightly.data.files.formats import describe_other_files, image_suffixes
+from hadis_lightly.data.files.folder_classes import label_images
+from hadis_lightly.data.files.formats import describe_other_files
 from hadis_lightly.data.files.reader import read_image, read_size, reduced_size
-from hadis_lightly.data.files.walk import FoundImages, find_images
+from hadis_lightly.data.files.walk import FoundImages
 from hadis_lightly.data.image_source import ImageSource, count_of_classes
-from hadis_lightly.own_output import is_run
 from hadis_lightly.text import in_utf8, printable
-
-SPLIT_NAMES = frozenset({
-    "train", "training", "test", "testing", "val", "valid", "validation",
-})  # fmt: skip
 
 # Seconds before each further attempt to read a file.
 _WAITS = (0.5, 2.0, 8.0)
@@ -122,9 +113,15 @@ def load_folder(
 
     The folder directly below ``root`` in which an image lies, however deep, is its
     class; an image directly in ``root`` has none (-1). Folders directly below ``root``
-    that are called like splits (:data:`SPLIT_NAMES`, in any case) are merged, if there
-    are two of them or no others hold images; the folders below them and below those
-    beside them are then the classes.
+    that are called like splits (``train``, ``test``, ..., in any case) are merged, if
+    there are two of them or no others hold images; the folders below them and below
+    those beside them are then the classes.
+
+    Where a file ``metadata.csv``, ``.jsonl`` or ``.parquet``, in ``root`` or directly
+    below it, has a column of labels (see :func:`load_images`), they are the classes,
+    and images that it does not list have none.
+
+    If there are no image files, those in Parquet and Arrow tables are taken.
 
     Files count as images by their suffix, in any case. Hidden files and folders are
     skipped, and so are folders of this package's results. The order is that of the
@@ -149,63 +146,37 @@ def load_folder(
         DataError: if ``root`` is missing, not a folder, unreadable, without images, or
             the folder of a run.
     """
-    root = Path(os.path.expanduser(root))
-    if is_run(root):
-        raise DataError(
-            f"data folder {str(root)!r} is the folder of a run: its figures would be "
-            "taken for images"
-        )
-    found = find_images(root, on_error, follow_links)
-    files, left_out, other_files = found
-    if not files:
-        others = f"; left out: {list_problems(left_out)}" if left_out else ""
-        if other_files:
-            others += f"; {describe_other_files(other_files)}"
-        raise DataError(
-            f"no images in data folder {str(root)!r}: looked in all its subfolders for "
-            f"files ending in {', '.join(sorted(image_suffixes()))}{others}"
-        )
-    top = {file.split("/")[0] for file in files if "/" in file}
-    splits = {name for name in top if name.lower() in SPLIT_NAMES}
-    if len(splits) < 2 and splits != top:  # a class may be called train
-        splits = set()
-    labels = [_class_of(file, top if splits else set()) for file in files]
-    merged = " + ".join(sorted(splits))
-    if beside := ", ".join(sorted(top - splits)):
-        beside = f"; not classes either: {beside}"
-    merged = printable(f" ({merged} merged{beside})") if splits else ""
+    root = os.path.expanduser(root)
+    images = label_images(root, on_error, follow_links)
     name = printable(os.path.basename(os.path.realpath(root)))
     return source_of_files(
-        files,
-        labels,
-        root=str(root),
+        *images,
+        root=root,
         title=f"folder {name}",
-        note=merged,
         num_channels=num_channels,
-        found=found,
     )
 
 
 def source_of_files(
     files: list[str],
     labels: Sequence[str],
+    found: FoundImages,
+    note: str = "",
     *,
     root: str,
     title: str,
     num_channels: int,
-    found: FoundImages,
-    note: str = "",
 ) -> FolderSource:
     """The source of some files.
 
     Args:
         files: Paths relative to ``root``, with ``/``.
         labels: Name of the class of each, empty if unknown.
+        found: What lies beside the files that are read.
+        note: What the description says of the images.
         root: Folder of the files.
         title: First words of the description.
         num_channels: 3 to read every image as RGB, 1 as grey.
-        found: What lies beside the files that are read.
-        note: What the description says of the classes.
     """
     names = sorted(set(labels) - {""})
     class_names = tuple(sorted(names, key=partial(unicodedata.normalize, "NFC")))
@@ -239,11 +210,3 @@ def describe_rest(folders: Sequence[FoundImages]) -> str:
         describe_other_files(others),
     ]
     return "".join(f"; {part}" for part in parts if part)
-
-
-def _class_of(file: str, no_classes: set[str]) -> str:
-    """The class folder of an image; empty if it lies in none."""
-    folders = file.split("/")[:-1]
-    if folders and folders[0] in no_classes:
-        folders = folders[1:]
-    return in_utf8(folders[0]) if folders else ""

@@ -20,6 +20,7 @@ from hadis_lightly.data.files.folder import (
     load_folder,
     source_of_files,
 )
+from hadis_lightly.data.files.folder_classes import LabelledImages, label_images
 from hadis_lightly.data.files.formats import image_suffixes
 from hadis_lightly.data.files.path_list import (
     LIST_SUFFIXES,
@@ -27,6 +28,7 @@ from hadis_lightly.data.files.path_list import (
     ListedPath,
     read_list,
 )
+from hadis_lightly.data.files.tables import containing_file, is_table
 from hadis_lightly.data.files.walk import FoundImages
 from hadis_lightly.text import in_utf8, printable
 
@@ -56,12 +58,17 @@ def load_images(
     - A folder: see :func:`load_folder`.
     - Several folders or files: the images of each folder have the classes that its
       subfolders give.
-    - A list of paths: a ``.txt`` file with a path on each line, or a ``.csv`` or
-      ``.tsv`` table. Its paths are in the column ``file``, ``path``, ``image``,
-      ``filename``, ``file_name`` or ``filepath``, classes in ``label``, ``class``,
-      ``target`` or ``category`` (empty or -1 where unknown). Without such a header,
-      paths are in the first column and classes in the second, if there are two.
-      Relative paths start from the folder of the list; a path may be a folder.
+    - A list of paths: a ``.txt`` file with a path on each line, or a ``.csv``,
+      ``.tsv``, ``.jsonl`` or ``.parquet`` table. Its paths are in the column ``file``,
+      ``path``, ``image``, ``filename``, ``file_name`` or ``filepath``, classes in
+      ``label``, ``labels``, ``class``, ``target`` or ``category`` (empty or -1 where
+      unknown). Without such a header, paths are in the first column and classes in the
+      second, if there are two. Relative paths start from the folder of the list; a
+      path may be a folder.
+    - A table of images, ``.parquet`` as on the Hugging Face hub or ``.arrow`` as
+      ``save_to_disk`` of ``datasets`` writes it: the first column of bytes, or of
+      structs with ``bytes`` in them. Classes are those of a list, or the first
+      ``ClassLabel``. It needs pyarrow; a folder of such tables is read as one set.
     - ``-``: such a list of lines on standard input, relative to the working folder.
     - An image file.
 
@@ -86,20 +93,18 @@ def load_images(
     paths = split_paths(path)
     if not paths:
         raise DataError("no images: the list of paths is empty")
-    load = partial(
-        load_folder,
-        num_channels=num_channels,
-        on_error=on_error,
-        follow_links=follow_links,
-    )
+    look = partial(label_images, on_error=on_error, follow_links=follow_links)
     only = paths[0] if len(paths) == 1 else ""
     base, suffix = os.path.dirname(only), os.path.splitext(only)[1].lower()
     if only == STANDARD_INPUT:
         title, entries = "standard input", read_list(only)
     elif only and not os.path.isfile(only):
-        return load(only)  # says what is wrong with it
+        return load_folder(  # says what is wrong with it
+            only, num_channels, on_error=on_error, follow_links=follow_links
+        )
     elif suffix in LIST_SUFFIXES:
-        title, entries = f"list {os.path.basename(only)}", read_list(only)
+        kind = "table" if is_table(only) else "list"
+        title, entries = f"{kind} {os.path.basename(only)}", read_list(only)
     elif only and suffix not in image_suffixes():
         raise DataError(
             f"data file {only!r} is neither an image, nor a list of paths "
@@ -115,15 +120,14 @@ def load_images(
         base = _common(os.path.dirname(entry.path) for entry in entries)
     base = os.path.abspath(base)
     problems: list[ImageProblem] = []
-    left_out: list[ImageProblem] = []
-    found = list(_find(entries, base, load, problems, left_out))
+    rest = [FoundImages([], problems, Counter())]
+    found = list(_find(_rows_of_tables(entries, base), base, look, rest))
     if problems and (on_error == "raise" or not found):
         more = "; data.on_error=skip leaves them out" if found else ""
         raise DataError(f"{printable(title)}: {list_problems(problems)}{more}")
     if not found:
         raise DataError(f"no images: {printable(title)} names no file")
-    problems += left_out
-    return _source_of(found, base, printable(title), num_channels, problems)
+    return _source_of(found, base, printable(title), num_channels, rest)
 
 
 def _common(folders: Iterable[str]) -> str:
@@ -134,38 +138,51 @@ def _common(folders: Iterable[str]) -> str:
         raise DataError("images of one data.path must be on one drive") from None
 
 
+def _rows_of_tables(entries: Iterable[ListedPath], base: str) -> Iterator[ListedPath]:
+    """The entries, those that are tables replaced by their rows."""
+    for entry in entries:
+        path = os.path.join(base, os.path.expanduser(entry.path))
+        if not is_table(path):
+            yield entry
+            continue
+        for place, name, label in read_list(path):
+            name = os.path.join(os.path.dirname(path), name)
+            label = label if entry.label is None else entry.label
+            yield ListedPath(f"{entry.place}, {place}", name, label)
+
+
 def _find(
     entries: Iterable[ListedPath],
     base: str,
-    load: Callable[[str], FolderSource],
-    problems: list[ImageProblem],
-    left_out: list[ImageProblem],
+    look: Callable[[str], LabelledImages],
+    rest: list[FoundImages],
 ) -> Iterator[_Found]:
     """All files of the entries, each once.
 
-    Adds entries that are wrong to ``problems``, and to ``left_out`` what is left out of
-    a folder.
+    Adds entries that are wrong to what is left out of ``rest[0]``, and what lies in
+    folders beside their images to ``rest``.
     """
     seen: dict[str, str] = {}
+    problems = rest[0].left_out
     for place, name, label in entries:
         path = os.path.normpath(os.path.join(base, os.path.expanduser(name)))
         found = [_Found(path, label or "")]
         if os.path.isdir(path):
             try:
-                folder = load(path)
+                folder = look(path)
             except DataError as error:
                 problems.append(ImageProblem(place, str(error)))
                 continue
-            left_out += [
+            left_out = [
                 ImageProblem(os.path.join(path, key), reason)
-                for key, reason in folder.left_out
+                for key, reason in folder.found.left_out
             ]
-            names = (*(folder.class_names or ()), "")  # of -1, too
+            rest.append(folder.found._replace(left_out=left_out))
             found = [
-                _Found(folder.path(i), names[target] if label is None else label)
-                for i, target in enumerate(folder.targets.tolist())
+                _Found(os.path.join(path, file), own if label is None else label)
+                for file, own in zip(folder.files, folder.labels, strict=True)
             ]
-        elif not os.path.exists(path):
+        elif not os.path.exists(containing_file(path)):
             problems.append(ImageProblem(place, "it does not exist"))
             continue
         again = [image.path for image in found if image.path in seen]
@@ -183,20 +200,22 @@ def _source_of(
     base: str,
     title: str,
     num_channels: int,
-    left_out: list[ImageProblem],
+    rest: list[FoundImages],
 ) -> FolderSource:
     """The source of some files."""
     folders = {os.path.dirname(image.path) for image in found}
     root = base if _common([base, *folders]) == base else _common(folders)
     start = len(os.path.join(root, ""))
     files = [image.path[start:].replace(os.sep, "/") for image in found]
-    labels = [in_utf8(image.label) for image in found]
     return source_of_files(
         files,
-        labels,
+        [in_utf8(image.label) for image in found],
+        FoundImages(
+            files,
+            [problem for part in rest for problem in part.left_out],
+            sum((part.others for part in rest), Counter()),
+        ),
         root=root,
         title=title,
         num_channels=num_channels,
-        # Files of other kinds in the folders of a list are not counted.
-        found=FoundImages(files, left_out, Counter()),
     )

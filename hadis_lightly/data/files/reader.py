@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import threading
@@ -16,6 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from hadis_lightly.data.errors import ImageReadError
 from hadis_lightly.data.files.formats import image_formats
 from hadis_lightly.data.files.pixels import plain_image
+from hadis_lightly.data.files.tables import read_row
 from hadis_lightly.data.files.tiff import is_misread_by_pillow, is_tiff, read_tiff
 from hadis_lightly.text import describe_error
 
@@ -40,7 +42,7 @@ def read_image(
     first frame is taken.
 
     Args:
-        path: The image file.
+        path: The image file, or the row of a table, ``a.parquet/000017-cat.jpg``.
         num_channels: 3 for mode ``RGB``, 1 for mode ``L``.
         min_side: Larger images are reduced until their shorter side has so many pixels;
             of a JPEG, most is then never decoded. 0 keeps every image as it is.
@@ -50,7 +52,7 @@ def read_image(
             damaged, not a regular file, of more than :data:`MAX_PIXELS` pixels, ...; or
             if ``num_channels`` is neither 1 nor 3.
     """
-    with _naming(path), _quiet_pillow, _open(path) as file, _opened(file) as image:
+    with _naming(path), _quiet_pillow, open_file(path) as file, _opened(file) as image:
         full_size = image.size
         if 0 < 2 * min_side <= min(full_size):
             image.draft(None, (min_side, min_side))
@@ -66,7 +68,7 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int]:
     Raises:
         ImageReadError: as :func:`read_image`, but for damaged pixels.
     """
-    with _naming(path), _quiet_pillow, _open(path) as file, _opened(file) as image:
+    with _naming(path), _quiet_pillow, open_file(path) as file, _opened(file) as image:
         width, height = image.size
         # Of a TIFF, some versions of Pillow give the size upright already.
         if tags := getattr(image, "tag_v2", {}):
@@ -151,21 +153,35 @@ class _QuietPillow:
 _quiet_pillow = _QuietPillow()
 
 
-def _open(path: str | PathLike[str]) -> BinaryIO:
-    """Opens a regular file; never waits at a pipe."""
+def open_file(path: str | PathLike[str]) -> BinaryIO:
+    """Opens an image file, or the row of a table; never waits at a pipe.
+
+    Raises:
+        OSError: if the system cannot open it.
+        ValueError: if it is no regular file, empty or larger than
+            :data:`MAX_FILE_BYTES`, or see :func:`read_row`.
+    """
+    row = read_row(path)
+    if row is not None:
+        _check_length(len(row))
+        return io.BytesIO(row)
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
         raise ValueError(f"{kind}, not a file")
-    if status.st_size == 0:
-        raise ValueError("the file is empty")
-    if status.st_size > MAX_FILE_BYTES:
-        raise ValueError(
-            f"the file has {status.st_size:,} bytes, more than {MAX_FILE_BYTES:,}"
-        )
+    _check_length(status.st_size)
     # Pillow maps a file given by name into memory: if that shrinks, the process ends.
     flag = getattr(os, "O_NONBLOCK", 0)  # it may have become a pipe since
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | flag))
+
+
+def _check_length(num_bytes: int) -> None:
+    if num_bytes == 0:
+        raise ValueError("the file is empty")
+    if num_bytes > MAX_FILE_BYTES:
+        raise ValueError(
+            f"the file has {num_bytes:,} bytes, more than {MAX_FILE_BYTES:,}"
+        )
 
 
 def _opened(file: BinaryIO) -> Image.Image:

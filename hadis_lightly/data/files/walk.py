@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hadis_lightly.data.errors import DataError, ImageProblem, check_on_error
 from hadis_lightly.data.files.formats import image_suffixes
+from hadis_lightly.data.files.tables import TABLE_SUFFIXES
 from hadis_lightly.own_output import is_own
 from hadis_lightly.text import describe_error, in_utf8
 
@@ -31,6 +33,8 @@ class FoundImages(NamedTuple):
     """Links not followed, folders of results and folders that cannot be listed."""
     others: Counter[str]
     """Number of files that are no images, by their suffix in lower case."""
+    tables: Sequence[str] = ()
+    """Those of them that may hold images, in the same way as :attr:`files`."""
 
 
 def find_images(
@@ -55,7 +59,7 @@ def find_images(
     check_on_error(on_error)
     check_folder(root)
     real_root = os.path.realpath(root)
-    files: list[str] = []
+    files, tables = list[str](), list[str]()
     left_out: list[ImageProblem] = []
     others: Counter[str] = Counter()
     waiting = [_Folder(str(root), "", (real_root,), False)]
@@ -77,6 +81,10 @@ def find_images(
                         files.append(found)
                     elif found is not None:
                         others[_suffix(found)] += 1
+                        # Not the copies that datasets keeps for itself.
+                        is_cache = os.path.basename(found).startswith("cache-")
+                        if _suffix(found) in TABLE_SUFFIXES and not is_cache:
+                            tables.append(found)
         except OSError as error:
             reason = describe_error(error)
             if not folder.name or on_error == "raise":
@@ -84,7 +92,8 @@ def find_images(
                 raise DataError(message) from error
             key = in_utf8(folder.name.rstrip("/"))
             left_out.append(ImageProblem(key, f"cannot list the folder: {reason}"))
-    return FoundImages(sorted(files, key=_order), sorted(left_out), others)
+    files.sort(key=_order)
+    return FoundImages(files, sorted(left_out), others, sorted(tables, key=_order))
 
 
 def check_folder(root: str | Path) -> None:
@@ -101,7 +110,7 @@ def _look_at(
     if entry.name.startswith("."):
         return None
     name = folder.name + entry.name
-    is_image = _suffix(name) in image_suffixes()
+    is_image = _suffix(name) in image_suffixes().union(TABLE_SUFFIXES)
     is_folder = _is_folder(entry)
     if not is_folder and not entry.is_symlink():
         return name

@@ -33,13 +33,19 @@ def reds(source: FolderSource) -> list[int]:
 def test_several_folders_are_one_set(tmp_path: Path) -> None:
     write(tmp_path, "2023/cat/a.png", "2023/dog/a.png", "2024/dog/a.png", "2024/b.png")
     folders = [str(tmp_path / "2023"), tmp_path / "2024"]
+    (tmp_path / "2023" / "notes.txt").touch()
+    (tmp_path / "2024" / "film.mp4").touch()
+    (tmp_path / "2024" / "run" / "settings.yaml").parent.mkdir()
+    for name in ("settings.yaml", ".lock"):
+        (tmp_path / "2024" / "run" / name).touch()
     source = load_images(folders)
     keys = ["2023/cat/a.png", "2023/dog/a.png", "2024/b.png", "2024/dog/a.png"]
     assert source.keys == keys and reds(source) == [0, 1, 3, 2]
     assert source.class_names == ("cat", "dog")
     assert source.targets.tolist() == [0, 1, -1, 1]
     assert source.description == (
-        "2023 + 2024: 4 images, 2 classes, 1 image without a label"
+        "2023 + 2024: 4 images, 2 classes, 1 image without a label; 1 left out; "
+        "2 other files not read: 1 .mp4, 1 .txt"
     )
 
 

@@ -40,7 +40,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{secrets.token_hex(6)}{_UNFINISHED}")
+    unfinished = unfinished_name(path)
     mode = mode.replace("w", "x")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     try:
@@ -59,9 +59,14 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     _sync_folder(path.parent)
 
 
+def unfinished_name(path: Path) -> Path:
+    """A hidden name, nobody else's, for a file that is to become ``path``."""
+    return path.with_name(f".{secrets.token_hex(6)}{_UNFINISHED}{path.suffix}")
+
+
 def remove_unfinished(folder: Path) -> None:
     """Removes what killed processes left below a folder in which nobody writes."""
-    for unfinished in folder.rglob(f".*{_UNFINISHED}"):
+    for unfinished in folder.rglob(f".*{_UNFINISHED}*"):
         with suppress(OSError):
             unfinished.unlink()
 

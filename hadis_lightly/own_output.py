@@ -6,38 +6,75 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+from hadis_lightly.atomic import unfinished_name
 
 #: Lies in every folder of results, so that its pictures are not taken for images.
 MARKER = ".hadis-lightly"
 
 
+@dataclass
+class NewFile:
+    """A file that is being written."""
+
+    unfinished: Path
+    """Where it is written, with the suffix of its name."""
+    path: Path
+    """The name that it is to have, and in the end its name."""
+
+
 @contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """Claims the name of a file by an empty one; removes it after an exception.
+def new_file(path: Path) -> Iterator[NewFile]:
+    """Makes a file that gets its name once it is complete.
+
+    Until then it has a hidden name, which is all that a killed process leaves. After an
+    exception it is removed. If it is gone at the end, nothing gets the name.
 
     Args:
         path: The name; a number is added if it is taken: ``a.csv``, ``a-2.csv``, ...
-            Whatever runs beside, nobody else gets the same name.
+            Whatever runs beside, nothing else is replaced.
 
     Raises:
         OSError: If no file can be made there.
     """
-    claimed = _claim(path, lambda free: free.open("x").close())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = NewFile(unfinished_name(path), path)
+    file.unfinished.open("x").close()  # says at once whether that is possible
     try:
-        yield claimed
-    except BaseException:
-        with suppress(OSError):
-            claimed.unlink()
+        yield file
+        if file.unfinished.exists():
+            file.path = _claim(file.path, partial(_name, file.unfinished))
+    except OSError as error:
+        if error.filename == str(file.unfinished):  # which nobody knows
+            error.filename = str(file.path)
         raise
+    finally:
+        with suppress(OSError):
+            file.unfinished.unlink()
+
+
+def _name(unfinished: Path, path: Path) -> None:
+    """Gives a file a name, unless something has it."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # no hard links on such a disk (exFAT)
+        path.open("x").close()
+        os.replace(unfinished, path)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Makes a folder of results, as :func:`new_file` makes a file.
+    """Makes a folder of results; a number is added to its name if that is taken.
 
-    After an exception the folder is removed, unless something has been written to it.
+    Whatever runs beside, nobody else gets the same folder. After an exception it is
+    removed, unless something has been written to it.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     claimed = _claim(path, Path.mkdir)
     try:
         mark_own(claimed)
@@ -67,7 +104,6 @@ def is_run(folder: str | Path) -> bool:
 
 
 def _claim(path: Path, make: Callable[[Path], object]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
     free = path
     for number in itertools.count(2):
         try:

@@ -20,8 +20,9 @@ folder, claim = Path(sys.argv[1]), globals()[sys.argv[2]]
 print(flush=True)
 sys.stdin.readline()
 for number in range(100):
-    with claim(folder / f"{number}.csv") as path:
-        print(path.name)
+    with claim(folder / f"{number}.csv") as new:
+        pass
+    print(getattr(new, "path", new).name)
 """
 
 
@@ -54,6 +55,29 @@ def test_a_name_is_free_again_after_an_error(tmp_path: Path, claim: object) -> N
     with pytest.raises(KeyboardInterrupt), claim(tmp_path / "below" / "a"):
         raise KeyboardInterrupt
     assert os.listdir(tmp_path / "below") == []
+
+
+def test_a_file_has_its_name_once_it_is_complete(tmp_path: Path) -> None:
+    with new_file(tmp_path / "a.csv") as file:
+        file.unfinished.write_text("whole")
+        assert [name[0] for name in os.listdir(tmp_path)] == ["."]
+        (tmp_path / "a.csv").write_text("of somebody else")
+    assert file.path == tmp_path / "a-2.csv" and file.path.read_text() == "whole"
+    assert sorted(os.listdir(tmp_path)) == ["a-2.csv", "a.csv"]
+
+
+def test_disks_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)  # as on exFAT; no disk that is here refuses
+    for _ in range(2):
+        with new_file(tmp_path / "a.csv") as file:
+            file.unfinished.write_text("whole")
+        assert file.path.read_text() == "whole"
+    assert sorted(os.listdir(tmp_path)) == ["a-2.csv", "a.csv"]
 
 
 def test_what_was_written_before_an_error_stays(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hadis_lightly.cli.command import run_command
 from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.data.files.listing import split_paths
 from hadis_lightly.fields import setting
-from hadis_lightly.own_output import new_file
+from hadis_lightly.own_output import NewFile, new_file
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction.predictor import check_device
 from hadis_lightly.prediction.table import (
@@ -144,32 +144,38 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     if not settings.quiet:
         print(found)
     n_clusters = predictor.partition.n_clusters
-    sort = None
-    arrays: AbstractContextManager[Path | None] = nullcontext()
+    sort, out = None, Path(settings.out)
+    arrays: AbstractContextManager[NewFile | None] = nullcontext()
     if settings.embeddings is not None:
         arrays = new_file(Path(settings.embeddings))
-    with (
-        new_file(Path(settings.out)) as out,
-        arrays as embeddings,
-        StepProgress("predicting", not settings.quiet) as progress,
-    ):
-        if settings.sort_into is not None:
-            into = Path(settings.sort_into)
-            sort = SortIntoFolders(into, n_clusters, settings.sort_by)
-        summary = predict_to_table(
-            predictor,
-            images,
-            out,
-            batch_size=settings.batch_size,
-            embeddings=embeddings,
-            left_out=out.with_name(f"{out.stem}.left_out.txt"),
-            sort=sort,
-            progress=lambda done: progress(min(done, total), total),
-        )
+    with new_file(out) as left_out:
+        with (
+            new_file(out) as table,
+            arrays as embeddings,
+            StepProgress("predicting", not settings.quiet) as progress,
+        ):
+            if settings.sort_into is not None:
+                into = Path(settings.sort_into)
+                sort = SortIntoFolders(into, n_clusters, settings.sort_by)
+            summary = predict_to_table(
+                predictor,
+                images,
+                table.unfinished,
+                batch_size=settings.batch_size,
+                embeddings=embeddings.unfinished if embeddings else None,
+                left_out=left_out.unfinished,
+                sort=sort,
+                progress=lambda done: progress(min(done, total), total),
+            )
+        left_out.path = table.path.with_name(f"{table.path.stem}.left_out.txt")
+        if not summary.num_left_out:
+            left_out.unfinished.unlink()
+    if summary.num_left_out:
+        summary.left_out = left_out.path
     if not settings.quiet:
-        print(_describe(summary, n_clusters), out, sep="\n")
+        print(_describe(summary, n_clusters), table.path, sep="\n")
         if embeddings is not None:
-            print(embeddings)
+            print(embeddings.path)
         if summary.num_left_out:
             files = "file" if summary.num_left_out == 1 else "files"
             print(f"{summary.left_out}: {summary.num_left_out:,} {files} left out")

@@ -71,19 +71,26 @@ def report_on_run(settings: ReportSettings) -> Path:
     check_section(settings)
     run = load_run(settings.checkpoint)
     data = data_of_run(run, path=settings.data.path, map_images=settings.map_images)
-    claim = new_file if is_page(Path(settings.out)) else new_folder
     warnings: list[str] = []
-    with (
-        claim(Path(settings.out)) as place,
-        StepProgress("making thumbnails", not settings.quiet) as progress,
-    ):
-        page = write_report(
-            data,
-            place,
-            max_images=settings.max_images,
-            progress=progress,
-            warn=warnings.append,
-        )
+
+    def write(place: Path) -> Path:
+        with StepProgress("making thumbnails", not settings.quiet) as progress:
+            return write_report(
+                data,
+                place,
+                max_images=settings.max_images,
+                progress=progress,
+                warn=warnings.append,
+            )
+
+    out = Path(settings.out)
+    if is_page(out):
+        with new_file(out) as file:
+            write(file.unfinished)
+        page = file.path
+    else:
+        with new_folder(out) as folder:
+            page = write(folder)
     if not settings.quiet:
         for warning in warnings:
             print(f"WARNING: {warning}; data.path=FOLDER says where they are now.")

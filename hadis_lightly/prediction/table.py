@@ -79,8 +79,7 @@ def predict_to_table(
         batch_size: Images at a time.
         embeddings: File for the embeddings, float16 ``(n, d)`` in the order of the
             table, as :func:`numpy.load` reads it.
-        left_out: File to list unreadable files in, if there are any. If it exists, a
-            number is added to the name.
+        left_out: File to add the unreadable files to, one on a line, if there are any.
         sort: Called with every image and its cluster.
         progress: Called with the number of images done.
 
@@ -130,10 +129,8 @@ def _readable(
             yield image
             continue
         if left_out is not None:
-            if summary.left_out is None:
-                with new_file(left_out) as summary.left_out:
-                    pass  # claimed
-            with summary.left_out.open("a", encoding="utf-8") as file:
+            summary.left_out = left_out
+            with left_out.open("a", encoding="utf-8") as file:
                 file.write(f"{printable(problem.key)}: {problem.reason}\n")
         summary.num_left_out += 1
 
@@ -245,8 +242,8 @@ class SortIntoFolders:
             except (OSError, NotImplementedError) as error:
                 # No right to (Windows), or no links on such a disk (exFAT).
                 self.by, self.no_links = "copy", describe_error(error)
-        with new_file(place) as free:
-            shutil.copy2(image.path, free)
+        with new_file(place) as copy:
+            shutil.copy2(image.path, copy.unfinished)
 
 
 def _write_row(row: str, place: Path) -> None:
@@ -257,5 +254,5 @@ def _write_row(row: str, place: Path) -> None:
             kind = str(Image.open(file).format).lower()
         file.seek(0)
         name = place if place.suffix else place.with_suffix(f".{kind}")
-        with new_file(name) as free:
-            free.write_bytes(file.read())
+        with new_file(name) as copy:
+            copy.unfinished.write_bytes(file.read())

@@ -6,6 +6,8 @@ import csv
 import dataclasses
 import multiprocessing
 import os
+import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +284,35 @@ def _predict(barrier: Any, settings: PredictSettings) -> None:
     except ValueError:
         settings.sort_into = None
         predict_images(settings)
+
+
+def test_a_killed_prediction_leaves_no_table(
+    run_folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    settings = PredictSettings(
+        str(run_folder),
+        out=str(tmp_path / "a.csv"),
+        embeddings=str(tmp_path / "a.npy"),
+        device="cpu",
+        quiet=True,
+        data=ImagesToPredict(path=str(photos)),
+    )
+    process = multiprocessing.get_context("fork").Process(
+        target=_predict_and_die, args=(settings,)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    left = os.listdir(tmp_path)
+    assert left and all(re.match(r"\..*\.unfinished", name) for name in left)
+
+
+def _predict_and_die(settings: PredictSettings) -> None:
+    def die(*args: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    ClusterPredictor.predict = die  # type: ignore[method-assign, assignment]
+    predict_images(settings)
 
 
 def test_where_no_links_can_be_made_files_are_copied(

@@ -23,12 +23,14 @@ from tests.runs.test_resume import assert_same, finish, outcome
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lost") / "photos"
-    write_photos(folder, 48)
+    write_photos(folder / "rest", 48)
+    (folder / "rest" / "more").rename(folder / "more")  # data.path=[more,rest]
     return folder
 
 
 def settings_of(images: Path, folder: Path, num_workers: int) -> Settings:
-    settings = tiny_settings(DataSettings(source="folder", path=str(images)), folder)
+    paths = [str(images / "more"), str(images / "rest")]
+    settings = tiny_settings(DataSettings(source="folder", path=paths), folder)
     settings.loader.num_workers = num_workers
     settings.data.cache = "off"  # else no file is read while it trains
     settings.trainer.max_epochs = 3
@@ -58,7 +60,7 @@ def test_a_run_that_loses_a_file_saves_and_continues_as_if_it_had_not(
     num_workers: int,
 ) -> None:
     settings = settings_of(images, tmp_path / "run", num_workers)
-    file = next(images.glob("*.jpg"))
+    file = next((images / "rest").glob("*.jpg"))
     aside = tmp_path / "aside"
     run, did = ForkedRun(settings), []
     while did.count(mark) < times:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hadis_lightly.data import FolderSource, ImageSource
 from hadis_lightly.data.files.reader import open_file
@@ -80,6 +81,31 @@ def first_difference(made_from: Mapping[str, Any], source: ImageSource) -> str:
         if _checksum(source, row) != checksum:
             return f"'{printable(ours[row])}' has other contents"
     return ""
+
+
+def gone_files(source: ImageSource) -> NDArray[np.bool_]:
+    """Which images of a folder have no file any more, ``(n,)``; of other sets none."""
+    if not isinstance(source, FolderSource):
+        return np.zeros(len(source), np.bool_)
+    return np.array([_size(source, row) < 0 for row in range(len(source))], np.bool_)
+
+
+def replaced_images(made_from: Mapping[str, Any], source: ImageSource) -> list[int]:
+    """Rows of the images that are there, but not those that a sample was taken from.
+
+    Args:
+        made_from: What :func:`sample_contents` returned.
+        source: The images by the same keys, in the same order.
+    """
+    rows = set()
+    for row, size in enumerate(made_from["sizes"].tolist()):
+        if _size(source, row) not in (size, -1):
+            rows.add(row)
+    samples = zip(
+        made_from["rows"].tolist(), made_from["checksums"].tolist(), strict=True
+    )
+    rows |= {row for row, value in samples if _checksum(source, row) not in (value, -1)}
+    return sorted(rows)
 
 
 def _file(source: ImageSource, row: int) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from hadis_lightly.artifacts.assignments import (
     Assignments,
@@ -27,8 +26,9 @@ from hadis_lightly.cluster import match_clusters
 from hadis_lightly.data import (
     IMAGENET_SUBSETS,
     DataError,
+    FolderSource,
+    ImageSource,
     load_source,
-    read_image,
 )
 from hadis_lightly.settings.sections import Settings
 
@@ -57,6 +57,8 @@ class SavedRun:
     """Name of a loss to epochs and values."""
     left_out: list[str]
     """Files that could not be read, each as ``name: reason``."""
+    contents: Mapping[str, Any] | None
+    """What :func:`sample_contents` said of the images; earlier versions did not ask."""
 
     def snapshots(self) -> list[Snapshot]:
         """Embeddings of some images at a few epochs."""
@@ -78,8 +80,8 @@ class SavedRun:
         names = self.class_names() or [str(number) for number in range(len(table))]
         return names[: len(table)], table
 
-    def reader(self, path: str | None = None) -> Callable[[int], Image.Image]:
-        """Makes the function that reads the image of a row of the assignments.
+    def source(self, path: str | None = None) -> ImageSource:
+        """The images, in the order of the assignments; files may be gone one by one.
 
         Args:
             path: Where the images are now, if they have moved.
@@ -97,7 +99,7 @@ class SavedRun:
                     f"the images are no longer in {str(where)!r}; set data.path to "
                     "their folder"
                 )
-            return _folder_reader(root, keys, len(self.settings.views.mean))
+            return _files_below(root, keys, len(self.settings.views.mean))
         source = load_source(
             data.source, where, download=False, unlabelled=data.unlabelled
         )
@@ -105,25 +107,28 @@ class SavedRun:
         missing = sum(key not in rows for key in keys)
         if missing:
             raise DataError(f"{where!r} lacks {missing:,} of the images of the run")
-        return lambda row: source.read(rows[keys[row]])
+        return source.subset(np.array([rows[key] for key in keys]), "those of the run")
 
 
-def _folder_reader(
-    root: Path, keys: list[str], num_channels: int
-) -> Callable[[int], Image.Image]:
-    """Reads images below a folder by their keys, and nothing outside it."""
-    for key in keys:
+def _files_below(root: Path, keys: list[str], num_channels: int) -> FolderSource:
+    """The images below a folder by their keys, and nothing outside it."""
+    files = list(keys)
+    for row, key in enumerate(keys):
         parts = PurePosixPath(key)
         if parts.is_absolute() or ".." in parts.parts:
             raise DataError(f"{key!r} is not a path below the folder of the images")
-
-    def read(row: int) -> Image.Image:
-        path = root / keys[row]
-        if "\\" in keys[row] and not path.exists():
-            path = root / _ESCAPED.sub(lambda m: chr(int(m[1], 16)), keys[row])
-        return read_image(path, num_channels=num_channels)
-
-    return read
+        if "\\" in key and not (root / key).exists():
+            files[row] = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), key)
+    return FolderSource(
+        name="folder",
+        class_names=None,
+        targets=np.full(len(keys), -1, np.int64),
+        keys=keys,
+        description="",
+        num_channels=num_channels,
+        root=str(root),
+        files=files,
+    )
 
 
 def load_run(path: str | Path) -> SavedRun:
@@ -171,4 +176,5 @@ def load_run(path: str | Path) -> SavedRun:
         history=clusters["history"],
         losses=losses(folder),
         left_out=[line.strip() for line in left_out[1:]],
+        contents=checkpoint.stamp.get("contents"),
     )

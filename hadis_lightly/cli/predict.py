@@ -138,7 +138,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     check(settings)
     predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
     data = settings.data
-    images, total, found = images_to_predict(
+    images, total, found, pixels = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
     )
     if not settings.quiet:
@@ -176,6 +176,8 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         print(_describe(summary, n_clusters), table.path, sep="\n")
         if embeddings is not None:
             print(embeddings.path)
+        if warning := pixels.describe():
+            print(f"WARNING: {warning}")
         if summary.num_left_out:
             files = "file" if summary.num_left_out == 1 else "files"
             print(f"{summary.left_out}: {summary.num_left_out:,} {files} left out")

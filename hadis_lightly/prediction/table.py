@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from hadis_lightly.data import (
     stream_images,
 )
 from hadis_lightly.data.files.listing import AnyPath
+from hadis_lightly.data.files.pixels import PixelRange
 from hadis_lightly.data.files.reader import open_file
 from hadis_lightly.data.files.tables import containing_file
 from hadis_lightly.own_output import mark_own, new_file
@@ -135,14 +136,27 @@ def _readable(
         summary.num_left_out += 1
 
 
+class ImageStream(NamedTuple):
+    """Images to predict."""
+
+    images: Iterable[StreamedImage[Tensor]]
+    """The predictor's tensors, and what was left out."""
+    total: int
+    """Number of images."""
+    description: str
+    """What they are, in one line."""
+    pixels: PixelRange
+    """Range of the pixels of those that have been read."""
+
+
 def images_to_predict(
     predictor: ClusterPredictor,
     source: str,
     path: AnyPath | Sequence[AnyPath] | None,
     *,
     follow_links: bool = False,
-) -> tuple[Iterable[StreamedImage[Tensor]], int, str]:
-    """A stream of the predictor's tensors, the number of images, and their description.
+) -> ImageStream:
+    """The images of a source as a stream of the predictor's tensors.
 
     The arguments are those of :func:`~hadis_lightly.data.load_source`.
 
@@ -157,10 +171,16 @@ def images_to_predict(
         follow_links=follow_links,
         min_side=predictor.decode_size,
     )
-    images = stream_images(found, predictor.transform_plain, available_cores())
+    pixels = PixelRange()
+
+    def make(image: Image.Image) -> Tensor:
+        pixels.add(image)
+        return predictor.transform_plain(image)
+
+    images = stream_images(found, make, available_cores())
     problems = found.left_out if isinstance(found, FolderSource) else ()
     left_out = [StreamedImage[Tensor](p.key, "", p) for p in problems]
-    return chain(left_out, images), len(found), found.description
+    return ImageStream(chain(left_out, images), len(found), found.description, pixels)
 
 
 class NpyRows:

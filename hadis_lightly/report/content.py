@@ -27,7 +27,7 @@ def page_content(
         "summary": [list(pair) for pair in data.summary],
         "settings": data.settings,
         "scores": explain_scores(data.scores),
-        "warnings": [*filter(None, [missing_images(sheets)]), *data.warnings],
+        "warnings": [*changed_images(data, rows, sheets), *data.warnings],
         "leftOut": list(data.left_out),
         "curves": _curves(data),
         "warmupEpochs": data.warmup_epochs,
@@ -43,19 +43,27 @@ def page_content(
     return {name: plain(value) for name, value in content.items()}
 
 
-def missing_images(sheets: Sequence[Sheet]) -> str:
-    """The number of images that could not be read, in one line; empty if none.
+def changed_images(
+    data: ReportData, rows: IntArray, sheets: Sequence[Sheet]
+) -> list[str]:
+    """A line each on images that cannot be read any more, and on those replaced.
 
-    They have grey places in the page.
+    Those that cannot be read are counted among all images if they are gone, and among
+    those in the sheets if they are damaged. They have grey places in the page.
     """
     sizes = [size for sheet in sheets for size in sheet.sizes]
-    missing = sizes.count((0, 0))
-    if not missing:
-        return ""
-    return (
-        f"{missing:,} of {len(sizes):,} images cannot be read any more, and are grey "
-        "here: they were moved, removed or damaged since the run"
-    )
+    missing = np.zeros(data.n_images, np.bool_) if data.gone is None else data.gone
+    missing = missing.copy()
+    missing[rows] |= [size == (0, 0) for size in sizes]
+    lines = [data.replaced] if data.replaced else []
+    if missing.any():
+        lines.insert(
+            0,
+            f"{int(missing.sum()):,} of {data.n_images:,} images cannot be read any "
+            "more, and are grey here: they were moved, removed or damaged since the "
+            "run",
+        )
+    return lines
 
 
 def _clusters(data: ReportData) -> list[dict[str, Any]]:

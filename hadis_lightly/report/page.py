@@ -14,7 +14,7 @@ from typing import Any
 
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.checks import check_integer
-from hadis_lightly.report.content import missing_images, page_content
+from hadis_lightly.report.content import changed_images, page_content
 from hadis_lightly.report.report_data import ReportData
 from hadis_lightly.report.selection import choose_rows
 from hadis_lightly.report.thumbnails import Progress, Sheet, make_sheets
@@ -42,7 +42,8 @@ def write_report(
         path: HTML file to write, or a folder that gets an ``index.html``.
         max_images: Most images in the page; numbers, sizes and scores are of all.
         progress: Called with the images done and their number.
-        warn: Called with one line if images can no longer be read.
+        warn: Called with a line if images can no longer be read, and with another if
+            some were replaced.
 
     Returns:
         The file that was written.
@@ -59,8 +60,9 @@ def write_report(
     content = page_content(data, rows, sheets)
     with atomic_write(path) as file:
         file.writelines(_page(content, sheets))
-    if warn is not None and (missing := missing_images(sheets)):
-        warn(missing)
+    if warn is not None:
+        for line in changed_images(data, rows, sheets):
+            warn(line)
     return path
 
 

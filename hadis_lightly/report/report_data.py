@@ -42,6 +42,8 @@ class ReportData:
         prototypes: L2-normalised, ``(k, d)``.
         points: The images on a plane, ``(n, 2)``; NaN where they are not on the map.
         read: Gives the image of a row; an ``OSError`` becomes a grey placeholder.
+        gone: Images that have no file any more, ``(n,)``; ``None`` if that is unknown.
+        replaced: A line that says which images are others now; empty if none are.
 
     Raises:
         ValueError: if lengths or shapes do not fit, or a value is out of its range.
@@ -79,6 +81,8 @@ class ReportData:
     prototypes: FloatArray
     points: FloatArray
     read: Callable[[int], Image.Image]
+    gone: npt.NDArray[np.bool_] | None = None
+    replaced: str = ""
 
     def __post_init__(self) -> None:
         n = self.n_images

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hadis_lightly.artifacts.fingerprint import gone_files, replaced_images
 from hadis_lightly.artifacts.saved_run import SavedRun
-from hadis_lightly.data import DataError
+from hadis_lightly.data import DataError, ImageSource
 from hadis_lightly.methods.schedule import describe_schedule
 from hadis_lightly.report.drawing import project_to_plane
 from hadis_lightly.report.report_data import ReportData
+from hadis_lightly.text import printable
 
 _PACKAGES = ("hadis-lightly", "torch", "lightly", "pytorch-lightning")
 
@@ -38,9 +40,9 @@ def data_of_run(
     Raises:
         DataError: If the images are gone.
     """
-    read = run.reader(path)  # before all that takes long
+    source = run.source(path)  # before all that takes long
     table, n = run.assignments, len(run.assignments)
-    _check_readable(read, n)
+    _check_readable(source.read, n)
     drawn = np.random.default_rng(0).permutation(n)[:map_images]
     points = np.full((n, 2), np.nan, dtype=np.float32)
     points[drawn] = plane(run.embeddings[drawn])
@@ -64,7 +66,9 @@ def data_of_run(
         class_names=None if targets is None else run.class_names(),
         prototypes=run.prototypes,
         points=points,
-        read=read,
+        read=source.read,
+        gone=gone_files(source),
+        replaced=_describe_replaced(run, source),
     )
 
 
@@ -78,6 +82,20 @@ def _check_readable(read: Callable[[int], Image.Image], n: int) -> None:
         except (OSError, DataError) as error:
             problem = error
     raise DataError(f"none of {len(tried)} images can be read: {problem}")
+
+
+def _describe_replaced(run: SavedRun, source: ImageSource) -> str:
+    """How many images are others now under the same names, in one line, if any."""
+    if run.contents is None:
+        return ""
+    rows = replaced_images(run.contents, source)
+    if not rows:
+        return ""
+    count = "1 image is" if len(rows) == 1 else f"{len(rows):,} images are"
+    return (
+        f"at least {count} not what the run has clustered: "
+        f"'{printable(source.keys[rows[0]])}' has been replaced since"
+    )
 
 
 def _summary(run: SavedRun) -> list[tuple[str, str]]:

@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_image_is_read_back(folder: Path) -> None:
     saved = load_run(folder / "run")
-    read = saved.reader()
+    read = saved.source().read
     assert len(saved.assignments) == 32
     assert all(read(row).size == (12, 12) for row in range(32))
     assert saved.embeddings.shape == (32, 8)
@@ -60,7 +60,7 @@ def test_nothing_outside_the_folder_is_read(folder: Path, key: str) -> None:
     saved = load_run(folder / "run")
     saved.assignments.keys[3] = key
     with pytest.raises(DataError, match="not a path below"):
-        saved.reader()
+        saved.source()
 
 
 def test_a_copy_of_a_checkpoint_is_no_run(folder: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_run_that_has_not_finished_says_so(folder: Path, tmp_path: Path) -> No
 def test_images_that_are_gone_are_named(folder: Path) -> None:
     saved: SavedRun = load_run(folder / "run")
     with pytest.raises(DataError, match="no longer in"):
-        saved.reader(str(folder / "nowhere"))
+        saved.source(str(folder / "nowhere"))
 
 
 def test_the_working_folder_does_not_matter(
@@ -96,7 +96,7 @@ def test_the_working_folder_does_not_matter(
     run(settings)
     monkeypatch.chdir(tmp_path / "b")
     saved = load_run("../a/run")
-    assert saved.reader()(3).getpixel((0, 0)) == (203, 203, 203)
+    assert saved.source().read(3).getpixel((0, 0)) == (203, 203, 203)
     monkeypatch.chdir(tmp_path / "a")
     # The same line still means the same run, also where an earlier version made it.
     assert different_settings(asdict(settings), saved.settings, exactly=True) == []

@@ -128,12 +128,16 @@ def test_a_report_says_how_many_images_are_gone(
     shutil.copytree(photos, tmp_path / "photos")
     for key in read_assignments(folder).keys[::2]:
         (tmp_path / "photos" / key).unlink()
-    settings = ReportSettings(str(folder), str(tmp_path / "report"))
+    last = tmp_path / "photos" / read_assignments(folder).keys[-1]
+    last.write_bytes(last.read_bytes() + b"later")
+    settings = ReportSettings(str(folder), str(tmp_path / "report"), max_images=10)
     settings.data.path = str(tmp_path / "photos")
     page = report_on_run(settings).read_text(encoding="utf-8")
     count = f"{NUM_IMAGES // 2} of {NUM_IMAGES} images cannot be read any more"
-    assert f"WARNING: {count}" in capsys.readouterr().out
-    assert f'"warnings":["{count}' in page
+    replaced = "at least 1 image is not what the run has clustered: '"
+    said = capsys.readouterr().out
+    assert f"WARNING: {count}" in said and f"WARNING: {replaced}" in said
+    assert f'"warnings":["{count}' in page and f'"{replaced}' in page
 
 
 def test_the_data_of_a_report(folder: Path) -> None:

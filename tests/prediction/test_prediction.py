@@ -146,7 +146,7 @@ def test_files_are_sorted_into_folders(
 def test_images_in_tables_are_sorted_as_copies(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [encode(Image.new("RGB", (9, 9), (90 * i, 0, 0)), "JPEG") for i in (0, 1)]
+    images = [encode(Image.new("RGB", (9, 9), (49 * i, 0, 0)), "JPEG") for i in (0, 1)]
     path = write_parquet(tmp_path / "a.parquet", table_of([*images, None]))
     settings = PredictSettings(
         str(run_folder),
@@ -158,6 +158,7 @@ def test_images_in_tables_are_sorted_as_copies(
     predict_images(settings)
     said = capsys.readouterr().out
     assert "(copies, no links: the images lie in tables)" in said
+    assert "WARNING: all pixels lie between 0 and 49 of 255: scale them" in said
     rows = rows_of(tmp_path / "a.csv")
     for row, (key, suffix) in enumerate(
         {"000000": ".jpeg", "000001-é 1.png": ""}.items()

@@ -105,7 +105,7 @@ def check(done: Ended, folder: Path, description: str) -> list[dict[str, str]]:
     targets, labels = ([int(row[c]) for row in rows] for c in ("target", "cluster"))
     external, _ = split_scores(content["scores"])
     assert external == clustering_scores(targets, labels)
-    read = load_run(folder).reader()  # as a report does
+    read = load_run(folder).source().read  # as a report does
     assert {read(row).mode for row in (0, len(rows) - 1)} == {"RGB"}
     return rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ _MODES = {1: "L", 3: "RGB"}
 _BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
 _WHITE_IS_ZERO = 0
 _JPEG = ("JPEG", "MPO")
+
+# Levels of 255 that the pixels of a set span at least, unless they are scaled wrongly.
+_LEAST_RANGE = 64
 
 
 def plain_image(image: Image.Image, num_channels: int = 3) -> Image.Image:
@@ -49,6 +52,31 @@ def plain_image(image: Image.Image, num_channels: int = 3) -> Image.Image:
         white = Image.new("RGBA", layer.size, "white")
         image = Image.alpha_composite(white, layer)
     return image.convert(_MODES[num_channels])  # a copy, free of the file
+
+
+class PixelRange:
+    """The least and the largest value of all pixels; takes images from any thread.
+
+    Args:
+        levels: Values of some pixels.
+    """
+
+    def __init__(self, levels: Iterable[int] = ()) -> None:
+        self.levels = set(levels)  # to which any thread may add
+
+    def add(self, image: Image.Image) -> None:
+        """Takes an 8-bit image into account."""
+        self.levels.update(np.ravel(image.getextrema()).tolist())
+
+    def describe(self) -> str:
+        """One line if the range is so small that the pixels may be scaled wrongly."""
+        low, high = min(self.levels, default=0), max(self.levels, default=0)
+        if not 0 < high - low < _LEAST_RANGE:
+            return ""
+        return (
+            f"all pixels lie between {low} and {high} of 255: scale them first if the "
+            "files hold 10 or 12 bits in 16"
+        )
 
 
 def _to_eight_bits(image: Image.Image, tags: Mapping[int, Any]) -> Image.Image:

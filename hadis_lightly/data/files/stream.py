@@ -25,13 +25,14 @@ from hadis_lightly.data.errors import (
 )
 from hadis_lightly.data.files.decoded import DecodedImages, PixelCache
 from hadis_lightly.data.files.folder import FolderSource
+from hadis_lightly.data.files.pixels import PixelRange
+from hadis_lightly.data.files.reader import open_file
+from hadis_lightly.data.files.tables import containing_file
 from hadis_lightly.data.image_source import ImageSource
 from hadis_lightly.data.thread_map import Progress, thread_map
 
 R = TypeVar("R")
 
-#: Levels of 255 that the pixels of a set span at least, unless they are scaled wrongly.
-_LEAST_RANGE = 64
 # Bytes of the beginning and of the end of a file that tell it from another.
 _NUM_BYTES = 4096
 
@@ -81,9 +82,8 @@ class _Found:
     """Height and width of each, ``(n, 2)``; 0 of those that cannot be read."""
     problems: dict[int, str] = field(default_factory=dict)
     """Why an image cannot be read."""
-    low: int = 255
-    high: int = 0
-    """Least and largest value of a pixel, if pixels were looked at."""
+    range: PixelRange = field(default_factory=PixelRange)
+    """That of all pixels; empty if only headers were read."""
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The same as arrays."""
@@ -91,7 +91,7 @@ class _Found:
             "sizes": self.sizes,
             "bad": np.array(list(self.problems), dtype=np.int64),
             "reasons": np.array(list(self.problems.values()), dtype=np.str_),
-            "range": np.array([self.low, self.high]),
+            "levels": np.array(sorted(self.range.levels), dtype=np.int64),
         }
 
     @classmethod
@@ -99,7 +99,7 @@ class _Found:
         """From what :meth:`to_arrays` has made."""
         bad, reasons = arrays["bad"].tolist(), arrays["reasons"].tolist()
         problems = dict(zip(bad, reasons, strict=True))
-        return cls(arrays["sizes"], problems, *arrays["range"].tolist())
+        return cls(arrays["sizes"], problems, PixelRange(arrays["levels"].tolist()))
 
 
 def readable_images(
@@ -193,23 +193,20 @@ def _decode(
 ) -> _Found:
     """Decodes all images, and writes their pixels one after the other to a file."""
     found = _Found(np.zeros((len(source), 2), dtype=np.int32))
-    images = stream_images(source, _pixels_and_range, num_threads, progress)
-    for index, image in enumerate(images):
-        if isinstance(image.content, ImageProblem):
-            found.problems[index] = image.content.reason
+
+    def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+        found.range.add(image)
+        return np.ascontiguousarray(image)
+
+    images = stream_images(source, pixels_of, num_threads, progress)
+    for index, (_, _, pixels) in enumerate(images):
+        if isinstance(pixels, ImageProblem):
+            found.problems[index] = pixels.reason
             continue
-        pixels, low, high = image.content
         found.sizes[index] = pixels.shape[:2]
-        found.low, found.high = min(found.low, low), max(found.high, high)
         if file is not None:
-            file.write(np.ascontiguousarray(pixels).data)
+            file.write(pixels.data)
     return found
-
-
-def _pixels_and_range(image: Image.Image) -> tuple[NDArray[np.uint8], int, int]:
-    """Pixels, and the least and largest value among them."""
-    levels = np.ravel(image.getextrema())
-    return np.asarray(image), int(levels.min()), int(levels.max())
 
 
 def _read_headers(
@@ -235,12 +232,7 @@ def _without_bad(source: FolderSource, found: _Found, on_error: str) -> FolderSo
     n = len(source)
     bad = [ImageProblem(source.keys[i], why) for i, why in found.problems.items()]
     left_out = tuple(sorted([*source.left_out, *bad]))
-    description = source.description
-    if 0 < found.high - found.low < _LEAST_RANGE:
-        description += (
-            f"; all pixels lie between {found.low} and {found.high} of 255: scale them "
-            "first if the files hold 10 or 12 bits in 16"
-        )
+    description = "; ".join(filter(None, [source.description, found.range.describe()]))
     checked = replace(
         source, sizes=found.sizes, left_out=left_out, description=description
     )
@@ -263,15 +255,17 @@ def _cache_key(source: FolderSource, num_threads: int) -> str:
     """
 
     def identity(index: int) -> str:
+        path = source.path(index)
         try:
-            with open(source.path(index), "rb") as file:
-                status = os.fstat(file.fileno())
+            time = os.stat(containing_file(path)).st_mtime_ns
+            with open_file(path) as file:
                 parts = file.read(_NUM_BYTES)
-                file.seek(max(0, status.st_size - _NUM_BYTES))
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _NUM_BYTES))
                 parts += file.read(_NUM_BYTES)
-        except OSError as error:
-            return str(error.errno)
-        return f"{status.st_size} {status.st_mtime_ns} {zlib.crc32(parts)}"
+        except (OSError, ValueError) as error:
+            return type(error).__name__
+        return f"{size} {time} {zlib.crc32(parts)}"
 
     how = (1, PIL.__version__, source.num_channels, source.min_side)
     digest = hashlib.sha256(repr(how).encode("ascii"))

@@ -100,6 +100,9 @@ def run(settings: Settings) -> RunResult:
     if settings.quiet:
         settings.trainer.progress_bar = False
     source = build_source(settings)
+    if settings.trainer.devices != "auto":
+        num_processes = int(settings.trainer.devices)
+        _resolve_schedule(copy.deepcopy(settings), len(source), num_processes)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     # Before there is a folder: networks that cannot be built leave nothing behind.
     model = build_model(settings, source.num_channels)
@@ -128,11 +131,9 @@ def _train(
     device, world_size = trainer.strategy.root_device, trainer.world_size
     check_size(settings, len(source), world_size)
     check_standard_input(settings, world_size)
-    is_trained = not settings.model.freeze_backbone
-    if is_trained:  # the length of the run is known only now
-        max_epochs = count_epochs(settings, len(source), world_size)
-        resolved.trainer.max_epochs = trainer.fit_loop.max_epochs = max_epochs
-    schedule = method.schedule(resolved) if is_trained else {}
+    schedule = _resolve_schedule(resolved, len(source), world_size)
+    if schedule:
+        trainer.fit_loop.max_epochs = resolved.trainer.max_epochs
     resolved = resolve_performance(resolved, device, len(source))
     pipeline = build_pipeline(resolved, source, device, world_size)
     callback = _build_callback(resolved, pipeline)
@@ -185,6 +186,20 @@ def _train(
     if isinstance(source, FolderSource):
         result.images_root = os.path.abspath(source.root)
     return result, callback
+
+
+def _resolve_schedule(
+    settings: Settings, num_images: int, num_processes: int
+) -> dict[str, int]:
+    """Sets the epochs of a run, which depend on its images; returns its warm-ups.
+
+    Raises:
+        SettingsError: If a warm-up is too long for them.
+    """
+    if settings.model.freeze_backbone:
+        return {}
+    settings.trainer.max_epochs = count_epochs(settings, num_images, num_processes)
+    return method_of(settings).schedule(settings)
 
 
 def _build_callback(settings: Settings, pipeline: Pipeline) -> ClusteringCallback[Any]:

@@ -159,3 +159,4 @@ def test_a_warm_up_that_max_steps_makes_too_long_is_refused(tmp_path: Path) -> N
     settings.clustering.warmup_epochs = 3
     with pytest.raises(SettingsError, match="is 3, but the run has only 3 epochs"):
         run(settings)
+    assert not (tmp_path / "run").exists()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import lzma
 import math
 import operator
+import zlib
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,6 +17,14 @@ from PIL import ExifTags, Image
 _BITS, _SAMPLES, _COMPRESSION, _PLANAR, _SAMPLE_FORMAT = 258, 277, 259, 284, 339  # tags
 _SEPARATE, _UNCOMPRESSED, _SIGNED = 2, 1, 2
 _WHITE_IS_ZERO, _COLOUR_BY_PHOTOMETRIC = 0, {0: False, 1: False, 2: True}
+# Compressions: of the first kind no file holds more than 64 times its size, but by LZW,
+# which tifffile leaves to imagecodecs.
+_PLAIN = (1, 5, 32773)
+_DECOMPRESSORS: dict[int, Callable[[], Any]] = {
+    8: zlib.decompressobj,
+    32946: zlib.decompressobj,
+    34925: lzma.LZMADecompressor,
+}
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -79,9 +90,32 @@ def read_tiff(file: BinaryIO, max_pixels: int) -> Image.Image:
             is_whole = len(page.dataoffsets) == math.prod(page.chunked)
             if not is_whole or 0 in page.databytecounts or max(ends) > num_bytes:
                 raise ValueError("the file is cut or damaged")
+            _check_blocks(file, page)
             return _to_image(page)
     except (tifffile.TiffFileError, IndexError) as error:
         raise ValueError("not an image, or its header is damaged") from error
+
+
+def _check_blocks(file: BinaryIO, page: Any) -> None:
+    """Refuses strips and tiles that decompress to more than the header says.
+
+    Without the package imagecodecs, tifffile decompresses them whatever they hold.
+    """
+    compression = int(page.compression)
+    if compression in _PLAIN:
+        return
+    if compression not in _DECOMPRESSORS:
+        name = getattr(page.compression, "name", compression)
+        raise ValueError(f"a TIFF compressed by {name}, which is not read")
+    size = page.imagewidth * page.imagelength * page.samplesperpixel
+    most = min(size, math.prod(page.chunks)) * page.dtype.itemsize
+    if page.is_tiled:  # the last ones are padded
+        most = math.prod(page.chunks) * page.dtype.itemsize
+    for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(start)
+        block = _DECOMPRESSORS[compression]().decompress(file.read(length), most + 1)
+        if len(block) > most:
+            raise ValueError("it holds more data than its header says")
 
 
 def _to_image(page: Any) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 from importlib.util import find_spec
 from pathlib import Path
@@ -291,6 +292,30 @@ def test_lab_becomes_grey_as_it_becomes_colour(tmp_path: Path) -> None:
     colour = pixels_of(tmp_path / "a.tif", content)
     grey = pixels_of(tmp_path / "a.tif", content, 1)
     assert colour.std() < 3 and np.abs(grey - colour[..., 0].astype(int)).max() <= 3
+
+
+@pytest.mark.parametrize("rows", [PIXELS.shape[0], 1 << 30])
+def test_strips_take_no_more_memory_than_the_header_says(
+    tmp_path: Path, rows: int
+) -> None:
+    pytest.importorskip("tifffile")
+    two = np.dstack([GREY, GREY])
+    height, width = GREY.shape
+    for size, message in ((64 << 20, "more data than its header"), (0, "")):
+        strips = [zlib.compress(GREY.tobytes() + bytes(size))] * 2
+        tags = {256: width, 257: height, 258: [8, 8], 259: 8, 262: 1, 277: 2}
+        tags |= {273: 0, 278: rows, 279: 0, 284: 2, 338: 2}
+        tracemalloc.start()
+        try:
+            if message:
+                with pytest.raises(ImageReadError, match=message):
+                    pixels_of(tmp_path / "a.tif", tiff(tags, *strips), 1)
+            else:
+                found = pixels_of(tmp_path / "a.tif", tiff(tags, *strips), 1)
+                assert found.shape == two.shape[:2]
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()
 
 
 def test_other_kinds_of_tiff_are_named(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert source.keys == ["a.png", "broken.png", "lost.png"]
     for index in (1, 2):
         with pytest.raises(ImageReadError, match=source.keys[index]):
-            source[index]
+            source.read(index)
 
 
 def test_grey_on_request(tmp_path: Path) -> None:

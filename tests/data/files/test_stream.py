@@ -157,7 +157,7 @@ def test_file_that_goes_later_is_named(folder: Path) -> None:
     source = readable_images(load_folder(folder), on_error="skip")
     (folder / source.keys[2]).unlink()
     with pytest.raises(ImageReadError, match=r"dog/0\.png': No such file"):
-        source[2]
+        source.read(2)
     with pytest.raises(ImageReadError, match=r"dog/0\.png"):
         stack_images(source)
 

@@ -100,7 +100,7 @@ def test_loops_end_and_are_listed(tmp_path: Path) -> None:
         "round": "link that leads nowhere",
     }
     with pytest.raises(ImageReadError, match=r"one\.png.*Too many levels"):
-        source[1]
+        source.read(1)
 
 
 def test_folders_linked_with_each_other_do_not_multiply(tmp_path: Path) -> None:

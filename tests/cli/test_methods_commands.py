@@ -22,7 +22,8 @@ from hadis_lightly.models import build_backbone
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.report.run_report import data_of_run
 from hadis_lightly.runs import run
-from hadis_lightly.settings.sections import METHOD_NAMES, DataSettings, Settings
+from hadis_lightly.settings.papers import METHOD_NAMES
+from hadis_lightly.settings.sections import DataSettings, Settings
 from tests.methods.test_methods import TITLES, tiny
 from tests.photo_runs import NUM_IMAGES
 from tests.prediction.test_prediction import agrees, rows_of

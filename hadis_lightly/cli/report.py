@@ -42,7 +42,10 @@ class ReportSettings:
         low=1,
     )
     map_images: int = setting(
-        3000, "Most images on the map, which takes a second per 200.", low=1
+        3000,
+        "Most images on the map. The run has made one of 3,000; for another number it "
+        "takes a second per 200.",
+        low=1,
     )
     quiet: bool = setting(False, "Print errors only.")
     data: ImagesOfTheRun = field(default_factory=ImagesOfTheRun)

@@ -24,16 +24,17 @@ def data_of_run(
     *,
     path: str | None = None,
     map_images: int = 3000,
-    plane: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = project_to_plane,
+    plane: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] | None = None,
 ) -> ReportData:
     """The data of the report of a run.
 
     Args:
         run: The run.
         path: Where its images are, if they have moved.
-        map_images: Most images on the map, drawn at random: t-SNE takes a second for
-            200 of them.
-        plane: Projects embeddings onto the map: ``(n, d)`` to ``(n, 2)``.
+        map_images: Most images on the map, drawn at random. If the run's own map has
+            as many, it is taken; else t-SNE takes a second for 200 of them.
+        plane: Projects embeddings onto the map: ``(n, d)`` to ``(n, 2)``; by default
+            t-SNE.
 
     Raises:
         DataError: If the images are gone.
@@ -41,9 +42,11 @@ def data_of_run(
     read = run.reader(path)  # before all that takes long
     table, n = run.assignments, len(run.assignments)
     _check_readable(read, n)
-    drawn = np.random.default_rng(0).permutation(n)[:map_images]
-    points = np.full((n, 2), np.nan, dtype=np.float32)
-    points[drawn] = plane(run.embeddings[drawn])
+    points = run.map_points() if plane is None else None
+    if points is None or np.isfinite(points[:, 0]).sum() != min(n, map_images):
+        drawn = np.random.default_rng(0).permutation(n)[:map_images]
+        points = np.full((n, 2), np.nan, dtype=np.float32)
+        points[drawn] = (plane or project_to_plane)(run.embeddings[drawn])
     targets = table.targets
     return ReportData(
         title=f"{run.result['method']}, {len(run.prototypes)} clusters",

@@ -30,12 +30,14 @@ from hadis_lightly.data import (
     load_source,
     read_image,
 )
+from hadis_lightly.data.files.reader import read_size
 from hadis_lightly.settings.sections import Settings
 
 # A byte of a name that is not UTF-8, as in_utf8 writes it.
 _ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 FloatArray = npt.NDArray[np.float32]
+ReadSmall = Callable[[int, int], tuple[Image.Image, tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,11 @@ class SavedRun:
         Raises:
             DataError: If the images are gone.
         """
+        paths, num_channels = self._paths(path), len(self.settings.views.mean)
+        if paths is not None:
+            return lambda row: read_image(paths(row), num_channels)
         data, keys = self.settings.data, self.assignments.keys
-        where = path or self.result.get("images_root") or data.path
-        is_folder = data.source == "folder" or data.source in IMAGENET_SUBSETS
-        root = Path(str(where)).expanduser()
-        if is_folder and not root.is_file():  # which would be an npz file
-            if not root.is_dir():
-                raise DataError(
-                    f"the images are no longer in {str(where)!r}; set data.path to "
-                    "their folder"
-                )
-            return _folder_reader(root, keys, len(self.settings.views.mean))
+        where = self._place(path)
         source = load_source(
             data.source, where, download=False, unlabelled=data.unlabelled
         )
@@ -118,23 +114,60 @@ class SavedRun:
             raise DataError(f"{where!r} lacks {missing:,} of the images of the run")
         return lambda row: source.read(rows[keys[row]])
 
+    def small_reader(self, path: str | None = None) -> ReadSmall | None:
+        """Makes the function that reads an image reduced, and its own size.
 
-def _folder_reader(
-    root: Path, keys: list[str], num_channels: int
-) -> Callable[[int], Image.Image]:
-    """Reads images below a folder by their keys, and nothing outside it."""
+        Its arguments are the row and what the shorter side is reduced to. None if the
+        images are no files, hence small already.
+
+        Args:
+            path: Where the images are now, if they have moved.
+
+        Raises:
+            DataError: If the images are gone.
+        """
+        paths, num_channels = self._paths(path), len(self.settings.views.mean)
+        if paths is None:
+            return None
+
+        def read(row: int, min_side: int) -> tuple[Image.Image, tuple[int, int]]:
+            file = paths(row)
+            return read_image(file, num_channels, min_side), read_size(file)
+
+        return read
+
+    def _place(self, path: str | None) -> Any:
+        """Where the images are: moved, where the run found them, or as it was told."""
+        return path or self.result.get("images_root") or self.settings.data.path
+
+    def _paths(self, path: str | None) -> Callable[[int], Path] | None:
+        """From a row to its image file; None if the images are no files."""
+        source, where = self.settings.data.source, str(self._place(path))
+        is_folder = source == "folder" or source in IMAGENET_SUBSETS
+        root = Path(where).expanduser()
+        if not is_folder or root.is_file():  # which would be an npz file
+            return None
+        if not root.is_dir():
+            raise DataError(
+                f"the images are no longer in {where!r}; set data.path to their folder"
+            )
+        return _paths_below(root, self.assignments.keys)
+
+
+def _paths_below(root: Path, keys: list[str]) -> Callable[[int], Path]:
+    """Paths of images below a folder by their keys, and of nothing outside it."""
     for key in keys:
         parts = PurePosixPath(key)
         if parts.is_absolute() or ".." in parts.parts:
             raise DataError(f"{key!r} is not a path below the folder of the images")
 
-    def read(row: int) -> Image.Image:
+    def path_of(row: int) -> Path:
         path = root / keys[row]
         if "\\" in keys[row] and not path.exists():
             path = root / _ESCAPED.sub(lambda m: chr(int(m[1], 16)), keys[row])
-        return read_image(path, num_channels=num_channels)
+        return path
 
-    return read
+    return path_of
 
 
 def load_run(path: str | Path) -> SavedRun:

@@ -42,6 +42,8 @@ class ReportData:
         prototypes: L2-normalised, ``(k, d)``.
         points: The images on a plane, ``(n, 2)``; NaN where they are not on the map.
         read: Gives the image of a row; an ``OSError`` becomes a grey placeholder.
+        read_small: If given, takes its place: gives the image of a row with its shorter
+            side reduced to a number of pixels, and its own width and height.
 
     Raises:
         ValueError: if lengths or shapes do not fit, or a value is out of its range.
@@ -79,6 +81,7 @@ class ReportData:
     prototypes: FloatArray
     points: FloatArray
     read: Callable[[int], Image.Image]
+    read_small: Callable[[int, int], tuple[Image.Image, tuple[int, int]]] | None = None
 
     def __post_init__(self) -> None:
         n = self.n_images

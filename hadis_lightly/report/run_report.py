@@ -68,6 +68,7 @@ def data_of_run(
         prototypes=run.prototypes,
         points=points,
         read=read,
+        read_small=run.small_reader(path),
     )
 
 

@@ -140,6 +140,11 @@ def test_a_report_says_how_many_images_are_gone(
 def test_the_data_of_a_report(folder: Path) -> None:
     finished = load_run(folder)
     data = data_of_run(finished, plane=lambda rows: rows[:, :2])
+    # The map of the run is taken, unless another number of images is asked for.
+    points = np.load(folder / "map.npy")
+    np.testing.assert_array_equal(data_of_run(finished).points, points)
+    few = data_of_run(finished, map_images=4).points
+    assert np.isfinite(few).all(axis=1).sum() == 4
     table = read_assignments(folder)
     assert data.labels.tolist() == table.labels.tolist()
     assert data.prototypes.shape[0] == 3

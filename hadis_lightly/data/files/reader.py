@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
 import warnings
+from collections.abc import Iterator
 from os import PathLike
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hadis_lightly.data.errors import ImageReadError
 from hadis_lightly.data.files.formats import image_formats
@@ -24,10 +26,13 @@ MAX_PIXELS = 1 << 27
 #: Larger files are refused; no image within ``MAX_PIXELS`` needs more.
 MAX_FILE_BYTES = 8 * MAX_PIXELS
 
-_TILE_WIDTH, _TILE_HEIGHT = 322, 323  # tags of a TIFF
+_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323  # tags of a TIFF
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
-def read_image(path: str | PathLike[str], num_channels: int = 3) -> Image.Image:
+def read_image(
+    path: str | PathLike[str], num_channels: int = 3, min_side: int = 0
+) -> Image.Image:
     """Reads an image upright, as 8-bit ``RGB`` or ``L``.
 
     The content, not the suffix, decides the format. The EXIF orientation is applied, 16
@@ -37,15 +42,75 @@ def read_image(path: str | PathLike[str], num_channels: int = 3) -> Image.Image:
     Args:
         path: The image file.
         num_channels: 3 for mode ``RGB``, 1 for mode ``L``.
+        min_side: Larger images are reduced until their shorter side has so many pixels;
+            of a JPEG, most is then never decoded. 0 keeps every image as it is.
 
     Raises:
         ImageReadError: if the file cannot be read as an image, naming it: it is
             damaged, not a regular file, of more than :data:`MAX_PIXELS` pixels, ...; or
             if ``num_channels`` is neither 1 nor 3.
     """
+    with _naming(path), _quiet_pillow, _open(path) as file, _opened(file) as image:
+        full_size = image.size
+        if 0 < 2 * min_side <= min(full_size):
+            image.draft(None, (min_side, min_side))
+        plain = plain_image(image, num_channels)
+        if (plain.width > plain.height) != (full_size[0] > full_size[1]):
+            full_size = full_size[::-1]  # it has been turned
+        return _resized(plain, reduced_size(full_size, min_side))
+
+
+def read_size(path: str | PathLike[str]) -> tuple[int, int]:
+    """Width and height of an image that is upright, from its header where possible.
+
+    Raises:
+        ImageReadError: as :func:`read_image`, but for damaged pixels.
+    """
+    with _naming(path), _quiet_pillow, _open(path) as file, _opened(file) as image:
+        width, height = image.size
+        # Of a TIFF, some versions of Pillow give the size upright already.
+        if tags := getattr(image, "tag_v2", {}):
+            width, height = tags[_WIDTH], tags[_HEIGHT]
+        # To find EXIF data after the pixels of a PNG, Pillow would decode them.
+        if image.format != "PNG" or "exif" in image.info:
+            with contextlib.suppress(Exception):
+                if image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
+                    return height, width
+        return width, height
+
+
+def reduced_size(size: tuple[int, int], min_side: int) -> tuple[int, int]:
+    """The size in which :func:`read_image` returns an image.
+
+    Example:
+        >>> reduced_size((4000, 3000), min_side=128)
+        (171, 128)
+        >>> reduced_size((100, 80), min_side=128)
+        (100, 80)
+    """
+    shorter = min(size)
+    if min_side < 1 or shorter <= min_side:
+        return size
+    width, height = (round(side * min_side / shorter) for side in size)
+    return width, height
+
+
+def reduce_image(image: Image.Image, min_side: int) -> Image.Image:
+    """Reduces an image that is decoded already, as :func:`read_image` does."""
+    return _resized(image, reduced_size(image.size, min_side))
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if size == image.size:
+        return image
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+@contextlib.contextmanager
+def _naming(path: str | PathLike[str]) -> Iterator[None]:
+    """Turns every error into one that names the file."""
     try:
-        with _quiet_pillow, _open(path) as file, _opened(file) as image:
-            return plain_image(image, num_channels)
+        yield
     except Exception as error:
         # Decoders fail in many ways: OSError, SyntaxError, struct.error, zlib.error ...
         reason = describe_error(error)

@@ -22,7 +22,7 @@ from hadis_lightly.settings import (
     Settings,
     ViewSettings,
 )
-from hadis_lightly.transforms import CIFAR100_NORMALIZE
+from hadis_lightly.settings.views import CIFAR100_NORMALIZE
 
 SETTINGS = Settings(
     n_clusters=20,

@@ -23,7 +23,7 @@ from hadis_lightly.settings import (
     TrainerSettings,
     ViewSettings,
 )
-from hadis_lightly.transforms import DIGITS_NORMALIZE
+from hadis_lightly.settings.views import DIGITS_NORMALIZE
 
 SETTINGS = Settings(
     n_clusters=10,

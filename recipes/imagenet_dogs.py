@@ -22,7 +22,7 @@ from hadis_lightly.settings import (
     Settings,
     ViewSettings,
 )
-from hadis_lightly.transforms import IMAGENET_NORMALIZE
+from hadis_lightly.settings.views import IMAGENET_NORMALIZE
 
 # The backbone is that of CIFAR-10, without a stem for large images: the authors'
 # configuration has "bigresnet18" for 96 pixels, too.

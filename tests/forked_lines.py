@@ -36,7 +36,10 @@ def warm_up() -> None:
     import torch
     from hydra import compose, initialize
 
-    from hadis_lightly.cli import launcher  # noqa: F401
+    import hadis_lightly.cli.launcher
+    import hadis_lightly.report.run_figures
+    import hadis_lightly.report.run_report
+    import hadis_lightly.runs  # noqa: F401
 
     torch.set_num_threads(1)
     with initialize(version_base="1.3", config_path=None):

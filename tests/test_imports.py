@@ -15,6 +15,7 @@ PACKAGE = ROOT / "hadis_lightly"
 # Every room may import those before it, and none after; "" is the base.
 ORDER = [
     "",
+    "settings",
     "loss",
     "cluster.lloyd",
     "cluster",
@@ -24,7 +25,6 @@ ORDER = [
     "data.files",
     "data.sets",
     "data.loading",
-    "settings",
     "training",
     "methods",
     "artifacts",
@@ -33,12 +33,17 @@ ORDER = [
     "runs",
     "cli",
 ]
-# Rooms that know neither settings nor folders must not begin to.
-MAY_NOT_IMPORT = {"training": {"settings"}}
+# Rooms that know no settings of a run must not begin to.
+MAY_NOT_IMPORT = {
+    room: {"settings"}
+    for room in ("loss", "cluster.lloyd", "cluster", "models", "training")
+}
 MAX_MODULES, MAX_LINES = 15, 300
 TENSORS = {"torch", "torchvision", "lightly", "numpy", "PIL"}
 # Third-party packages of the rooms that stand on their own.
 MAY_REQUIRE: dict[str, set[str]] = {
+    # Nothing that takes long to import: commands check what they are told first.
+    "settings": {"numpy"},
     "loss": TENSORS,
     "cluster": {"torch", "numpy", "sklearn", "scipy"},
     # Both optional, and imported where they are needed.

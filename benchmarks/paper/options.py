@@ -10,7 +10,7 @@ from pathlib import Path
 from pixel_methods import PIXEL_METHODS
 from published import SETS
 
-from hadis_lightly.settings.sections import METHOD_NAMES
+from hadis_lightly.settings.papers import METHOD_NAMES
 
 METHODS = (*PIXEL_METHODS, *METHOD_NAMES)
 #: Data sets that the paper does not have.

@@ -1,4 +1,4 @@
-"""``results.json`` and ``embeddings.npy``: how a run went."""
+"""``results.json``, ``embeddings.npy`` and ``map.npy``: how a run went."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -26,6 +27,7 @@ _PACKAGES = (
 )  # fmt: skip
 
 EMBEDDINGS = "embeddings.npy"
+MAP = "map.npy"
 #: Scores against known classes; all others need none.
 EXTERNAL_SCORES = ("nmi", "acc", "ari")
 
@@ -92,6 +94,15 @@ def write_embeddings(folder: Path, embeddings: Tensor) -> None:
     """Writes ``embeddings.npy``: float16 ``(n, d)``, ordered like the assignments."""
     with atomic_write(folder / EMBEDDINGS, "wb") as file:
         np.save(file, embeddings.cpu().numpy().astype(np.float16))
+
+
+def write_map(folder: Path, points: npt.NDArray[np.float32]) -> None:
+    """Writes ``map.npy``, the points of ``map.png``: float32 ``(n, 2)``.
+
+    They are ordered like the assignments; NaN for images that are not on the map.
+    """
+    with atomic_write(folder / MAP, "wb") as file:
+        np.save(file, points)
 
 
 def _versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ from hadis_lightly.artifacts.assignments import (
 )
 from hadis_lightly.artifacts.checkpoint import CheckpointError, load_checkpoint
 from hadis_lightly.artifacts.metrics_file import losses
-from hadis_lightly.artifacts.results import EMBEDDINGS
+from hadis_lightly.artifacts.results import EMBEDDINGS, MAP
 from hadis_lightly.artifacts.snapshots import Snapshot, read_snapshots
 from hadis_lightly.cluster import match_clusters
 from hadis_lightly.data import (
@@ -79,6 +79,17 @@ class SavedRun:
         _, table = match_clusters(targets, self.assignments.labels)
         names = self.class_names() or [str(number) for number in range(len(table))]
         return names[: len(table)], table
+
+    def map_points(self) -> npt.NDArray[np.float32] | None:
+        """The points of ``map.png``, ``(n, 2)``; NaN for images not on the map.
+
+        None of a run by an earlier version, which did not keep them.
+        """
+        try:
+            points: npt.NDArray[np.float32] = np.load(self.folder / MAP)
+        except (OSError, ValueError):
+            return None
+        return points if points.shape == (len(self.assignments), 2) else None
 
     def source(self, path: str | None = None) -> ImageSource:
         """The images, in the order of the assignments; files may be gone one by one.

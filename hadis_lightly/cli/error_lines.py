@@ -10,19 +10,16 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from hydra import errors as hydra_errors
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import errors as config_errors
-from torch.distributed import DistError
 
 from hadis_lightly.atomic import disk_full_error
 from hadis_lightly.fields import field_infos
-from hadis_lightly.runs.checkpointing import RunInterrupted
 from hadis_lightly.text import printable
 
 # What a setting, the data or the machine can cause; anything else is a bug of ours.
 _EXPECTED = (
     *(hydra_errors.HydraException, config_errors.OmegaConfBaseException),
-    *(MisconfigurationException, ImportError, OSError, TypeError, ValueError),
+    *(ImportError, OSError, TypeError, ValueError),
 )
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 _LOST_PROCESS = ("gloo/transport", "closed by peer", "reset by peer")
@@ -43,28 +40,39 @@ def errors_in_one_line(settings: object, wants_traceback: bool) -> Iterator[None
     try:
         yield
         return
-    except RunInterrupted as interruption:
-        reason, status = str(interruption), interruption.exit_status
     except KeyboardInterrupt:
         reason, status = "interrupted", 130
     except _EXPECTED as error:
         if wants_traceback:
             raise
         reason, status = f"error: {one_line(error, settings)}", 2
-    except (MemoryError, RuntimeError) as error:
-        remedy = _remedy(error)
-        if wants_traceback or remedy is None:
-            raise
-        reason, status = f"error: {remedy}", 2
+    except Exception as error:
+        # Imported by the run already, which alone raises such errors.
+        from hadis_lightly.runs.checkpointing import RunInterrupted
+
+        if isinstance(error, RunInterrupted):
+            reason, status = str(error), error.exit_status
+        else:
+            remedy = _remedy(error)
+            if wants_traceback or remedy is None:
+                raise
+            reason, status = f"error: {remedy}", 2
     print(reason, file=sys.stderr)
     sys.exit(status)
 
 
 def _remedy(error: Exception) -> str | None:
-    """What to do about an error of the machine; None if it is a bug of ours.
+    """What to do about an error of Lightning or the machine; None for a bug of ours.
 
     Neither for the memory of CPUs nor for gloo has PyTorch a class of error.
     """
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+    from torch.distributed import DistError
+
+    if isinstance(error, MisconfigurationException):
+        return one_line(error, None)
+    if not isinstance(error, (MemoryError, RuntimeError)):
+        return None
     said = str(error).lower()
     if isinstance(error, MemoryError) or any(word in said for word in _OUT_OF_MEMORY):
         return (

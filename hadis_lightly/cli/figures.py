@@ -10,9 +10,8 @@ from hadis_lightly.cli.command import run_command
 from hadis_lightly.fields import setting
 from hadis_lightly.own_output import new_folder
 from hadis_lightly.progress import StepProgress
-from hadis_lightly.report.run_figures import draw_all, find_runs
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.validate import check_section
+from hadis_lightly.settings.validate import check_exists, check_section
 
 
 @dataclass
@@ -58,6 +57,10 @@ def draw_run_figures(settings: FiguresSettings) -> list[Path]:
         raise SettingsError(
             f"run must be the folder of a run, or a list of them, got {settings.run!r}."
         )
+    check_exists("run", paths)
+    # Only now: it takes seconds.
+    from hadis_lightly.report.run_figures import draw_all, find_runs
+
     runs = find_runs(paths)
     with (
         new_folder(Path(settings.out)) as folder,

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.cli.command import remove_if_empty, run_command
-from hadis_lightly.data import SOURCE_NAMES
-from hadis_lightly.methods.registry import paper_settings
-from hadis_lightly.runs.folder import interrupted_run
-from hadis_lightly.runs.runner import run
 from hadis_lightly.settings import DataSettings, Settings
-from hadis_lightly.settings.sections import METHOD_NAMES
+from hadis_lightly.settings.images import DOWNLOADED, SOURCE_NAMES
+from hadis_lightly.settings.papers import METHOD_NAMES, paper_settings
+from hadis_lightly.settings.validate import check_exists, check_settings
 
 _HELP = """{description}
 
@@ -35,7 +32,7 @@ def launch(
     settings: Settings,
     name: str,
     description: str,
-    task: Callable[[Settings], object] = run,
+    task: Callable[[Settings], object] | None = None,
     program: str | None = None,
     methods: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
@@ -45,7 +42,7 @@ def launch(
         settings: Settings of the recipe.
         name: Name of the recipe; results go into ``runs/name/``.
         description: First words of the help.
-        task: What to do with the settings.
+        task: What to do with the settings; by default :func:`hadis_lightly.runs.run`.
         program: How the recipe is called; by default ``python recipes/name.py``.
         methods: The recipe's own settings for some methods, by full name; they
             replace the paper's.
@@ -69,9 +66,15 @@ def launch(
         sweeps = Path(tempfile.mkdtemp(), runs)
 
     def in_its_folder(chosen: Settings) -> None:
+        check_settings(chosen)
+        if chosen.data.source not in DOWNLOADED:
+            check_exists("data.path", chosen.data.path)
+        # Only now: it takes seconds.
+        from hadis_lightly.runs import run
+
         if chosen.output_dir is None:
             chosen.output_dir = str(_own_folder(chosen, runs / time))
-        task(chosen)
+        (task or run)(chosen)
 
     sources = {name: {"data": DataSettings(source=name)} for name in SOURCE_NAMES}
     sources[settings.data.source] = {"data": settings.data}
@@ -115,6 +118,10 @@ def _own_folder(settings: Settings, folder: Path) -> Path:
         settings: All settings.
         folder: The folder of a single run, unless Hydra was given another.
     """
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from hadis_lightly.runs.folder import interrupted_run
+
     made_by_hydra = Path(HydraConfig.get().runtime.output_dir)
     if made_by_hydra != Path.cwd():
         folder = made_by_hydra

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING
 
 from hadis_lightly.cli.command import run_command
-from hadis_lightly.data import SOURCE_NAMES
-from hadis_lightly.data.files.listing import split_paths
 from hadis_lightly.fields import setting
 from hadis_lightly.own_output import NewFile, new_file
-from hadis_lightly.prediction import ClusterPredictor
-from hadis_lightly.prediction.predictor import check_device
-from hadis_lightly.prediction.table import (
-    PredictionSummary,
-    SortIntoFolders,
-    images_to_predict,
-    predict_to_table,
-)
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.validate import check_section
+from hadis_lightly.settings.images import DOWNLOADED, SOURCE_NAMES
+from hadis_lightly.settings.validate import check_exists, check_section
+
+if TYPE_CHECKING:
+    from hadis_lightly.prediction.table import PredictionSummary
 
 
 @dataclass
 class ImagesToPredict:
     """The images to assign."""
 
-    source: str = setting(
-        "folder", "Source of the images.", choices=tuple(SOURCE_NAMES)
-    )
+    source: str = setting("folder", "Source of the images.", choices=SOURCE_NAMES)
     # A path or a list of paths; OmegaConf has no type for that.
     path: Any = setting(
         None,
@@ -103,7 +96,10 @@ def check(settings: PredictSettings) -> None:
         SettingsError: Names the setting and its value.
     """
     check_section(settings)
-    check_device(settings.device)
+    if not re.fullmatch(r"auto|cpu|(cuda|mps)(:\d+)?", settings.device):
+        raise SettingsError(
+            f"device must be auto, cpu, cuda or mps, got {settings.device!r}."
+        )
     if Path(settings.out).is_dir():
         raise SettingsError(f"out is {settings.out!r}, which is a folder.")
     if settings.embeddings is not None and not settings.embeddings.endswith(".npy"):
@@ -118,8 +114,8 @@ def check(settings: PredictSettings) -> None:
     if source != "folder" or str(path).lower().endswith(".npz"):
         kind = "npz" if source == "folder" else source
         raise SettingsError(f"sort_into needs files, but data is {kind!r}.")
-    for folder in split_paths(path):
-        if Path(into).resolve().is_relative_to(Path(folder).resolve()):
+    for folder in [path] if isinstance(path, str) else path:
+        if Path(into).resolve().is_relative_to(Path(folder).expanduser().resolve()):
             raise SettingsError(
                 f"sort_into is {into!r}, which lies below data.path: the sorted images "
                 "would be found again."
@@ -136,8 +132,19 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         ValueError: If there are none.
     """
     check(settings)
-    predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
     data = settings.data
+    check_exists("checkpoint", settings.checkpoint)
+    if data.source not in DOWNLOADED:
+        check_exists("data.path", data.path)
+    # Only now: it takes seconds.
+    from hadis_lightly.prediction import ClusterPredictor
+    from hadis_lightly.prediction.table import (
+        SortIntoFolders,
+        images_to_predict,
+        predict_to_table,
+    )
+
+    predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
     images, total, found, pixels = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
     )

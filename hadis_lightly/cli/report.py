@@ -7,15 +7,11 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cli.command import run_command
 from hadis_lightly.fields import setting
 from hadis_lightly.own_output import new_file, new_folder
 from hadis_lightly.progress import StepProgress
-from hadis_lightly.report import write_report
-from hadis_lightly.report.page import is_page
-from hadis_lightly.report.run_report import data_of_run
-from hadis_lightly.settings.validate import check_section
+from hadis_lightly.settings.validate import check_exists, check_section
 
 
 @dataclass
@@ -46,7 +42,10 @@ class ReportSettings:
         low=1,
     )
     map_images: int = setting(
-        3000, "Most images on the map, which takes a second per 200.", low=1
+        3000,
+        "Most images on the map. The run has made one of 3,000; for another number it "
+        "takes a second per 200.",
+        low=1,
     )
     quiet: bool = setting(False, "Print errors only.")
     data: ImagesOfTheRun = field(default_factory=ImagesOfTheRun)
@@ -69,6 +68,14 @@ def report_on_run(settings: ReportSettings) -> Path:
         DataError: If its images are gone.
     """
     check_section(settings)
+    check_exists("checkpoint", settings.checkpoint)
+    check_exists("data.path", settings.data.path)
+    # Only now: it takes seconds.
+    from hadis_lightly.artifacts.saved_run import load_run
+    from hadis_lightly.report import write_report
+    from hadis_lightly.report.page import is_page
+    from hadis_lightly.report.run_report import data_of_run
+
     run = load_run(settings.checkpoint)
     data = data_of_run(run, path=settings.data.path, map_images=settings.map_images)
     warnings: list[str] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightly.transforms.utils import IMAGENET_NORMALIZE
 from omegaconf import MISSING
 
 from hadis_lightly.cli.launcher import launch
@@ -18,6 +17,7 @@ from hadis_lightly.settings import (
     TrainerSettings,
     ViewSettings,
 )
+from hadis_lightly.settings.views import IMAGENET_NORMALIZE
 
 _DESCRIPTION = """
 Clusters images without labels; the results go into a folder below runs/train/.

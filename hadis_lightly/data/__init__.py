@@ -37,8 +37,9 @@ from hadis_lightly.data.sets.cifar import load_cifar10, load_cifar20
 from hadis_lightly.data.sets.digits import load_digits
 from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS, load_imagenet_subset
 from hadis_lightly.data.sets.npz import load_npz
-from hadis_lightly.data.sets.registry import SOURCE_NAMES, load_source
+from hadis_lightly.data.sets.registry import load_source
 from hadis_lightly.data.sets.stl10 import BinarySource, load_stl10
+from hadis_lightly.settings.images import SOURCE_NAMES
 
 __all__ = [
     "IMAGENET_SUBSETS",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from hadis_lightly.loss import CCLoss
 from hadis_lightly.methods.backbone import build_backbone_of
 from hadis_lightly.methods.cluster_head import ClusterHeadMethod
@@ -19,13 +16,6 @@ class CCMethod(ClusterHeadMethod):
     name = "CC"
     loss_type = CCLoss
     module_type = ContrastiveClustering
-    settings: Mapping[str, Any] = {
-        "loader.batch_size": 256,
-        "loader.even_clusters": False,
-        "optimizer.learning_rate": 3e-4,
-        "optimizer.weight_decay": 0.0,
-        "optimizer.warmup_epochs": 0,
-    }
 
     def build_model(
         self, settings: Settings, num_channels: int, *, with_weights: bool = True

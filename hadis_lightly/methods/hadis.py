@@ -14,24 +14,18 @@ from hadis_lightly.methods.method import Method, Parts
 from hadis_lightly.methods.schedule import check_ends_early
 from hadis_lightly.models import HaDisModel, HaDisPredictionHead, HaDisProjectionHead
 from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.papers import paper_settings
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.training.hadis import HaDis
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 
 
 class HaDisMethod(Method):
-    """HaDis; with some weights at 0 another method of the family.
-
-    Args:
-        zero_weights: Full names of the weights that must be 0.
-    """
+    """HaDis; with some weights at 0 another method of the family."""
 
     name = "HaDis"
     optimizer = "SGD"
     partition_type = PrototypePartition
-
-    def __init__(self, *zero_weights: str) -> None:
-        self.settings = dict.fromkeys(zero_weights, 0.0)
 
     def title(self, settings: Settings) -> str:
         """HaDis, or what is left of it without its terms: ProPos or BYOL."""
@@ -43,7 +37,7 @@ class HaDisMethod(Method):
 
     def check(self, settings: Settings) -> None:
         """Checks that the weights of terms which are left out are 0."""
-        for name in self.settings:
+        for name in paper_settings(settings.method):
             value = getattr(settings.model, name.removeprefix("model."))
             if value != 0:
                 raise SettingsError(

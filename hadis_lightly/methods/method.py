@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,6 @@ class Method(ABC):
     name: str
     #: Name of the optimiser.
     optimizer: str
-    #: The paper's settings where they are not the defaults: full names to values.
-    settings: Mapping[str, Any] = {}
     #: Class of its clusters, which ``from_state_dict`` restores.
     partition_type: type[PrototypePartition] | type[HeadPartition]
     #: Whether a step leaves some of the networks out.

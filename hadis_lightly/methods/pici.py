@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from hadis_lightly.backbone_names import MASKED_VIT
 from hadis_lightly.loss import PICILoss
 from hadis_lightly.methods.cluster_head import ClusterHeadMethod
 from hadis_lightly.methods.method import Parts
@@ -16,13 +16,14 @@ from hadis_lightly.models import (
     build_masked_vit,
 )
 from hadis_lightly.models.checks import check_timm
-from hadis_lightly.settings.environment import MASKED_VIT
 from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.papers import paper_settings
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.training.cluster_head_module import ClusterHeadModule
 from hadis_lightly.training.pici import PICI
 
-_PAPER_EPOCHS, _PAPER_PRETRAINING, _PAPER_INTERACTION = 1050, 200, 50
+_PAPER_EPOCHS = paper_settings("pici")["trainer.max_epochs"]
+_PAPER_PRETRAINING, _PAPER_INTERACTION = 200, 50
 
 
 class PICIMethod(ClusterHeadMethod):
@@ -32,20 +33,6 @@ class PICIMethod(ClusterHeadMethod):
     loss_type = PICILoss
     module_type = PICI
     has_unused_parameters = True
-    settings: Mapping[str, Any] = {
-        "loader.batch_size": 96,
-        "loader.even_clusters": False,
-        "model.backbone": MASKED_VIT,
-        "optimizer.learning_rate": 1e-4,
-        "optimizer.weight_decay": 0.0,
-        "optimizer.warmup_epochs": 0,
-        "trainer.max_epochs": _PAPER_EPOCHS,
-        # BYOL's views, which differ in blur and solarization, where
-        # NOTE: both of ours have their mean.
-        "views.cj_sat": 0.2,
-        "views.gaussian_blur": 0.55,
-        "views.solarization_prob": 0.1,
-    }
 
     def check(self, settings: Settings) -> None:
         """Checks that network and phases are possible."""

@@ -8,20 +8,22 @@ from typing import Any
 
 from torch import nn
 
+from hadis_lightly.backbone_names import MASKED_VIT
 from hadis_lightly.methods.cc import CCMethod
+from hadis_lightly.methods.environment import check_backbone_of, check_machine
 from hadis_lightly.methods.hadis import HaDisMethod
 from hadis_lightly.methods.method import Method
 from hadis_lightly.methods.pici import PICIMethod
-from hadis_lightly.settings.environment import MASKED_VIT
 from hadis_lightly.settings.errors import SettingsError
-from hadis_lightly.settings.sections import METHOD_NAMES, Settings
+from hadis_lightly.settings.papers import METHOD_NAMES, paper_settings
+from hadis_lightly.settings.sections import Settings
 from hadis_lightly.settings.validate import check_settings
 
-# The names stand in METHOD_NAMES, which settings are checked against.
+# Their names and the settings of their papers stand in settings/papers.py.
 _METHODS: dict[str, Method] = {
     "hadis": HaDisMethod(),
-    "propos": HaDisMethod("model.hsd_weight"),
-    "byol": HaDisMethod("model.hsd_weight", "model.pcl_weight"),
+    "propos": HaDisMethod(),
+    "byol": HaDisMethod(),
     "cc": CCMethod(),
     "pici": PICIMethod(),
 }
@@ -31,20 +33,15 @@ if tuple(_METHODS) != METHOD_NAMES:
 
 def method_of(settings: Settings) -> Method:
     """The method that the settings name."""
-    if settings.method not in _METHODS:
-        names = ", ".join(_METHODS)
-        raise SettingsError(f"method must be one of {names}, got {settings.method!r}.")
+    paper_settings(settings.method)  # raises if there is none of that name
     return _METHODS[settings.method]
-
-
-def paper_settings(method: str) -> dict[str, Any]:
-    """The settings of a method where they are not HaDis's: full names to values."""
-    return dict(method_of(Settings(method=method)).settings)
 
 
 def check_run(settings: Settings) -> None:
     """Raises a SettingsError for what is wrong already before data are read."""
     check_settings(settings)
+    check_backbone_of(settings.model.backbone)
+    check_machine(settings.trainer)
     if settings.model.backbone == MASKED_VIT and settings.method != "pici":
         raise SettingsError(
             f"model.backbone={MASKED_VIT} goes with method=pici, not with "
@@ -82,7 +79,7 @@ def with_method(
         >>> with_method(Settings(), "cc").optimizer.learning_rate
         0.0003
     """
-    if settings.method != method and method_of(settings).settings:
+    if settings.method != method and paper_settings(settings.method):
         raise SettingsError(
             f"settings of method={settings.method} cannot be turned into those of "
             f"{method}: its own values would stay. Start from settings of HaDis."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 import torchvision
 from torch import nn
 
+from hadis_lightly.backbone_names import TIMM, unknown_backbone
 from hadis_lightly.checks import check_integer
 from hadis_lightly.models.checks import check_module, check_timm, has_timm
 from hadis_lightly.models.input_channels import set_channels
@@ -100,7 +100,6 @@ _OWN = {
     "small_convnet": small_convnet,
     "small_pooled_convnet": small_pooled_convnet,
 }
-_TIMM = "timm/"
 # These have auxiliary classifiers, for training alone.
 _WITH_AUXILIARY = ("googlenet", "inception_v3")
 
@@ -109,23 +108,18 @@ def check_backbone(name: str) -> None:
     """Raises unless there is a backbone of that name, see :func:`build_backbone`."""
     if not isinstance(name, str):
         raise TypeError(f"name of a backbone must be a string, got {name!r}.")
-    known = [*_OWN, *torchvision.models.list_models(module=torchvision.models)]
-    if name in known:
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name in _OWN or name in known:
         return
-    if name.startswith(_TIMM):
+    if name.startswith(TIMM):
         check_timm(f"backbone {name!r}")
     if has_timm():
         import timm
 
-        if name.startswith(_TIMM) and timm.is_model(name.removeprefix(_TIMM)):
+        if name.startswith(TIMM) and timm.is_model(name.removeprefix(TIMM)):
             return
-        known += [_TIMM + other for other in timm.list_models()]
-    near = difflib.get_close_matches(name, known, n=3)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    raise ValueError(
-        f"backbone {name!r} is neither one of {', '.join(sorted(_OWN))} nor a "
-        f"classification model of torchvision, nor timm/ and one of timm's.{hint}"
-    )
+        known += [TIMM + other for other in timm.list_models()]
+    raise unknown_backbone(name, known)
 
 
 def build_backbone(
@@ -157,7 +151,7 @@ def build_backbone(
         check_integer("input_size", input_size, least=1)
     if name in _OWN:
         return _OWN[name](num_channels)
-    if name.startswith(_TIMM):
+    if name.startswith(TIMM):
         return _build_timm(name, num_channels, input_size)
     options = _size_options(name, input_size)
     if name in _WITH_AUXILIARY:
@@ -202,7 +196,7 @@ def _build_timm(name: str, num_channels: int, input_size: int | None) -> nn.Modu
     import timm
     from timm.models import get_pretrained_cfg
 
-    model_name = name.removeprefix(_TIMM)
+    model_name = name.removeprefix(TIMM)
     options: dict[str, Any] = {"num_classes": 0, "in_chans": num_channels}
     made_for = get_pretrained_cfg(model_name)
     if input_size is not None and made_for is not None and made_for.fixed_input_size:

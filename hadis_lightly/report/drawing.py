@@ -11,6 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -21,11 +22,22 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 _MAX_MAP_POINTS = 3000  # t-SNE takes 15 seconds for them
+_GALLERY_SIDE = 134  # twice the pixels of an image in the gallery
 INK, FAINT = "#333333", "#999999"
 # Of Paul Tol's palettes for the colour-blind.
 COLORS = (
     "#4477aa", "#228833", "#aa3377", "#ee6677", "#ccbb44", "#66ccee", "#bbbbbb",
 )  # fmt: skip
+
+
+def gallery_image(image: Image.Image) -> Image.Image:
+    """The image, made small if it is larger than the gallery can show.
+
+    Matplotlib takes a second for each photo of 12 megapixels.
+    """
+    if max(image.size) > _GALLERY_SIDE:
+        image.thumbnail((_GALLERY_SIDE, _GALLERY_SIDE), Image.Resampling.LANCZOS)
+    return image
 
 
 def draw_gallery(
@@ -148,19 +160,24 @@ def label_ends(axes: Axes) -> None:
         )
 
 
+def map_points(embeddings: FloatArray, random_state: int = 0) -> FloatArray:
+    """t-SNE of up to 3,000 embeddings: ``(n, 2)``, NaN for those not on the map."""
+    n = len(embeddings)
+    if n <= _MAX_MAP_POINTS:
+        return project_to_plane(embeddings, random_state)
+    generator = np.random.default_rng(random_state)
+    chosen = generator.choice(n, _MAX_MAP_POINTS, replace=False)
+    points = np.full((n, 2), np.nan, dtype=np.float32)
+    points[chosen] = project_to_plane(embeddings[chosen], random_state)
+    return points
+
+
 def draw_map(
-    path: Path,
-    embeddings: FloatArray,
-    labels: IntArray,
-    names: Sequence[str],
-    random_state: int = 0,
+    path: Path, points: FloatArray, labels: IntArray, names: Sequence[str]
 ) -> None:
-    """Draws a t-SNE map of up to 3,000 embeddings ``(n, d)``, a colour per cluster."""
-    if len(embeddings) > _MAX_MAP_POINTS:
-        generator = np.random.default_rng(random_state)
-        chosen = generator.choice(len(embeddings), _MAX_MAP_POINTS, replace=False)
-        embeddings, labels = embeddings[chosen], labels[chosen]
-    points = project_to_plane(embeddings, random_state)
+    """Draws a map of points ``(n, 2)``, a colour per cluster; NaN is left out."""
+    is_shown = np.isfinite(points[:, 0])
+    points, labels = points[is_shown], labels[is_shown]
     figure = Figure(figsize=(6, 6), dpi=130, layout="constrained")
     axes = figure.subplots()
     axes.set_axis_off()

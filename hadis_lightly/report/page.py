@@ -56,7 +56,11 @@ def write_report(
     if not is_page(path):
         path = path / "index.html"
     rows = choose_rows(data, max_images)
-    sheets = list(make_sheets(data.read, rows.tolist(), progress=progress))
+    sheets = list(
+        make_sheets(
+            data.read, rows.tolist(), read_small=data.read_small, progress=progress
+        )
+    )
     content = page_content(data, rows, sheets)
     with atomic_write(path) as file:
         file.writelines(_page(content, sheets))

@@ -44,6 +44,8 @@ class ReportData:
         read: Gives the image of a row; an ``OSError`` becomes a grey placeholder.
         gone: Images that have no file any more, ``(n,)``; ``None`` if that is unknown.
         replaced: A line that says which images are others now; empty if none are.
+        read_small: If given, takes its place: gives the image of a row with its shorter
+            side reduced to a number of pixels, and its own width and height.
 
     Raises:
         ValueError: if lengths or shapes do not fit, or a value is out of its range.
@@ -83,6 +85,7 @@ class ReportData:
     read: Callable[[int], Image.Image]
     gone: npt.NDArray[np.bool_] | None = None
     replaced: str = ""
+    read_small: Callable[[int, int], tuple[Image.Image, tuple[int, int]]] | None = None
 
     def __post_init__(self) -> None:
         n = self.n_images

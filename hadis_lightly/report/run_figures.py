@@ -10,9 +10,11 @@ from typing import Any
 
 from hadis_lightly.artifacts.assignments import has_classes
 from hadis_lightly.artifacts.metrics_file import losses
+from hadis_lightly.artifacts.results import write_map
 from hadis_lightly.artifacts.saved_run import SavedRun, load_run
 from hadis_lightly.cluster import match_clusters
 from hadis_lightly.data import ImageSource
+from hadis_lightly.data.thread_map import thread_map
 from hadis_lightly.report import drawing
 from hadis_lightly.report.paper_figures import (
     draw_moments,
@@ -21,6 +23,7 @@ from hadis_lightly.report.paper_figures import (
 )
 from hadis_lightly.report.thumbnails import Progress
 from hadis_lightly.settings.changes import flat_settings
+from hadis_lightly.system import available_cores
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 _MAX_GALLERY_ROWS, _NUM_GALLERY_COLUMNS, _MAX_CONFUSION_SIDE = 60, 16, 200
@@ -46,22 +49,31 @@ def draw_figures(
         if source.class_names is not None:
             for cluster, target in matching.items():
                 names[cluster] = f"{cluster}: {class_names[target]}"
-    embedded = prototypes.embeddings_.cpu()
-    rows, titles = [], []
+    embeddings = prototypes.embeddings_.cpu().numpy()
+    shown, titles = [], []
     for cluster, name in enumerate(names[:_MAX_GALLERY_ROWS]):
         members = (labels == cluster).nonzero().squeeze(1)
         typical = members[prototypes.distance_[members].argsort()]
-        shown = typical[:_NUM_GALLERY_COLUMNS].tolist()
-        rows.append([source[index][0] for index in shown])
+        shown.append(typical[:_NUM_GALLERY_COLUMNS].tolist())
         titles.append(f"{name}\n{len(members):,} images")
+    every = [index for row in shown for index in row]
+    images = thread_map(
+        lambda i: drawing.gallery_image(source[every[i]][0]),
+        len(every),
+        available_cores(),
+    )
+    rows = [[next(images) for _ in row] for row in shown]
+
+    def draw_map(path: Path) -> None:
+        points = drawing.map_points(embeddings, random_state)
+        write_map(folder, points)
+        drawing.draw_map(path, points, labels.numpy(), names)
 
     drawings: dict[str, Callable[[Path], None]] = {
         "clusters.png": lambda path: drawing.draw_gallery(
             path, rows, titles, _NUM_GALLERY_COLUMNS
         ),
-        "map.png": lambda path: drawing.draw_map(
-            path, embedded.numpy(), labels.numpy(), names, random_state
-        ),
+        "map.png": draw_map,
     }
     if len(prototypes.history_) > 1:
         drawings["curves.png"] = lambda path: drawing.draw_curves(

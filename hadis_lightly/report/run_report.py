@@ -12,10 +12,12 @@ from PIL import Image
 
 from hadis_lightly.artifacts.fingerprint import gone_files, replaced_images
 from hadis_lightly.artifacts.saved_run import SavedRun
-from hadis_lightly.data import DataError, ImageSource
+from hadis_lightly.data import DataError, FolderSource, ImageSource, read_image
+from hadis_lightly.data.files.reader import read_size
 from hadis_lightly.methods.schedule import describe_schedule
 from hadis_lightly.report.drawing import project_to_plane
 from hadis_lightly.report.report_data import ReportData
+from hadis_lightly.report.thumbnails import ReadSmall
 from hadis_lightly.text import printable
 
 _PACKAGES = ("hadis-lightly", "torch", "lightly", "pytorch-lightning")
@@ -26,16 +28,17 @@ def data_of_run(
     *,
     path: str | None = None,
     map_images: int = 3000,
-    plane: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = project_to_plane,
+    plane: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] | None = None,
 ) -> ReportData:
     """The data of the report of a run.
 
     Args:
         run: The run.
         path: Where its images are, if they have moved.
-        map_images: Most images on the map, drawn at random: t-SNE takes a second for
-            200 of them.
-        plane: Projects embeddings onto the map: ``(n, d)`` to ``(n, 2)``.
+        map_images: Most images on the map, drawn at random. If the run's own map has
+            as many, it is taken; else t-SNE takes a second for 200 of them.
+        plane: Projects embeddings onto the map: ``(n, d)`` to ``(n, 2)``; by default
+            t-SNE.
 
     Raises:
         DataError: If the images are gone.
@@ -43,9 +46,11 @@ def data_of_run(
     source = run.source(path)  # before all that takes long
     table, n = run.assignments, len(run.assignments)
     _check_readable(source.read, n)
-    drawn = np.random.default_rng(0).permutation(n)[:map_images]
-    points = np.full((n, 2), np.nan, dtype=np.float32)
-    points[drawn] = plane(run.embeddings[drawn])
+    points = run.map_points() if plane is None else None
+    if points is None or np.isfinite(points[:, 0]).sum() != min(n, map_images):
+        drawn = np.random.default_rng(0).permutation(n)[:map_images]
+        points = np.full((n, 2), np.nan, dtype=np.float32)
+        points[drawn] = (plane or project_to_plane)(run.embeddings[drawn])
     targets = table.targets
     return ReportData(
         title=f"{run.result['method']}, {len(run.prototypes)} clusters",
@@ -69,6 +74,7 @@ def data_of_run(
         read=source.read,
         gone=gone_files(source),
         replaced=_describe_replaced(run, source),
+        read_small=_small_reader(source),
     )
 
 
@@ -124,3 +130,15 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
     if result.get("num_resumed"):
         rows.insert(3, ("Resumed", f"{result['num_resumed']} times"))
     return rows
+
+
+def _small_reader(source: ImageSource) -> ReadSmall | None:
+    """Reads an image reduced, and its own size; None if images are small already."""
+    if not isinstance(source, FolderSource):
+        return None
+
+    def read(row: int, min_side: int) -> tuple[Image.Image, tuple[int, int]]:
+        path = source.path(row)
+        return read_image(path, source.num_channels, min_side), read_size(path)
+
+    return read

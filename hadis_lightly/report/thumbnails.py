@@ -15,6 +15,9 @@ from hadis_lightly.data import plain_image
 from hadis_lightly.system import available_cores
 
 Read = Callable[[int], Image.Image]
+#: From a row and a number of pixels to the image, its shorter side reduced to so many,
+#: and its own width and height.
+ReadSmall = Callable[[int, int], tuple[Image.Image, tuple[int, int]]]
 Progress = Callable[[int, int], None]
 
 #: Bytes of all sheets together, before base64 makes them a third larger.
@@ -46,6 +49,7 @@ def make_sheets(
     read: Read,
     rows: Sequence[int],
     *,
+    read_small: ReadSmall | None = None,
     budget_bytes: int = BUDGET_BYTES,
     progress: Progress | None = None,
     num_threads: int | None = None,
@@ -55,6 +59,8 @@ def make_sheets(
     Args:
         read: Gives the image of a row; called from several threads.
         rows: Rows of the images.
+        read_small: Takes the place of ``read`` if given; its images are upright, of
+            mode ``RGB`` or ``L``.
         budget_bytes: What all sheets may take together; quality gives way.
         progress: Called with the images done and their number.
         num_threads: By default one per core and at most 8.
@@ -62,9 +68,15 @@ def make_sheets(
     per_image = budget_bytes / len(rows)
     side = thumbnail_side(per_image)
 
+    def read_whole(row: int, _: int) -> tuple[Image.Image, tuple[int, int]]:
+        image = read(row)
+        is_grey = image.mode in ("1", "L") or image.mode.startswith("I")
+        image = plain_image(image, num_channels=1 if is_grey else 3)
+        return image, image.size
+
     def make_sheet(start: int) -> Sheet:
         part = rows[start : start + IMAGES_PER_SHEET]
-        return _make_sheet(read, part, side, per_image * len(part))
+        return _make_sheet(read_small or read_whole, part, side, per_image * len(part))
 
     done = 0
     with ThreadPoolExecutor(num_threads or min(8, available_cores())) as pool:
@@ -89,7 +101,9 @@ def thumbnail_side(bytes_per_image: float) -> int:
     return max(_LEAST_SIDE, min(_LARGEST_SIDE, int(side) // 16 * 16))
 
 
-def _make_sheet(read: Read, rows: Sequence[int], side: int, budget: float) -> Sheet:
+def _make_sheet(
+    read: ReadSmall, rows: Sequence[int], side: int, budget: float
+) -> Sheet:
     images = [_small_version(read, row, side) for row in rows]
     sizes = [image.size if image else (0, 0) for image, _ in images]
     # JPEG stores colour in blocks of 16 pixels: no image shares one with the next.
@@ -115,13 +129,12 @@ def _make_sheet(read: Read, rows: Sequence[int], side: int, budget: float) -> Sh
 
 
 def _small_version(
-    read: Read, row: int, side: int
+    read: ReadSmall, row: int, side: int
 ) -> tuple[Image.Image | None, tuple[int, int]]:
     """The image made small, never large, and its own size."""
     try:
-        image = read(row)
-        is_grey = image.mode in ("1", "L") or image.mode.startswith("I")
-        image = plain_image(image, num_channels=1 if is_grey else 3)
+        # Twice as large, so that it is still sharp when it is made small.
+        image, original = read(row, 2 * side)
     except (OSError, ValueError):
         return None, (0, 0)
     width, height = image.size
@@ -136,7 +149,7 @@ def _small_version(
         box=(left, top, left + w, top + h),
         reducing_gap=3.0,
     )
-    return small, image.size
+    return small, original
 
 
 def _encode(sheet: Image.Image, is_tiny: bool, budget: float) -> tuple[bytes, str]:

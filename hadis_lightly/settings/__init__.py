@@ -15,7 +15,7 @@ from hadis_lightly.settings.training import (
     OptimizerSettings,
     TrainerSettings,
 )
-from hadis_lightly.transforms import ViewSettings
+from hadis_lightly.settings.views import ViewSettings
 
 __all__ = [
     "ClusteringSettings",

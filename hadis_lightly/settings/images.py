@@ -6,8 +6,14 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from hadis_lightly.data import SOURCE_NAMES
 from hadis_lightly.fields import setting
+
+SOURCE_NAMES = (
+    "digits", "cifar10", "cifar20", "stl10", "imagenet10", "imagenet_dogs", "npz",
+    "folder",
+)  # fmt: skip
+#: Sources whose path need not exist yet.
+DOWNLOADED = ("cifar10", "cifar20", "stl10")
 
 
 def absolute_path(path: Any) -> Any:

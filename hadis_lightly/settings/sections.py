@@ -11,14 +11,13 @@ from hadis_lightly.settings.networks import (
     ModelSettings,
     PICISettings,
 )
+from hadis_lightly.settings.papers import METHOD_NAMES
 from hadis_lightly.settings.training import (
     ClusteringSettings,
     OptimizerSettings,
     TrainerSettings,
 )
-from hadis_lightly.transforms import ViewSettings
-
-METHOD_NAMES = ("hadis", "propos", "byol", "cc", "pici")
+from hadis_lightly.settings.views import ViewSettings
 
 
 @dataclass

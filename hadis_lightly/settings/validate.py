@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from hadis_lightly.backbone_names import check_backbone_name
 from hadis_lightly.fields import check_fields
-from hadis_lightly.settings.environment import (
-    check_backbone_name,
-    check_machine,
-    check_output_dir,
-)
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 
@@ -28,6 +27,9 @@ def check_settings(settings: Settings) -> None:
     num_channels = settings.data.num_channels
     if trainer.max_steps == 0:
         raise SettingsError("trainer.max_steps must be -1 or at least 1, got 0.")
+    devices = trainer.devices
+    if devices != "auto" and not (str(devices).isdecimal() and int(devices) > 0):
+        raise SettingsError(f"trainer.devices must be auto or >= 1, got {devices!r}.")
     if model.freeze_backbone and model.weights is None:
         raise SettingsError(
             "model.freeze_backbone trains nothing: it needs model.weights=FILE."
@@ -44,8 +46,10 @@ def check_settings(settings: Settings) -> None:
     except (TypeError, ValueError) as error:
         raise SettingsError(str(error)) from None
     check_output_dir(settings.output_dir)
-    check_backbone_name(model.backbone)
-    check_machine(trainer)
+    try:
+        check_backbone_name(model.backbone)
+    except ValueError as error:
+        raise SettingsError(f"model.{error}") from None
 
 
 def check_section(section: Any) -> None:
@@ -58,3 +62,36 @@ def check_section(section: Any) -> None:
         check_fields(section)
     except (TypeError, ValueError) as error:
         raise SettingsError(str(error)) from None
+
+
+def check_output_dir(path: str | None) -> None:
+    """Raises SettingsError unless a folder exists or can be made."""
+    if path is None:
+        return
+    folder = Path(os.path.abspath(path))
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(folder)
+    except OSError as error:  # such as a name that is too long
+        raise SettingsError(f"output_dir is {path!r}: {error.strerror}.") from None
+    existing = next(f for f in (folder, *folder.parents) if os.path.lexists(f))
+    if not existing.is_dir():
+        raise SettingsError(
+            f"output_dir is {path!r}, but {str(existing)!r} is not a folder."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SettingsError(
+            f"output_dir is {path!r}, but {str(existing)!r} is not writable."
+        )
+
+
+def check_exists(name: str, path: Any) -> None:
+    """Raises SettingsError unless there is a file or folder at a path, or at each.
+
+    Args:
+        name: Full name of the setting.
+        path: A path or a list of them; None, and ``-`` for standard input, pass.
+    """
+    for one in [path] if isinstance(path, str) else path or []:
+        if one != "-" and not os.path.exists(os.path.expanduser(one)):
+            raise SettingsError(f"{name}: {one!r} does not exist.")

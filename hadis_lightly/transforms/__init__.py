@@ -1,19 +1,18 @@
 """Views: the augmentations HaDis trains on and the plain transform it embeds with."""
 
-from lightly.transforms.utils import IMAGENET_NORMALIZE
-
+from hadis_lightly.settings.views import (
+    CIFAR10_NORMALIZE,
+    CIFAR100_NORMALIZE,
+    DIGITS_NORMALIZE,
+    IMAGENET_NORMALIZE,
+    ViewSettings,
+)
 from hadis_lightly.transforms.batched_views import BatchedViews
 from hadis_lightly.transforms.hadis_transform import HaDisCropTransform, HaDisTransform
 from hadis_lightly.transforms.plain_transforms import (
     BatchedTestTransform,
     HaDisTestTransform,
     ToNormalizedTensor,
-)
-from hadis_lightly.transforms.view_settings import (
-    CIFAR10_NORMALIZE,
-    CIFAR100_NORMALIZE,
-    DIGITS_NORMALIZE,
-    ViewSettings,
 )
 
 __all__ = [

@@ -6,10 +6,15 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from lightly.transforms.utils import IMAGENET_NORMALIZE
 from torch import Tensor
 
 from hadis_lightly.precision import full_precision
+from hadis_lightly.settings.views import (
+    IMAGENET_NORMALIZE,
+    Normalize,
+    ViewSettings,
+    takes_view_settings,
+)
 from hadis_lightly.transforms.hadis_transform import HaDisTransform
 from hadis_lightly.transforms.input_checks import check_batch
 from hadis_lightly.transforms.keyed_random import keyed_uniforms
@@ -23,11 +28,6 @@ from hadis_lightly.transforms.view_pipeline import (
     make_planes,
     processing_order,
     views_at_a_time,
-)
-from hadis_lightly.transforms.view_settings import (
-    Normalize,
-    ViewSettings,
-    takes_view_settings,
 )
 
 

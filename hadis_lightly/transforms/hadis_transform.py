@@ -11,18 +11,18 @@ from lightly.transforms.multi_view_transform import MultiViewTransform
 from lightly.transforms.rotation import random_rotation_transform
 from lightly.transforms.solarize import RandomSolarization
 from lightly.transforms.torchvision_v2_compatibility import torchvision_transforms as T
-from lightly.transforms.utils import IMAGENET_NORMALIZE
 from PIL import Image
 from torch import Tensor
 
 from hadis_lightly.checks import check_integer
-from hadis_lightly.transforms.input_checks import check_image
-from hadis_lightly.transforms.plain_transforms import ToNormalizedTensor
-from hadis_lightly.transforms.view_settings import (
+from hadis_lightly.settings.views import (
+    IMAGENET_NORMALIZE,
     Normalize,
     ViewSettings,
     takes_view_settings,
 )
+from hadis_lightly.transforms.input_checks import check_image
+from hadis_lightly.transforms.plain_transforms import ToNormalizedTensor
 
 
 @takes_view_settings

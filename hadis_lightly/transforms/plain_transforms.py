@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from lightly.transforms.utils import IMAGENET_NORMALIZE
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from hadis_lightly.settings.views import (
+    IMAGENET_NORMALIZE,
+    Normalize,
+    ViewSettings,
+)
 from hadis_lightly.transforms.batched_color import normalize_channels
 from hadis_lightly.transforms.input_checks import CHANNELS, check_batch, check_image
-from hadis_lightly.transforms.view_settings import Normalize, ViewSettings
 
 # Of an image that is longer than this, only the part that is kept is scaled: the whole
 # of 2 x 60,000 pixels would take gigabytes.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from hadis_lightly.artifacts.checkpoint import CheckpointError
 from hadis_lightly.artifacts.saved_run import SavedRun, load_run
@@ -47,6 +47,19 @@ def test_every_image_is_read_back(folder: Path) -> None:
     assert all(read(row).size == (12, 12) for row in range(32))
     assert saved.embeddings.shape == (32, 8)
     np.testing.assert_allclose(np.linalg.norm(saved.embeddings, axis=1), 1, atol=1e-5)
+
+
+def test_large_photos_are_read_reduced(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    key = load_run(folder / "run").assignments.keys[0]
+    path = tmp_path / "photos" / key  # an escaped name, which is looked for first
+    photo, exif = Image.new("RGB", (400, 300), "teal"), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo.save(path, "JPEG", exif=exif)
+    read = load_run(folder / "run").small_reader(str(tmp_path / "photos"))
+    assert read is not None
+    image, own = read(0, 60)
+    assert (image.size, own) == ((60, 80), (300, 400))
 
 
 def test_moments_are_spread_over_the_epochs_that_there_are(folder: Path) -> None:

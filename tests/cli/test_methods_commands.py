@@ -22,7 +22,8 @@ from hadis_lightly.models import build_backbone
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.report.run_report import data_of_run
 from hadis_lightly.runs import run
-from hadis_lightly.settings.sections import METHOD_NAMES, DataSettings, Settings
+from hadis_lightly.settings.papers import METHOD_NAMES
+from hadis_lightly.settings.sections import DataSettings, Settings
 from tests.methods.test_methods import TITLES, tiny
 from tests.photo_runs import NUM_IMAGES
 from tests.prediction.test_prediction import agrees, rows_of
@@ -143,6 +144,11 @@ def test_a_report_says_how_many_images_are_gone(
 def test_the_data_of_a_report(folder: Path) -> None:
     finished = load_run(folder)
     data = data_of_run(finished, plane=lambda rows: rows[:, :2])
+    # The map of the run is taken, unless another number of images is asked for.
+    points = np.load(folder / "map.npy")
+    np.testing.assert_array_equal(data_of_run(finished).points, points)
+    few = data_of_run(finished, map_images=4).points
+    assert np.isfinite(few).all(axis=1).sum() == 4
     table = read_assignments(folder)
     assert data.labels.tolist() == table.labels.tolist()
     assert data.prototypes.shape[0] == 3

@@ -32,7 +32,8 @@ from hadis_lightly.settings import (
     ViewSettings,
 )
 from hadis_lightly.settings.changes import flat_settings
-from hadis_lightly.settings.sections import METHOD_NAMES, PICISettings
+from hadis_lightly.settings.papers import METHOD_NAMES
+from hadis_lightly.settings.sections import PICISettings
 
 PACKAGE = Path(hadis_lightly.__file__).parent
 TITLES = {

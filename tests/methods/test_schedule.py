@@ -13,7 +13,7 @@ from hadis_lightly.methods import with_method
 from hadis_lightly.methods.registry import check_run, method_of, prolonged
 from hadis_lightly.methods.schedule import count_epochs
 from hadis_lightly.settings import Settings, SettingsError
-from hadis_lightly.settings.sections import METHOD_NAMES
+from hadis_lightly.settings.papers import METHOD_NAMES
 
 BOTH = ("optimizer.warmup_epochs", "clustering.warmup_epochs")
 

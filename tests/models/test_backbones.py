@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 import torchvision
 from torch import nn
 
+from hadis_lightly import backbone_names
+from hadis_lightly.backbone_names import check_backbone_name
 from hadis_lightly.models import (
     build_backbone,
     feature_dim,
@@ -106,8 +109,21 @@ def test_sizes_that_cannot_be(name: str, input_size: int, step: int) -> None:
 def test_near_names_are_offered(name: str, near: str) -> None:
     if "timm" in near:
         pytest.importorskip("timm")
-    with pytest.raises(ValueError, match=rf"'{name}' is .* Did you mean .*\b{near}\b"):
-        check_backbone(name)
+    for check in (check_backbone, check_backbone_name):
+        with pytest.raises(ValueError, match=rf"'{name}' is .*mean .*\b{near}\b"):
+            check(name)
+
+
+def test_every_name_passes_the_quick_check() -> None:
+    check_backbone_name("timm/hf-hub:somebody/something")  # not looked up in files
+    timm = pytest.importorskip("timm")
+    for package, names in (
+        ("torchvision", torchvision.models.list_models(module=torchvision.models)),
+        ("timm", timm.list_models()),
+    ):
+        text = backbone_names._source(package)
+        assert set(names) <= set(re.findall(r"\w+", text))
+        assert set(names) <= set(backbone_names._MODEL.findall(text))
 
 
 def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:

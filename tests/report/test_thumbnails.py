@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hadis_lightly.report.drawing import gallery_image
 from hadis_lightly.report.thumbnails import (
     IMAGES_PER_SHEET,
     Sheet,
@@ -47,6 +48,26 @@ def test_photos_become_small_jpegs_and_keep_their_shape() -> None:
     assert width * height == pytest.approx(256**2, rel=0.02)
     assert width / height == pytest.approx(1.5, rel=0.02)
     assert np.abs(np.asarray(opened(sheet))[5, 5] - np.array([0, 128, 128])).max() < 6
+
+
+def test_photos_need_not_be_read_whole() -> None:
+    def read_small(row: int, min_side: int) -> tuple[Image.Image, tuple[int, int]]:
+        assert row == 0 and min_side == 512
+        return Image.new("RGB", (768, 512), "teal"), (6000, 4000)
+
+    def read(row: int) -> Image.Image:
+        raise AssertionError
+
+    (sheet,) = make_sheets(read, [0], read_small=read_small)
+    assert sheet.originals == [(6000, 4000)]
+    whole = only(Image.new("RGB", (6000, 4000), "teal"))
+    assert (sheet.sizes, sheet.data) == (whole.sizes, whole.data)
+
+
+def test_the_gallery_shrinks_photos_and_nothing_else() -> None:
+    tiny = noise(134, 20)
+    assert gallery_image(tiny) is tiny and tiny.size == (134, 20)
+    assert gallery_image(Image.new("RGB", (400, 200))).size == (134, 67)
 
 
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (40, 4000), (3000, 70)])

@@ -20,10 +20,7 @@ from hadis_lightly.data.sets.digits import load_digits
 from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS, load_imagenet_subset
 from hadis_lightly.data.sets.npz import load_npz
 from hadis_lightly.data.sets.stl10 import DEFAULT_STL10_PATH, load_stl10
-
-SOURCE_NAMES = (
-    "digits", "cifar10", "cifar20", "stl10", *IMAGENET_SUBSETS, "npz", "folder",
-)  # fmt: skip
+from hadis_lightly.settings.images import SOURCE_NAMES
 
 
 def load_source(

@@ -74,7 +74,7 @@ def data_of_run(
         read=source.read,
         gone=gone_files(source),
         replaced=_describe_replaced(run, source),
-        read_small=_small_reader(source),
+        read_small=small_reader(source),
     )
 
 
@@ -132,7 +132,7 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
     return rows
 
 
-def _small_reader(source: ImageSource) -> ReadSmall | None:
+def small_reader(source: ImageSource) -> ReadSmall | None:
     """Reads an image reduced, and its own size; None if images are small already."""
     if not isinstance(source, FolderSource):
         return None

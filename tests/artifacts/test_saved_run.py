@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 from hadis_lightly.artifacts.checkpoint import CheckpointError
 from hadis_lightly.artifacts.saved_run import SavedRun, load_run
 from hadis_lightly.data import DataError
+from hadis_lightly.report.run_report import small_reader
 from hadis_lightly.runs import run
 from hadis_lightly.settings import DataSettings
 from hadis_lightly.settings.changes import different_settings
@@ -56,7 +57,7 @@ def test_large_photos_are_read_reduced(folder: Path, tmp_path: Path) -> None:
     photo, exif = Image.new("RGB", (400, 300), "teal"), Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     photo.save(path, "JPEG", exif=exif)
-    read = load_run(folder / "run").small_reader(str(tmp_path / "photos"))
+    read = small_reader(load_run(folder / "run").source(str(tmp_path / "photos")))
     assert read is not None
     image, own = read(0, 60)
     assert (image.size, own) == ((60, 80), (300, 400))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hadis_lightly.fields import field_infos
+from hadis_lightly.methods.environment import check_machine
 from hadis_lightly.settings import Settings, SettingsError, TrainerSettings
 from hadis_lightly.settings.help import describe_settings, meaning
 from hadis_lightly.settings.validate import check_settings
@@ -38,10 +39,10 @@ def test_mps_takes_float32_only(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     settings = with_value("trainer.accelerator", accelerator)
     for settings.trainer.precision in ("auto", "32-true"):
-        check_settings(settings)
+        check_machine(settings.trainer)
     for settings.trainer.precision in ("64-true", "bf16-mixed", "16-mixed"):
         with pytest.raises(SettingsError, match="Apple's MPS takes 32-true only"):
-            check_settings(settings)
+            check_machine(settings.trainer)
 
 
 @pytest.mark.parametrize("name", INFOS)

@@ -90,7 +90,7 @@ class Checkpoint:
             SettingsError: If it can be prolonged with other warm-ups only.
         """
         _ = self.clusters  # which all that follows needs
-        problems = self._other_images(source)
+        problems = [*self._other_images(source), *self._other_pixels(source)]
         before = prolonged(
             self.stamp["settings"], self.stamp.get("schedule", {}), settings
         )
@@ -108,6 +108,16 @@ class Checkpoint:
                 f"checkpoint {str(self.path)!r} does not fit: "
                 f"{'; '.join(problems[:5])}{more}."
             )
+
+    def _other_pixels(self, source: ImageSource) -> list[str]:
+        """Whether an earlier version decoded in full what is reduced now."""
+        if "decode_size" in self.stamp or not isinstance(source, FolderSource):
+            return []
+        sizes, min_side = source.sizes, source.min_side
+        is_reduced = sizes is not None and bool((sizes.min(axis=1) == min_side).any())
+        if not (min_side and is_reduced):
+            return []
+        return ["it was made from images in full size: set data.decode_size=0"]
 
     def _other_images(self, source: ImageSource) -> list[str]:
         """What tells a set from that of the checkpoint; empty if nothing does."""

@@ -20,6 +20,7 @@ from hadis_lightly.data.files.reader import MAX_PIXELS, read_image
 from hadis_lightly.data.files.stream import (
     StreamedImage,
     decoded_images,
+    read_headers,
     readable_images,
     stream_images,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "load_source",
     "load_stl10",
     "plain_image",
+    "read_headers",
     "read_image",
     "readable_images",
     "room_for_images",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 
 from hadis_lightly.data import (
     FolderSource,
     PixelCache,
     decoded_images,
     format_bytes,
+    read_headers,
     readable_images,
     room_for_images,
 )
@@ -40,51 +41,45 @@ def decode_once(settings: Settings, source: FolderSource) -> FolderSource:
         ImageReadError: If files cannot be read; names them. See ``data.on_error``.
         SettingsError: If ``data.cache`` is a folder that cannot be written.
     """
-    data, show = settings.data, settings.trainer.progress_bar
-
-    def look(progress: StepProgress, *, headers_only: bool) -> FolderSource:
-        found = readable_images(
-            source,
-            on_error=data.on_error,
-            headers_only=headers_only,
-            num_threads=available_cores(),
-            progress=progress,
-        )
-        assert isinstance(found, FolderSource)
-        return found
-
+    data, show, threads = (
+        settings.data,
+        settings.trainer.progress_bar,
+        available_cores(),
+    )
     with StepProgress("checking images", show) as progress:
-        checked = look(progress, headers_only=True)
-    if data.on_error == "raise":
-        source = checked  # else one list shall name all that fail
+        headers = read_headers(source, threads, progress)
+    checked = headers.apply(source, data.on_error)
     with StepProgress("decoding images", show) as progress:
-        try:
-            cache = _cache(settings, num_bytes_of(checked))
-            return decoded_images(
-                source,
-                cache,
-                on_error=data.on_error,
-                num_threads=available_cores(),
-                progress=progress,
-            )
-        except _NoRoom:
-            pass
-        except OSError as error:  # the cache cannot be written
-            if data.cache != "auto":
-                raise SettingsError(
-                    f"data.cache is {data.cache!r}: {describe_error(error)}"
-                ) from None
+        if data.cache != "off":
+            try:
+                return decoded_images(
+                    source,
+                    headers,
+                    _cache(settings, num_bytes_of(checked)),
+                    on_error=data.on_error,
+                    num_threads=threads,
+                    progress=progress,
+                )
+            except OSError as error:
+                why = f"cannot keep decoded images: {describe_error(error)}"
+                if data.cache != "auto":
+                    raise SettingsError(
+                        f"data.cache is {data.cache!r}: {why}"
+                    ) from None
+                rank_zero_warn(f"{why}. They are decoded in every epoch.")
         if data.check == "full" or data.on_error == "skip":
-            return look(progress, headers_only=False)
+            found = readable_images(
+                source, on_error=data.on_error, num_threads=threads, progress=progress
+            )
+            assert isinstance(found, FolderSource)
+            return found
     return checked
 
 
-def describe_decoding(settings: Settings, source: FolderSource) -> str:
+def describe_decoding(source: FolderSource) -> str:
     """Where the pixels of a source are, in a few words."""
     if source.decoded is None:
-        asked_for = settings.data.cache == "off"
-        why = "as asked for" if asked_for else "there is no room for their pixels"
-        return f"files are decoded in every epoch: {why}"
+        return "files are decoded in every epoch"
     path = source.decoded.path
     place = "memory" if path is None else str(path)
     return f"decoded once, {format_bytes(num_bytes_of(source))} in {place}"
@@ -96,25 +91,15 @@ def num_bytes_of(source: FolderSource) -> int:
     return int(source.sizes.astype("int64").prod(axis=1).sum()) * source.num_channels
 
 
-class _NoRoom(Exception):
-    """There is no room for decoded images, or there shall be none."""
-
-
 def _cache(settings: Settings, num_bytes: int) -> PixelCache | None:
     """The cache for so many bytes; None if they are to lie in memory."""
     place = settings.data.cache
-    if place == "off":
-        raise _NoRoom
     if place == "auto":
         is_alone = not _starts_processes(settings)
         if is_alone and num_bytes <= room_for_images(torch.device("cpu")):
             return None
-        default = os.path.expanduser("~/.cache/hadis-lightly")
-        place = os.environ.get("HADIS_LIGHTLY_CACHE") or default
-    cache = PixelCache(Path(place) / "pixels")
-    if 2 * num_bytes > shutil.disk_usage(cache.folder).free:
-        raise _NoRoom
-    return cache
+        place = os.environ.get("HADIS_LIGHTLY_CACHE") or "~/.cache/hadis-lightly"
+    return PixelCache(Path(os.path.abspath(os.path.expanduser(place))) / "pixels")
 
 
 def _starts_processes(settings: Settings) -> bool:

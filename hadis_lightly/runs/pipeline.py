@@ -100,7 +100,7 @@ def build_pipeline(
             raise SettingsError(f"data.pipeline is device, but {reason}.")
         kind = "workers" if device.type in ("cpu", "cuda") else "lightly"
     if isinstance(source, FolderSource):
-        reason = f"{reason}; {describe_decoding(settings, source)}"
+        reason = f"{reason}; {describe_decoding(source)}"
     size = settings.views.input_size
     transform: Callable[[Any], Any] = HaDisTransform.from_settings(settings.views)
     if kind == "workers":
@@ -139,13 +139,16 @@ def _resident_images(
     num_bytes = len(source) * height * width * source.num_channels
     limit = settings.data.max_resident_gib
     room = room_for_images(device, limit, num_processes)
-    if device.type != "cpu" and not isinstance(source, ArraySource):
+    decoded = source.decoded if isinstance(source, FolderSource) else None
+    is_mapped = decoded is not None and decoded.path is not None
+    in_memory = isinstance(source, ArraySource) or (
+        decoded is not None and not is_mapped and decoded.stacked() is not None
+    )
+    if device.type != "cpu" and not in_memory:
         # They are read into the host's memory first.
         room = min(room, room_for_images(torch.device("cpu"), limit, num_processes))
     # On a CPU pixels in memory cost nothing more.
-    decoded = source.decoded if isinstance(source, FolderSource) else None
-    in_memory = decoded is not None and decoded.path is None
-    is_there = device.type == "cpu" and (in_memory or isinstance(source, ArraySource))
+    is_there = device.type == "cpu" and in_memory
     if num_bytes > room and not (is_there and limit is None):
         return None, (
             f"the images take {format_bytes(num_bytes)}, but only "
@@ -162,6 +165,8 @@ def _resident_images(
     except torch.OutOfMemoryError:
         return None, f"{format_bytes(num_bytes)} of images did not fit on {device.type}"
     where = "memory" if device.type == "cpu" else f"the memory of {device.type}"
+    if device.type == "cpu" and decoded is not None and is_mapped:
+        where = str(decoded.path)
     return images, f"{format_bytes(num_bytes)} of uint8 images stay in {where}"
 
 

@@ -65,7 +65,7 @@ class DataSettings:
     )
     check: str = setting(
         "headers",
-        "How files are checked before training: headers decodes none of them yet, full "
+        "How files are checked before training: headers reads headers only, full "
         "decodes all. With a cache or on_error=skip, all are decoded first anyway.",
         choices=("headers", "full"),
         effect="nothing",
@@ -73,8 +73,8 @@ class DataSettings:
     cache: str = setting(
         "auto",
         "Where decoded images are kept: auto is memory, or a file below "
-        "~/.cache/hadis-lightly if they need more than half of it or several processes "
-        "train; or a folder for that file. off decodes them in every epoch.",
+        "~/.cache/hadis-lightly if they need more than half of what is free, or other "
+        "processes need them; a folder for that file; off decodes them in every epoch.",
         effect="nothing",
         is_path=True,
     )

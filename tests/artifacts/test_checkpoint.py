@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,13 @@ from hadis_lightly.artifacts.checkpoint import (
     stamp,
 )
 from hadis_lightly.atomic import atomic_write, disk_full_error, remove_unfinished
-from hadis_lightly.data import ArraySource, ImageSource, load_folder, load_npz
+from hadis_lightly.data import (
+    ArraySource,
+    FolderSource,
+    ImageSource,
+    load_folder,
+    load_npz,
+)
 from hadis_lightly.models.weight_files import LAST, PREVIOUS
 from hadis_lightly.runs import run
 from hadis_lightly.settings import Settings
@@ -356,6 +363,16 @@ class TestOtherImages:
         with pytest.raises(CheckpointError) as caught:
             saved.check_fits(Settings(), source, torch.nn.Identity())
         return str(caught.value)
+
+    def test_an_earlier_version_decoded_in_full(self, tmp_path: Path) -> None:
+        source = self.source(tmp_path / "p", "folder")
+        assert isinstance(source, FolderSource)
+        saved = self.saved(source)
+        del saved.stamp["decode_size"]
+        saved.check_fits(Settings(), source, torch.nn.Identity())
+        sizes = np.full((3, 2), 8, dtype=np.int32)
+        reduced = replace(source, min_side=8, sizes=sizes)
+        assert "set data.decode_size=0" in self.refused(saved, reduced)
 
     def test_replaced_files(self, tmp_path: Path) -> None:
         source = self.source(tmp_path / "p", "folder")

@@ -36,7 +36,11 @@ def settings_of(images: Path, folder: Path, **data: object) -> Settings:
 def test_results_do_not_depend_on_where_pixels_are(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = {"auto": "in memory", "off": "as asked for", str(tmp_path / "c"): "c/pix"}
+    places = {
+        "auto": "in memory",
+        "off": "in every epoch",
+        str(tmp_path / "c"): "c/pix",
+    }
     found = []
     for number, (cache, said) in enumerate(places.items()):
         settings = settings_of(images, tmp_path / str(number), cache=cache)
@@ -55,14 +59,14 @@ def test_results_do_not_depend_on_where_pixels_are(
     )
 
 
-def test_several_processes_share_a_file(images: Path, tmp_path: Path) -> None:
+def test_for_several_processes_there_is_a_file(images: Path, tmp_path: Path) -> None:
     settings = settings_of(images, tmp_path)
     settings.trainer.devices = "2"
     source = build_source(settings)
     assert isinstance(source, FolderSource)
     assert source.decoded is not None
     assert source.decoded.path is not None
-    assert str(source.decoded.path) in describe_decoding(settings, source)
+    assert str(source.decoded.path) in describe_decoding(source)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import shutil
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -17,7 +20,11 @@ from PIL import Image
 
 from hadis_lightly.atomic import atomic_write
 
-_DAYS_KEPT = 30
+_SECONDS_KEPT = 30 * 86_400
+# A file that is being written is touched all the time.
+_SECONDS_UNFINISHED = 3600
+_BYTES_LEFT_FREE = 1 << 30
+_OWN = re.compile(r"[0-9a-f]{32}\.(lock|npz|pixels)|\.[0-9a-f]{12}\.unfinished")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +93,11 @@ class DecodedImages:
         self.__dict__.update(state)
 
 
+def _remove(file: Path) -> None:
+    with suppress(OSError):  # on Windows, if somebody reads it
+        file.unlink()
+
+
 def _mapped(path: Path) -> NDArray[np.uint8]:
     return np.memmap(path, np.uint8, "c") if path.stat().st_size else np.empty(0, "u1")
 
@@ -93,11 +105,13 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
 class PixelCache:
     """Files of decoded pixels that several processes and runs share.
 
-    Each has a key, and an index: arrays that say what its pixels are. A pair that
-    nobody has read for 30 days is removed.
+    Each has a key, 32 hexadecimal digits, and an index: arrays that say what its pixels
+    are. What nobody has read for 30 days is removed, and earlier if a new set needs the
+    room.
 
     Args:
-        folder: Folder to keep them in; only its owner may look into it.
+        folder: Folder to keep them in; made if need be, for its owner alone. Other
+            files in it are left alone.
 
     Raises:
         OSError: If the folder cannot be made.
@@ -106,11 +120,36 @@ class PixelCache:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
-        oldest = time.time() - _DAYS_KEPT * 86_400
-        for path in folder.iterdir():
-            with suppress(OSError):
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
+        now = time.time()
+        for seconds, file in self._own_files():
+            is_left = file.name.startswith(".")  # by a process that was killed
+            if now - seconds > (_SECONDS_UNFINISHED if is_left else _SECONDS_KEPT):
+                _remove(file)
+
+    def make_room(self, num_bytes: int) -> None:
+        """Removes the oldest pixels until others of so many bytes fit on the disk.
+
+        Raises:
+            OSError: If they would not even then; nothing is removed.
+        """
+        own = sorted(self._own_files())
+        free = shutil.disk_usage(self.folder).free - _BYTES_LEFT_FREE
+        if num_bytes > free + sum(file.stat().st_size for _, file in own):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+        for _, file in own:
+            if shutil.disk_usage(self.folder).free - _BYTES_LEFT_FREE >= num_bytes:
+                break
+            if file.suffix != ".lock":
+                _remove(file)
+
+    def _own_files(self) -> list[tuple[float, Path]]:
+        """Files of this cache and when they were last read or written."""
+        found = []
+        for path in self.folder.iterdir():
+            if _OWN.fullmatch(path.name):
+                with suppress(OSError):
+                    found.append((path.stat().st_mtime, path))
+        return found
 
     def pixels(self, key: str) -> Path:
         """The file of the pixels."""

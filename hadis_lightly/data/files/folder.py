@@ -63,18 +63,26 @@ class FolderSource(ImageSource):
         """Returns the image at ``index`` and its target, -1 if unknown.
 
         Raises:
+            ImageReadError: See :meth:`read_patiently`.
+        """
+        target = int(self.targets[index])  # raises IndexError out of range
+        return self.read_patiently(index), target
+
+    def read_patiently(self, index: int) -> Image.Image:
+        """Reads the image at ``index``; tries again if the system cannot give it.
+
+        Raises:
             ImageReadError: if its file still cannot be read after several attempts,
                 or at once if it is damaged, naming it.
         """
         for seconds in _WAITS:
             try:
-                return super().__getitem__(index)
+                return self.read(index)
             except ImageReadError as error:
-                # Errors of the system have a number, those of decoders have none.
-                if getattr(error.__cause__, "errno", None) is None:
+                if not is_momentary(error):
                     raise
             time.sleep(seconds)
-        return super().__getitem__(index)
+        return self.read(index)
 
     def read(self, index: int) -> Image.Image:
         """Reads the image at ``index``, in one attempt.
@@ -100,6 +108,14 @@ class FolderSource(ImageSource):
             "sizes": None if self.sizes is None else self.sizes[indices],
             "decoded": None if self.decoded is None else self.decoded.rows(indices),
         }
+
+
+def is_momentary(error: ImageReadError) -> bool:
+    """Whether another attempt may succeed: the system failed, and no decoder."""
+    cause = error.__cause__
+    # Errors of the system have a number, those of decoders have none.
+    is_of_system = getattr(cause, "errno", None) is not None
+    return is_of_system or isinstance(cause, MemoryError)
 
 
 def load_folder(

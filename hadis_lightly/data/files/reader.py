@@ -53,13 +53,13 @@ def read_image(
             if ``num_channels`` is neither 1 nor 3.
     """
     with _naming(path), _quiet_pillow, open_file(path) as file, _opened(file) as image:
-        full_size = image.size
-        if 0 < 2 * min_side <= min(full_size):
+        size = _upright_size(image)
+        if 0 < 2 * min_side <= min(size):
             image.draft(None, (min_side, min_side))
         plain = plain_image(image, num_channels)
-        if (plain.width > plain.height) != (full_size[0] > full_size[1]):
-            full_size = full_size[::-1]  # it has been turned
-        return _resized(plain, reduced_size(full_size, min_side))
+        if plain.size == size[::-1]:  # by EXIF data after the pixels of a PNG
+            size = plain.size
+        return _resized(plain, reduced_size(size, min_side))
 
 
 def read_size(path: str | PathLike[str]) -> tuple[int, int]:
@@ -69,16 +69,21 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int]:
         ImageReadError: as :func:`read_image`, but for damaged pixels.
     """
     with _naming(path), _quiet_pillow, open_file(path) as file, _opened(file) as image:
-        width, height = image.size
-        # Of a TIFF, some versions of Pillow give the size upright already.
-        if tags := getattr(image, "tag_v2", {}):
-            width, height = tags[_WIDTH], tags[_HEIGHT]
-        # To find EXIF data after the pixels of a PNG, Pillow would decode them.
-        if image.format != "PNG" or "exif" in image.info:
-            with contextlib.suppress(Exception):
-                if image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
-                    return height, width
-        return width, height
+        return _upright_size(image)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an opened image, as EXIF turns it."""
+    width, height = image.size
+    # Of a TIFF, some versions of Pillow give the size upright already.
+    if tags := getattr(image, "tag_v2", {}):
+        width, height = tags[_WIDTH], tags[_HEIGHT]
+    # To find EXIF data after the pixels of a PNG, Pillow would decode them.
+    if image.format != "PNG" or "exif" in image.info:
+        with contextlib.suppress(Exception):
+            if image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
+                return height, width
+    return width, height
 
 
 def reduced_size(size: tuple[int, int], min_side: int) -> tuple[int, int]:

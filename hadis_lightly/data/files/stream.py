@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import io
 import os
 import zlib
@@ -24,7 +25,7 @@ from hadis_lightly.data.errors import (
     list_problems,
 )
 from hadis_lightly.data.files.decoded import DecodedImages, PixelCache
-from hadis_lightly.data.files.folder import FolderSource
+from hadis_lightly.data.files.folder import FolderSource, is_momentary
 from hadis_lightly.data.files.pixels import PixelRange
 from hadis_lightly.data.files.reader import open_file
 from hadis_lightly.data.files.tables import containing_file
@@ -35,6 +36,8 @@ R = TypeVar("R")
 
 # Bytes of the beginning and of the end of a file that tell it from another.
 _NUM_BYTES = 4096
+# Packages beside Pillow that decode images where they are installed.
+_DECODERS = ("pillow-heif", "pillow-jxl-plugin", "tifffile", "imagecodecs")
 
 
 class StreamedImage(NamedTuple, Generic[R]):
@@ -75,7 +78,7 @@ def stream_images(
 
 
 @dataclass
-class _Found:
+class CheckedImages:
     """What a look at all ``n`` images of a source has found."""
 
     sizes: NDArray[np.int32]
@@ -95,22 +98,49 @@ class _Found:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> _Found:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> CheckedImages:
         """From what :meth:`to_arrays` has made."""
         bad, reasons = arrays["bad"].tolist(), arrays["reasons"].tolist()
         problems = dict(zip(bad, reasons, strict=True))
         return cls(arrays["sizes"], problems, PixelRange(arrays["levels"].tolist()))
+
+    def apply(self, source: FolderSource, on_error: str) -> FolderSource:
+        """The source without the images that cannot be read.
+
+        Raises:
+            ImageReadError: See :func:`readable_images`.
+        """
+        n, bad = len(source), self.problems
+        problems = [ImageProblem(source.keys[row], bad[row]) for row in sorted(bad)]
+        checked = replace(
+            source,
+            sizes=self.sizes,
+            left_out=tuple(sorted([*source.left_out, *problems])),
+            description="; ".join(
+                filter(None, [source.description, self.range.describe()])
+            ),
+        )
+        if not bad:
+            return checked
+        listed = list_problems(problems)
+        names = f"{len(bad):,} of {n:,} images cannot be read: {listed}"
+        if len(bad) == n:
+            raise ImageReadError(f"no image is left: {names}")
+        if on_error == "raise":
+            raise ImageReadError(f"{names}; data.on_error=skip leaves them out")
+        good = np.setdiff1d(np.arange(n), list(bad))
+        images = "1 image" if len(bad) == 1 else f"{len(bad):,} images"
+        return checked.subset(good, f"{images} left out, which cannot be read")
 
 
 def readable_images(
     source: ImageSource,
     *,
     on_error: str = "raise",
-    headers_only: bool = False,
     num_threads: int = 4,
     progress: Progress | None = None,
 ) -> ImageSource:
-    """Looks at every image of a folder once, and leaves out those that fail.
+    """Decodes every image of a folder once, and leaves out those that fail.
 
     The result lists them in :attr:`FolderSource.left_out` and knows the size of every
     image, so that :func:`common_size` is exact. Classes keep their numbers and names,
@@ -119,8 +149,6 @@ def readable_images(
     Args:
         source: The source.
         on_error: ``raise`` if files cannot be read, or ``skip`` them.
-        headers_only: Whether to read headers only and decode nothing. Damaged pixels
-            are then found when an image is asked for.
         num_threads: Threads that read and decode.
         progress: Called with the number of images read and the number of all.
 
@@ -132,26 +160,54 @@ def readable_images(
     check_on_error(on_error)
     if not isinstance(source, FolderSource):
         return source
-    if headers_only:
-        found = _read_headers(source, num_threads, progress)
-    else:
-        found = _decode(source, num_threads, progress)
-    return _without_bad(source, found, on_error)
+    headers = CheckedImages(np.zeros((len(source), 2), dtype=np.int32))
+    checked, _ = _decode(source, headers, num_threads, progress)
+    return checked.apply(source, on_error)
+
+
+def read_headers(
+    source: FolderSource, num_threads: int = 4, progress: Progress | None = None
+) -> CheckedImages:
+    """Reads the headers of all images, but decodes none: damaged pixels stay unseen.
+
+    Args:
+        source: The source.
+        num_threads: Threads that read.
+        progress: Called with the number of images read and the number of all.
+    """
+
+    def read(index: int) -> tuple[int, int] | str:
+        try:
+            return source.read_size(index)
+        except ImageReadError as error:
+            return error.reason
+
+    headers = CheckedImages(np.zeros((len(source), 2), dtype=np.int32))
+    for index, size in enumerate(thread_map(read, len(source), num_threads, progress)):
+        if isinstance(size, str):
+            headers.problems[index] = size
+        else:
+            headers.sizes[index] = size[::-1]
+    return headers
 
 
 def decoded_images(
     source: FolderSource,
+    headers: CheckedImages,
     cache: PixelCache | None = None,
     *,
     on_error: str = "raise",
     num_threads: int = 4,
     progress: Progress | None = None,
 ) -> FolderSource:
-    """:func:`readable_images` that keeps the pixels of all images.
+    """Decodes every image of a folder once, and keeps the pixels.
+
+    A file that cannot be read for a moment is tried again, as in training.
 
     Args:
         source: The source; see :attr:`FolderSource.min_side`.
-        cache: Where to keep them; by default in memory. Of several processes one
+        headers: Those of its images; files without one that can be read stay closed.
+        cache: Where to keep the pixels; by default in memory. Of several processes one
             decodes, and the others wait.
         on_error: See :func:`readable_images`.
         num_threads: Threads that read and decode.
@@ -162,13 +218,13 @@ def decoded_images(
 
     Raises:
         ImageReadError: See :func:`readable_images`.
-        OSError: If the cache cannot be written; if the disk is full, for one.
+        OSError: If the cache cannot be written, or the disk has no room for it.
     """
     check_on_error(on_error)
     pixels: memoryview | Path
     if cache is None:
         memory = io.BytesIO()
-        found = _decode(source, num_threads, progress, memory)
+        checked, _ = _decode(source, headers, num_threads, progress, memory)
         pixels = memory.getbuffer()
     else:
         key = _cache_key(source, num_threads)
@@ -176,76 +232,56 @@ def decoded_images(
         with cache.locked(key):
             index = cache.load_index(key)
             if index is not None:
-                found = _Found.from_arrays(index)
+                checked = CheckedImages.from_arrays(index)
             else:
+                areas = headers.sizes.astype(np.int64).prod(axis=1)
+                cache.make_room(int(areas.sum()) * source.num_channels)
                 with atomic_write(pixels, "wb") as file:
-                    found = _decode(source, num_threads, progress, file)
-                cache.save_index(key, found.to_arrays())
-    decoded = DecodedImages.side_by_side(pixels, found.sizes, source.num_channels)
-    return _without_bad(replace(source, decoded=decoded), found, on_error)
+                    checked, is_final = _decode(
+                        source, headers, num_threads, progress, file
+                    )
+                if is_final:
+                    cache.save_index(key, checked.to_arrays())
+    decoded = DecodedImages.side_by_side(pixels, checked.sizes, source.num_channels)
+    return checked.apply(replace(source, decoded=decoded), on_error)
 
 
 def _decode(
     source: FolderSource,
+    headers: CheckedImages,
     num_threads: int,
     progress: Progress | None,
     file: IO[bytes] | None = None,
-) -> _Found:
-    """Decodes all images, and writes their pixels one after the other to a file."""
-    found = _Found(np.zeros((len(source), 2), dtype=np.int32))
+) -> tuple[CheckedImages, bool]:
+    """Decodes all images, and writes their pixels one after the other to a file.
 
-    def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
-        found.range.add(image)
+    Returns:
+        What was found, and whether another attempt would find the same: not if the
+        system could not give a file, or memory ran out.
+    """
+    sizes, problems = np.zeros_like(headers.sizes), dict(headers.problems)
+    checked, is_final = CheckedImages(sizes, problems), True
+
+    def decode(index: int) -> NDArray[np.uint8] | ImageReadError:
+        if index in headers.problems:
+            return ImageReadError(headers.problems[index])
+        try:
+            image = source.read_patiently(index)
+        except ImageReadError as error:
+            return error
+        checked.range.add(image)
         return np.ascontiguousarray(image)
 
-    images = stream_images(source, pixels_of, num_threads, progress)
-    for index, (_, _, pixels) in enumerate(images):
-        if isinstance(pixels, ImageProblem):
-            found.problems[index] = pixels.reason
+    found = thread_map(decode, len(source), num_threads, progress)
+    for index, pixels in enumerate(found):
+        if isinstance(pixels, ImageReadError):
+            problems[index] = pixels.reason
+            is_final &= not is_momentary(pixels)
             continue
-        found.sizes[index] = pixels.shape[:2]
+        sizes[index] = pixels.shape[:2]
         if file is not None:
             file.write(pixels.data)
-    return found
-
-
-def _read_headers(
-    source: FolderSource, num_threads: int, progress: Progress | None
-) -> _Found:
-    def read(index: int) -> tuple[int, int] | str:
-        try:
-            return source.read_size(index)
-        except ImageReadError as error:
-            return error.reason
-
-    found = _Found(np.zeros((len(source), 2), dtype=np.int32))
-    for index, size in enumerate(thread_map(read, len(source), num_threads, progress)):
-        if isinstance(size, str):
-            found.problems[index] = size
-        else:
-            found.sizes[index] = size[::-1]
-    return found
-
-
-def _without_bad(source: FolderSource, found: _Found, on_error: str) -> FolderSource:
-    """The source without images that cannot be read; raises if there may be none."""
-    n = len(source)
-    bad = [ImageProblem(source.keys[i], why) for i, why in found.problems.items()]
-    left_out = tuple(sorted([*source.left_out, *bad]))
-    description = "; ".join(filter(None, [source.description, found.range.describe()]))
-    checked = replace(
-        source, sizes=found.sizes, left_out=left_out, description=description
-    )
-    if not bad:
-        return checked
-    names = f"{len(bad):,} of {n:,} images cannot be read: {list_problems(bad)}"
-    if len(bad) == n:
-        raise ImageReadError(f"no image is left: {names}")
-    if on_error == "raise":
-        raise ImageReadError(f"{names}; data.on_error=skip leaves them out")
-    good = np.setdiff1d(np.arange(n), list(found.problems))
-    note = f"{len(bad):,} image{'s' * (len(bad) > 1)} left out, which cannot be read"
-    return checked.subset(good, note)
+    return checked, is_final
 
 
 def _cache_key(source: FolderSource, num_threads: int) -> str:
@@ -267,8 +303,16 @@ def _cache_key(source: FolderSource, num_threads: int) -> str:
             return type(error).__name__
         return f"{size} {time} {zlib.crc32(parts)}"
 
-    how = (1, PIL.__version__, source.num_channels, source.min_side)
+    versions = [PIL.__version__, *map(_version, _DECODERS)]
+    how = (1, versions, source.num_channels, source.min_side)
     digest = hashlib.sha256(repr(how).encode("ascii"))
     for line in thread_map(identity, len(source), num_threads):
         digest.update(f"\n{line}".encode("ascii"))
     return digest.hexdigest()[:32]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

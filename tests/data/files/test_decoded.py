@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,18 +20,25 @@ from hadis_lightly.data import (
     FolderSource,
     ImageReadError,
     PixelCache,
-    decoded_images,
     load_source,
+    read_headers,
     read_image,
-    readable_images,
     stack_images,
 )
+from hadis_lightly.data.files import folder as folder_module
+from hadis_lightly.data.files import stream
 from hadis_lightly.data.files.reader import read_size, reduced_size
 from tests.data.image_files import SAMPLES, encode
 
 
 def fail(done: int, total: int) -> None:
     raise AssertionError("nothing is to be read")
+
+
+def decoded_images(
+    source: FolderSource, cache: PixelCache | None = None, **options: Any
+) -> FolderSource:
+    return stream.decoded_images(source, read_headers(source), cache, **options)
 
 
 def folder_source(folder: Path, min_side: int = 0) -> FolderSource:
@@ -110,10 +120,57 @@ def test_what_nobody_reads_is_removed(tmp_path: Path) -> None:
     assert [file.suffix for file in files] == [".lock", ".npz", ".pixels"]
     PixelCache(tmp_path / "cache")
     assert sorted((tmp_path / "cache").iterdir()) == files
-    for file in files:
+    of_others = tmp_path / "cache" / "thesis.npz"
+    of_others.touch()
+    for file in (*files, of_others):
         os.utime(file, times=(time.time() - 31 * 86_400,) * 2)
     PixelCache(tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list((tmp_path / "cache").iterdir()) == [of_others]
+
+
+def test_room_is_made_by_what_is_oldest(tmp_path: Path) -> None:
+    cache = PixelCache(tmp_path)
+    old, new = cache.pixels("0" * 32), cache.pixels("1" * 32)
+    for age, file in ((20, old), (10, new)):
+        file.write_bytes(b"x" * 4096)
+        os.utime(file, times=(time.time() - age,) * 2)
+    free = shutil.disk_usage(tmp_path).free
+    cache.make_room(1000)
+    assert old.exists()
+    with pytest.raises(OSError, match="No space left"):
+        cache.make_room(10 * free)
+    assert old.exists()
+    cache.make_room(shutil.disk_usage(tmp_path).free - (1 << 30) + 2048)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_a_failure_of_the_system_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "_WAITS", (0.01,))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in "abc":
+        (photos / f"{name}.png").write_bytes(SAMPLES["png"])
+    source, cache = folder_source(photos), PixelCache(tmp_path / "cache")
+    headers = read_headers(source)
+    (photos / "b.png").rename(tmp_path / "aside")
+    options = {"headers": headers, "cache": cache, "on_error": "skip"}
+    assert len(stream.decoded_images(source, **options)) == 2
+    (tmp_path / "aside").rename(photos / "b.png")
+    assert len(stream.decoded_images(source, **options)) == 3
+
+
+def test_a_file_that_comes_back_is_decoded(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(SAMPLES["png"])
+    source = folder_source(tmp_path)
+    headers = read_headers(source)
+    (tmp_path / "a.png").rename(tmp_path / "aside")
+    back = threading.Timer(0.2, (tmp_path / "aside").rename, [tmp_path / "a.png"])
+    back.start()
+    assert len(stream.decoded_images(source, headers)) == 1
+    back.join()
 
 
 def _decode(photos: Path, cache: Path, answers: multiprocessing.SimpleQueue) -> None:
@@ -135,8 +192,15 @@ def test_of_several_processes_one_decodes(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(photos / f"{number:02}.png")
     context = multiprocessing.get_context("fork")
     answers = context.SimpleQueue()
-    for _ in range(3):
-        context.Process(target=_decode, args=(photos, tmp_path / "c", answers)).start()
+    processes = [
+        context.Process(target=_decode, args=(photos, tmp_path / "c", answers))
+        for _ in range(3)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
     found = [answers.get() for _ in range(3)]
     assert sorted(count for count, _ in found) == [0, 0, 50]
     assert {pixels for _, pixels in found} == {read_image(photos / "07.png").tobytes()}
@@ -200,12 +264,20 @@ def test_crops_of_a_reduced_photo_show_the_same(tmp_path: Path) -> None:
         assert np.corrcoef(views)[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("size", [(808, 801), (801, 808), (800, 800)])
+def test_nearly_square_photos_are_not_turned(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    Image.new("RGB", size).save(tmp_path / "a.jpg")
+    reduced = read_image(tmp_path / "a.jpg", min_side=100)
+    assert reduced.size == reduced_size(size, 100)
+
+
 def test_headers_alone_do_not_see_damaged_pixels(folder: Path) -> None:
-    source = folder_source(folder)
     (folder / "text.png").write_bytes(b"no image")
-    checked = readable_images(source, headers_only=True)
-    assert isinstance(checked, FolderSource)
-    assert checked.sizes is not None
-    assert (checked.sizes > 0).all()
+    source = folder_source(folder)
+    headers = read_headers(source)
+    assert [source.keys[row] for row in headers.problems] == ["text.png"]
+    assert (headers.sizes > 0).all(axis=1).sum() == len(source) - 1
     with pytest.raises(ImageReadError, match=r"1 of \d+ images .*'text\.png'"):
-        readable_images(folder_source(folder), headers_only=True)
+        headers.apply(source, "raise")

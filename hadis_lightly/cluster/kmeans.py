@@ -52,8 +52,8 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     among many close local minima (K = 100) it may miss the best by a thousandth of the
     inertia; ``subsample=None`` avoids it.
 
-    From 256 clusters on, with 32 rows per cluster or more, restarts differ by little
-    more than a thousandth of the inertia. k-means++ then takes more candidates per
+    From 256 clusters on, with 32 rows per cluster or more, restarts differ by few
+    thousandths of the inertia. k-means++ then takes more candidates per
     centre and makes at most four restarts, of which only the best runs to convergence
     after a warm-up of all. Seeding and warm-up use bfloat16 products on CPUs with
     native bfloat16. Convergence, labels, centres and inertia are computed in float32.

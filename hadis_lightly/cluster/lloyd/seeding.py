@@ -21,7 +21,7 @@ from hadis_lightly.cluster.lloyd.assign import (
 # Candidate distances held at one time, in elements: restarts are seeded in groups.
 SEEDING_ELEMENTS = 1 << 24
 # For many clusters: candidates per centre, and the maximum number of restarts. Twice as
-# many candidates lower the inertia by 0.3 %, ten restarts by 0.1 %.
+# many candidates lower the inertia by 0.3 %, ten restarts by 0.2 %.
 MANY_TRIALS, MOST_RESTARTS = 16, 4
 # Centres chosen from one product, whose candidates follow one distribution: at most so
 # many, and at most this share of the centres chosen before.

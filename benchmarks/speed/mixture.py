@@ -9,18 +9,25 @@ from torch import Tensor
 CHUNK = 16_384
 
 
-def mixture(n: int, dim: int, components: int, spread: float, seed: int = 0) -> Tensor:
-    """Rows ``normalise(mean + spread * noise / sqrt(dim))`` around random unit means.
+def mixture(
+    n: int, dim: int, components: int, spread: float, seed: int = 0, decay: float = 0.0
+) -> Tensor:
+    """Rows ``normalise(mean + spread * noise)`` around random means.
 
-    Drawn in chunks, so that the peak of memory is little more than the rows.
+    Means have length one and noise is ``N(0, 1 / dim)`` in every column. With ``decay``
+    column j of both is multiplied by ``j ** -decay``: a decaying spectrum, as
+    embeddings of networks have. Drawn in chunks, so that the peak of memory is little
+    more than the rows.
     """
     generator = torch.Generator().manual_seed(seed)
+    scale = torch.arange(1, dim + 1).float().pow(-decay)
     means = F.normalize(torch.randn(components, dim, generator=generator), dim=1)
+    means *= scale
     rows = torch.empty(n, dim)
     for part in rows.split(CHUNK):
         torch.randn(part.shape, generator=generator, out=part)
         component = torch.randint(components, (len(part),), generator=generator)
-        part.mul_(spread / dim**0.5).add_(means[component])
+        part.mul_(scale * spread / dim**0.5).add_(means[component])
         F.normalize(part, dim=1, out=part)
     return rows
 

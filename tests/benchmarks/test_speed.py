@@ -16,7 +16,8 @@ from tests.benchmarks.conftest import BENCHMARKS
 TINY = {
     "embedding": ("--samples 100 --dim 8 --processes 2 --batch-size 10", 2 * 2),
     "kmeans": (
-        "--samples 300 --dim 8 --clusters 3 --restarts 2 --repeats 2 --skip faiss",
+        "--samples 300 --dim 8 --clusters 3 --restarts 2 --repeats 2 "
+        "--skip faiss superkmeans",
         2 * 2 * 2,  # data, methods, repeats
     ),
     "losses": ("--sizes 8 16 --dim 8 --clusters 3 20 --repeats 2", 2 * 8 * 2),

@@ -33,8 +33,8 @@ def rows(seed: int = 0, n: int = 600) -> Tensor:
     return means[component] + 0.8 * noise
 
 
-def fitted(distributed: bool, X: Tensor, **settings: Any) -> Result:
-    kmeans = KMeans(8, distributed=distributed, **settings).fit(X)
+def fitted(distributed: bool, X: Tensor, k: int = 8, **settings: Any) -> Result:
+    kmeans = KMeans(k, distributed=distributed, **settings).fit(X)
     return {
         "labels": kmeans.labels_,
         "centers": kmeans.cluster_centers_,
@@ -75,6 +75,9 @@ CASES: dict[str, Callable[[bool], Result]] = {
     "five restarts": lambda shared: fitted(shared, rows(), n_init=5, random_state=0),
     "one restart": lambda shared: fitted(shared, rows(), n_init=1, random_state=2),
     "random rows": lambda shared: fitted(shared, rows(), init="random", random_state=3),
+    "many clusters": lambda shared: fitted(
+        shared, rows(n=32 * 256), k=256, n_init=3, random_state=0
+    ),
     "euclidean": lambda shared: fitted(
         shared, rows(1), metric="euclidean", random_state=4
     ),

@@ -7,7 +7,8 @@ Both metrics then want the centre of the largest *score*,
 
 since :math:`|x - c|^2 = |x|^2 - 2 s(x, c)`: one matrix product for all centres.
 Sums over rows are products with one-hot matrices, which, unlike ``index_add_`` on a
-GPU, always give the same bits.
+GPU, always give the same bits. With many clusters on a CPU they are ``index_add_``,
+which is ten times faster there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from torch import Tensor
 # Scores held at one time. Small enough to stay in a CPU's cache, large enough to
 # keep the matrix product efficient.
 CHUNK_ELEMENTS = 1 << 21
+# From this number of clusters on, restarts gain little, given enough rows per cluster.
+LARGE_K, ROWS_PER_CLUSTER = 256, 32
+# Below this share of the sum of squares, scores in bfloat16 leave too few digits.
+QUICK_INERTIA = 1 / 16
 
 
 def accurate_dtype(device: torch.device) -> torch.dtype:
@@ -31,6 +36,20 @@ def chunks(n: int, width: int) -> Iterator[slice]:
     """Slices of ``range(n)`` so that ``rows * width`` elements fit the budget."""
     step = max(256, CHUNK_ELEMENTS // width)
     return (slice(start, start + step) for start in range(0, n, step))
+
+
+def is_large(n_rows: int, n_clusters: int) -> bool:
+    """Whether time is better spent on one good start than on restarts."""
+    return n_clusters >= LARGE_K and n_rows >= ROWS_PER_CLUSTER * n_clusters
+
+
+def quick_dtype(rows: Tensor) -> torch.dtype:
+    """Dtype of products that need not be exact: bfloat16 where a CPU computes in it."""
+    if rows.device.type != "cpu" or rows.dtype != torch.float32:
+        return rows.dtype
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    native = capabilities is not None and capabilities().get("avx512_bf16", False)
+    return torch.bfloat16 if native else rows.dtype
 
 
 def half_squared_norms(centers: Tensor, *, metric: str) -> Tensor:
@@ -115,6 +134,10 @@ def cluster_sums(
     counts = torch.zeros(n_clusters, dtype=wide, device=rows.device)
     for part in chunks(len(labels), max(n_clusters, rows.shape[1])):
         x = rows[part] if at is None else rows[at[part]]
+        if n_clusters >= LARGE_K and rows.device.type == "cpu":
+            sums.index_add_(0, labels[part], x.to(wide))
+            counts += torch.bincount(labels[part], minlength=n_clusters)
+            continue
         one_hot = x.new_zeros(n_clusters, len(x))
         one_hot.scatter_(0, labels[part].unsqueeze(0), 1)
         sums += one_hot @ x

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hadis_lightly.cluster.lloyd.assign import (
+    QUICK_INERTIA,
     accurate_dtype,
     chunks,
     cluster_sums,
     half_squared_norms,
     nearest_center,
+    quick_dtype,
     to_centers,
     total_distance,
 )
@@ -20,6 +23,8 @@ from hadis_lightly.cluster.lloyd.empty import fill_empty
 
 # Below this share of the sum of squares, sums of scores leave too few digits.
 ROUGH_INERTIA = 1 / 128
+# A warm-up ends when an iteration lowers the inertia by no more than this share.
+WARM_GAIN = 1e-4
 
 
 class Runs(NamedTuple):
@@ -71,6 +76,61 @@ def lloyd(
         labels, _ = nearest_center(rows, found[run], metric=metric)
         inertia[run] = total_distance(rows, found[run], labels)
     return Runs(found, inertia, n_iter)
+
+
+def warm_up(rows: Tensor, centers: Tensor, *, metric: str, max_iter: int) -> Runs:
+    """Runs each start until an iteration gains little, with quick products.
+
+    For many clusters, whose restarts gain nothing from a common product. The ends are
+    close to minima, but have not converged.
+
+    Args:
+        rows: ``(n, d)``, prepared.
+        centers: ``(r, k, d)``, the start of each restart.
+        metric: ``"cosine"`` or ``"euclidean"``.
+        max_iter: Maximum number of iterations of a restart.
+
+    Returns:
+        The runs, in the order of the starts; the inertia is that of the last
+        assignment, infinite without one.
+    """
+    lengths = torch.linalg.vector_norm(rows, dim=1)
+    squares = float(lengths.to(accurate_dtype(rows.device)).square().sum())
+    quick = quick_dtype(rows)
+    ends, inertias, n_iter = [], [], []
+    for start in centers:
+        total, n_done, dtype = math.inf, 0, rows.dtype
+        while n_done < max_iter:
+            n_done += 1
+            labels, score = _quick_labels(rows, start, dtype, metric=metric)
+            before, total = total, squares - 2 * score
+            sums, counts = cluster_sums(rows, labels, len(start))
+            sums, counts = sums.to(rows).unsqueeze(0), counts.to(rows).unsqueeze(0)
+            start = _means(rows, start.unsqueeze(0), sums, counts, metric=metric)[0]
+            if before - total <= WARM_GAIN * total:
+                break
+            dtype = quick if total > QUICK_INERTIA * squares else rows.dtype
+        ends.append(start)
+        inertias.append(total)
+        n_iter.append(n_done)
+    wide = accurate_dtype(rows.device)
+    inertia = torch.tensor(inertias, dtype=wide, device=rows.device)
+    return Runs(torch.stack(ends), inertia, n_iter)
+
+
+def _quick_labels(
+    rows: Tensor, centers: Tensor, dtype: torch.dtype, *, metric: str
+) -> tuple[Tensor, float]:
+    """Labels ``(n,)`` by scores of this dtype, and the sum of the best scores."""
+    offsets = half_squared_norms(centers, metric=metric).neg().to(dtype)
+    columns = centers.to(dtype).T
+    labels = torch.empty(len(rows), dtype=torch.long, device=rows.device)
+    score = torch.zeros((), dtype=accurate_dtype(rows.device), device=rows.device)
+    for part in chunks(len(rows), 2 * len(centers)):
+        scores = torch.addmm(offsets, rows[part].to(dtype), columns)
+        best, labels[part] = scores.max(1)
+        score += best.sum(dtype=score.dtype)
+    return labels, float(score)
 
 
 def _totals(

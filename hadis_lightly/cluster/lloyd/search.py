@@ -14,7 +14,7 @@ from hadis_lightly.cluster.lloyd.assign import (
     nearest_center,
     total_distance,
 )
-from hadis_lightly.cluster.lloyd.iterate import Runs, lloyd
+from hadis_lightly.cluster.lloyd.iterate import Runs, lloyd, warm_up
 from hadis_lightly.cluster.lloyd.refinement import refine
 from hadis_lightly.cluster.lloyd.restarts import Processes
 
@@ -33,6 +33,7 @@ def best_centers(
     max_iter: int,
     tol: float,
     processes: Processes,
+    warm: bool = False,
 ) -> tuple[Tensor, int]:
     """Runs all restarts on the sample and the promising ones on all rows.
 
@@ -44,6 +45,8 @@ def best_centers(
         max_iter: Maximum number of iterations of a restart.
         tol: As in :class:`KMeans`: relative to the mean variance of a column.
         processes: The processes that share the restarts.
+        warm: Whether restarts are warmed up with quick products, and only the best is
+            run to convergence: for many clusters.
 
     Returns:
         Centres ``(k, d)`` of the run of lowest inertia and its iterations.
@@ -54,6 +57,10 @@ def best_centers(
     run = partial(lloyd, metric=metric, tol=tol)
     if metric == "cosine" and _is_rough(sample, variance):
         starts = starts[:1]
+    elif warm:
+        starts, n_done = _warmed(
+            rows, sample, starts, metric=metric, max_iter=max_iter, processes=processes
+        )
     elif len(sample) < len(rows):
         runs = processes.share(starts, partial(run, sample, max_iter=max_iter))
         one_step = partial(run, rows, max_iter=1)
@@ -68,6 +75,29 @@ def best_centers(
     refined = processes.share(starts, partial(to_end, with_inertia=len(starts) > 1))
     best = refined.best()
     return refined.centers[best], min(n_done + refined.n_iter[best], max_iter)
+
+
+def _warmed(
+    rows: Tensor,
+    sample: Tensor,
+    starts: Tensor,
+    *,
+    metric: str,
+    max_iter: int,
+    processes: Processes,
+) -> tuple[Tensor, int]:
+    """The best start ``(1, k, d)`` near its minimum, and its iterations on all rows."""
+    n_done = 0
+    if len(starts) > 1:
+        compare = partial(warm_up, sample, metric=metric, max_iter=max_iter)
+        runs = processes.share(starts, compare)
+        best = runs.best()
+        starts = runs.centers[best : best + 1]
+        n_done = runs.n_iter[best] if len(sample) == len(rows) else 0
+    most = max(0, max_iter - 1 - n_done)
+    go_on = partial(warm_up, rows, metric=metric, max_iter=most)
+    runs = processes.share(starts, go_on)
+    return runs.centers, n_done + runs.n_iter[0]
 
 
 def _refine_each(

@@ -1,13 +1,43 @@
-"""Floating point precision: full float32 products, and float32 at least."""
+"""Floating point precision: bfloat16 on CPUs, full and at least float32."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+# PyTorch and Linux use the same names: of x86-64, and the last of Arm.
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+def cpu_features() -> set[str]:
+    """Instruction sets of this CPU, as PyTorch or Linux names them."""
+    capabilities = getattr(torch.cpu, "get_capabilities", None)  # torch >= 2.10
+    if capabilities is not None:
+        return {name for name, value in capabilities().items() if value is True}
+    with contextlib.suppress(OSError):
+        return set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    return set()
+
+
+def has_native_bfloat16(features: Iterable[str] | None = None) -> bool:
+    """Whether a CPU multiplies bfloat16 numbers itself; others emulate it, slowly.
+
+    Args:
+        features: Its instruction sets; by default those of this CPU, which count only
+            where PyTorch has oneDNN to use them.
+    """
+    if features is None:
+        has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        if sys.platform == "darwin" or not has_onednn:
+            return False
+        features = cpu_features()
+    return not _BFLOAT16.isdisjoint(features)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from hadis_lightly.data import ArraySource
 from hadis_lightly.data.image_source import position_keys
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.methods.registry import build_model, method_of
+from hadis_lightly.models import build_backbone
 from hadis_lightly.runs.performance import resolve_performance, resolve_precision
 from hadis_lightly.runs.pipeline import Pipeline, build_pipeline
 from hadis_lightly.settings import Settings
@@ -59,7 +60,8 @@ def settings_of(options: argparse.Namespace, pipeline: str) -> Settings:
     settings.trainer.progress_bar = False
     settings.trainer.compile = options.compile
     settings.trainer.precision = options.precision
-    settings.trainer.precision = resolve_precision(settings)
+    backbone = build_backbone(options.backbone)
+    settings.trainer.precision = resolve_precision(settings, backbone)
     return resolve_performance(settings, torch.device(options.device), EPOCH)
 
 

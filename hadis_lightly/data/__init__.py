@@ -12,18 +12,17 @@ from hadis_lightly.data.errors import (
     ImageSizeError,
     describe_problems,
 )
+from hadis_lightly.data.files.checking import (
+    decoded_images,
+    read_headers,
+    readable_images,
+)
 from hadis_lightly.data.files.decoded import PixelCache
 from hadis_lightly.data.files.folder import FolderSource, load_folder
 from hadis_lightly.data.files.listing import load_images
 from hadis_lightly.data.files.pixels import plain_image
 from hadis_lightly.data.files.reader import MAX_PIXELS, read_image
-from hadis_lightly.data.files.stream import (
-    StreamedImage,
-    decoded_images,
-    read_headers,
-    readable_images,
-    stream_images,
-)
+from hadis_lightly.data.files.stream import StreamedImage, stream_images
 from hadis_lightly.data.image_source import ArraySource, ImageSource
 from hadis_lightly.data.indexed_dataset import IndexedDataset
 from hadis_lightly.data.loading.all_images import (

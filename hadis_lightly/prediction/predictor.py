@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -26,10 +28,11 @@ from hadis_lightly.cluster.lloyd.assign import accurate_dtype
 from hadis_lightly.data import load_source, plain_image, read_image
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.reader import reduce_image
+from hadis_lightly.inference import Context, accurate_precision, network_outputs
 from hadis_lightly.methods.registry import build_model, method_of
+from hadis_lightly.precision import has_native_bfloat16
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.text import describe_error
-from hadis_lightly.training.embedding import network_outputs
 from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
 
 #: An image, by itself or by its path.
@@ -62,8 +65,9 @@ class ClusterPredictor:
         plain_transform: How plain images were scaled: ``batched``, as tensors, or
             ``pillow``. The two differ by less than one level of 255.
         device: ``auto``, ``cpu``, ``cuda``, ...
-        precision: Precision of the run; half precision is kept only on a CUDA device,
-            and on Apple's MPS all is float32.
+        precision: Precision of the run. Half precision is kept on a CUDA device;
+            bfloat16 also on a CPU that computes with it, if the first images come out
+            as in float32. On Apple's MPS all is float32.
         decode_size: Shorter side in pixels that the run reduced larger images to; 0 if
             it did not.
 
@@ -90,7 +94,11 @@ class ClusterPredictor:
         self.device = check_device(device)
         is_double = precision == "64-true"
         self.dtype = accurate_dtype(self.device) if is_double else torch.float32
-        self.half = _HALF.get(precision) if self.device.type == "cuda" else None
+        self.half = _HALF.get(precision)
+        is_native = self.half is torch.bfloat16 and has_native_bfloat16()
+        if self.device.type != "cuda" and not (self.device.type == "cpu" and is_native):
+            self.half = None
+        self._context: Context | None = nullcontext if self.half is None else None
         self.model = model.to(self.device, self.dtype).eval()
         self.partition = partition.to(self.device)
         views = settings.views
@@ -229,8 +237,10 @@ class ClusterPredictor:
         is_known = self.device.type in ("cpu", "cuda")
         if self.settings.trainer.channels_last != "off" and is_known:
             images = images.contiguous(memory_format=torch.channels_last)
-        is_half = self.half is not None
-        with torch.autocast(self.device.type, dtype=self.half, enabled=is_half):
+        if self._context is None:
+            half = partial(torch.autocast, self.device.type, dtype=self.half)
+            self._context = accurate_precision(self.model, images, half)
+        with self._context():
             outputs = network_outputs(self.model, images)
         clusters = self.partition
         return Prediction(

@@ -41,6 +41,8 @@ class ResumePoint(NamedTuple):
     step: int
     changes: list[str]
     """Settings that have changed: the length, or what may alter the last bits."""
+    precision: str | None
+    """Precision of the run; None if an earlier version did not note it."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, settings: Settings) -> ResumePoint:
@@ -52,6 +54,7 @@ class ResumePoint(NamedTuple):
             batches_done=stamp["batches_done"],
             step=checkpoint.content["global_step"],
             changes=different_settings(stamp["settings"], settings, exactly=True),
+            precision=stamp.get("precision"),
         )
 
     def __str__(self) -> str:

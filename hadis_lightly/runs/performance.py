@@ -7,24 +7,43 @@ import shutil
 import warnings
 
 import torch
+from torch import nn
 
+from hadis_lightly.precision import has_native_bfloat16
 from hadis_lightly.settings.sections import Settings
 
 # Compilation does not pay for a run of fewer steps.
 _MIN_STEPS = 2000
+# On a CPU networks with fewer weights gain less than the conversions cost.
+_MIN_WEIGHTS = 1_000_000
 
 
-def resolve_precision(settings: Settings) -> str:
-    """``trainer.precision``; ``auto`` is bfloat16 on a GPU that computes with it.
+def resolve_precision(
+    settings: Settings, backbone: nn.Module, earlier: str | None = None
+) -> str:
+    """``trainer.precision``; ``auto`` is bfloat16 where the hardware computes with it.
 
-    GPUs before Ampere only emulate bfloat16; there, and on a CPU, it is float32.
+    GPUs before Ampere and most CPUs only emulate bfloat16; there it is float32, and so
+    it is on a CPU for a backbone of less than a million weights. Nothing is timed: runs
+    with the same settings on the same machine have the same bits.
+
+    Args:
+        settings: All settings.
+        backbone: The backbone of the run.
+        earlier: Precision of the run that is resumed, which ``auto`` keeps.
     """
     trainer = settings.trainer
     if trainer.precision != "auto":
         return trainer.precision
-    uses_cuda = trainer.accelerator != "cpu" and torch.cuda.is_available()
-    is_ampere = uses_cuda and torch.cuda.get_device_capability() >= (8, 0)
-    return "bf16-mixed" if is_ampere else "32-true"
+    if earlier is not None:
+        return earlier
+    if trainer.accelerator != "cpu" and torch.cuda.is_available():
+        is_native = torch.cuda.get_device_capability() >= (8, 0)
+    else:
+        has_mps = trainer.accelerator != "cpu" and torch.backends.mps.is_available()
+        is_large = sum(p.numel() for p in backbone.parameters()) >= _MIN_WEIGHTS
+        is_native = is_large and not has_mps and has_native_bfloat16()
+    return "bf16-mixed" if is_native else "32-true"
 
 
 def resolve_performance(

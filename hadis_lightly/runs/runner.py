@@ -10,7 +10,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
-from torch import nn
 
 from hadis_lightly.artifacts.assignments import assignments_of, write_assignments
 from hadis_lightly.artifacts.checkpoint import Checkpoint, stamp
@@ -121,12 +120,13 @@ def run(settings: Settings) -> RunResult:
 
 
 def _train(
-    settings: Settings, source: ImageSource, model: nn.Module, folder: RunFolder
+    settings: Settings, source: ImageSource, model: Any, folder: RunFolder
 ) -> tuple[RunResult, ClusteringCallback[Any]]:
     """Builds the parts, trains, and saves the end."""
     method = method_of(settings)
     resolved = copy.deepcopy(settings)
-    resolved.trainer.precision = resolve_precision(settings)
+    earlier = folder.start and folder.start.precision
+    resolved.trainer.precision = resolve_precision(settings, model.backbone, earlier)
     trainer = build_trainer(resolved, folder.path, method.has_unused_parameters)
     device, world_size = trainer.strategy.root_device, trainer.world_size
     check_size(settings, len(source), world_size)

@@ -100,7 +100,8 @@ class TrainerSettings:
     )
     precision: str = setting(
         "auto",
-        "auto: bf16-mixed on GPUs with bfloat16, else 32-true.",
+        "auto: bf16-mixed on GPUs with bfloat16, and on CPUs with it for backbones of "
+        "at least a million weights; else 32-true. A resumed run keeps its own.",
         choices=("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
         effect="rounding",
     )

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from hadis_lightly.checks import check_bool, check_integer, check_type
+from hadis_lightly.inference import network_outputs
 from hadis_lightly.models import batch_norms, frozen_statistics
 from hadis_lightly.training.clustering_callback import ClusteringCallback
-from hadis_lightly.training.embedding import network_outputs
 from hadis_lightly.training.inputs import (
     check_networks_given,
     check_strategy,

@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from lightly.utils import dist as lightly_dist
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor
 from torch import distributed as torch_dist
 
-from hadis_lightly.checks import check_integer, check_type
+from hadis_lightly.checks import check_integer
 from hadis_lightly.data.key_index import KeyIndex, Keys, common_names
 from hadis_lightly.data.loading import process_shares
+from hadis_lightly.inference import accurate_precision, network_outputs
 from hadis_lightly.models import evaluating
 
 
@@ -83,36 +84,6 @@ def check_dataloader(dataloader: object) -> None:
         )
 
 
-def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
-    """Outputs of a network for plain images ``(n, c, h, w)``, in float32.
-
-    Args:
-        network: Offers ``embed(x)``: embeddings ``(n, d)``; or ``embed_and_assign(x)``:
-            embeddings and the probabilities ``(n, k)`` of a cluster head.
-        images: Under the plain test transform.
-
-    Returns:
-        L2-normalised embeddings, and the probabilities if there are any.
-
-    Raises:
-        TypeError: If one is not a tensor.
-        ValueError: If there is not one of each for every image.
-    """
-    if hasattr(network, "embed_and_assign"):
-        outputs: tuple[Tensor, ...] = network.embed_and_assign(images)
-    else:
-        outputs = (network.embed(images),)
-    for output in outputs:  # (n, d), (n, k)
-        check_type("what embed(x) returns", output, Tensor)
-        if output.ndim != 2 or len(output) != len(images):
-            raise ValueError(
-                f"embed(x) must return ({len(images)}, d), one row per image, got "
-                f"{tuple(output.shape)}."
-            )
-    embeddings, *probabilities = outputs
-    return F.normalize(embeddings.float(), dim=1), *(p.float() for p in probabilities)
-
-
 @torch.no_grad()
 def embed_dataset(
     module: pl.LightningModule,
@@ -134,11 +105,12 @@ def embed_dataset(
     of batch samplers of one's own.
 
     Args:
-        module: See :func:`network_outputs`.
+        module: See :func:`~hadis_lightly.inference.network_outputs`.
         dataloader: Yields ``(images, targets, keys)``.
         trainer: If given, a batch takes the way of Lightning's validation: its
-            precision, the batch-transfer hooks of the module or data module, its
-            strategy. Meanwhile ``trainer.validating`` is true.
+            precision (see :func:`~hadis_lightly.inference.accurate_precision`), the
+            batch-transfer hooks of the module or data module, its strategy. Meanwhile
+            ``trainer.validating`` is true.
         max_batches: Number of batches in each process after which to stop.
         keys: Those of an earlier pass. Names that all processes find in it are not
             exchanged again. The set comes in the order of its own loader all the same,
@@ -168,9 +140,12 @@ def embed_dataset(
     keys_of_batches: list[Keys] = []
     # As in Lightning for the network alone, not for what loader and hooks compute.
     precision = trainer.precision_plugin.forward_context if trainer else nullcontext
+    is_mixed = trainer and isinstance(trainer.precision_plugin, MixedPrecision)
     with evaluating(module), _validating(trainer):
         for number, batch in enumerate(islice(dataloader, max_batches), start=1):
             images, classes, its_keys = _parts(_transferred(batch, module, trainer))
+            if is_mixed and number == 1:
+                precision = accurate_precision(module, images, precision)
             with precision():
                 outputs = network_outputs(module, images)
             tables = tables or [_Table(capacity, like=output) for output in outputs]

@@ -216,11 +216,30 @@ def test_an_opened_image_is_read_as_its_file_is(
                 )
 
 
-def test_half_precision_of_a_gpu_is_not_kept_on_a_cpu(run_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "is_native", "is_kept"),
+    [
+        ("bf16-mixed", True, True),
+        ("bf16-mixed", False, False),
+        ("16-mixed", True, False),
+    ],
+)
+def test_a_cpu_keeps_bfloat16_if_it_has_it(
+    run_folder: Path,
+    precision: str,
+    is_native: bool,
+    is_kept: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # All CPUs can compute so, if slowly.
+    monkeypatch.setattr(predictor_module, "has_native_bfloat16", lambda: is_native)
     made = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
     parts = (made.settings, made.model, made.partition)
-    predictor = ClusterPredictor(*parts, device="cpu", precision="bf16-mixed")
-    assert predictor.half is None
+    predictor = ClusterPredictor(*parts, device="cpu", precision=precision)
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    exact, found = made.predict(images), predictor.predict(images)
+    assert torch.equal(found.embeddings, exact.embeddings) is not is_kept
+    assert (found.embeddings * exact.embeddings).sum(1).min() > 0.999
 
 
 def test_an_earlier_table_is_never_overwritten(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from hadis_lightly.loss import HaDisLoss
 from hadis_lightly.models import (
@@ -14,6 +17,7 @@ from hadis_lightly.models import (
     HaDisProjectionHead,
     build_backbone,
 )
+from hadis_lightly.precision import cpu_features, has_native_bfloat16
 from hadis_lightly.runs import performance as module
 from hadis_lightly.runs.performance import (
     can_compile,
@@ -29,13 +33,50 @@ CPU = torch.device("cpu")
 
 def test_on_a_cpu() -> None:
     settings = Settings()
-    settings.trainer.accelerator = "cpu"
-    assert resolve_precision(settings) == "32-true"
     resolved = resolve_performance(settings, CPU, 60_000)
     assert resolved.trainer.compile == "off"
     assert resolved.trainer.channels_last == "on"
     assert resolved.optimizer.fused == "off"
     assert settings.trainer.compile == "auto"  # the settings stay as they were
+
+
+@pytest.mark.parametrize(
+    ("features", "is_native"),
+    [
+        ({"avx512_bf16", "avx512_f"}, True),
+        ({"amx_bf16", "amx_tile"}, True),
+        ({"neon", "bf16"}, True),
+        ({"avx512_f", "avx512_vnni", "avx2"}, False),  # Cascade Lake
+        ({"neon", "fp16_arith"}, False),
+        ((), False),
+    ],
+)
+def test_cpus_with_bfloat16(features: Any, is_native: bool) -> None:
+    assert has_native_bfloat16(features) is is_native
+
+
+def test_names_of_instruction_sets_are_those_of_linux() -> None:
+    file = Path("/proc/cpuinfo")
+    if not file.exists():
+        pytest.skip("Linux only")
+    words = set(file.read_text(encoding="utf-8").split())
+    assert has_native_bfloat16(words) == has_native_bfloat16(cpu_features())
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_precision_on_a_cpu(is_native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whether this CPU has bfloat16 is another test's; here is what follows.
+    monkeypatch.setattr(module, "has_native_bfloat16", lambda: is_native)
+    settings = Settings()
+    settings.trainer.accelerator = "cpu"
+    large, small = build_backbone("resnet18"), build_backbone("small_convnet")
+    expected = "bf16-mixed" if is_native else "32-true"
+    assert resolve_precision(settings, large) == expected
+    assert resolve_precision(settings, small) == "32-true"
+    for earlier in ("32-true", "bf16-mixed"):  # on whatever machine
+        assert resolve_precision(settings, large, earlier) == earlier
+    settings.trainer.precision = "64-true"
+    assert resolve_precision(settings, large, "32-true") == "64-true"
 
 
 def test_what_is_asked_for_is_done() -> None:
@@ -44,7 +85,7 @@ def test_what_is_asked_for_is_done() -> None:
     settings.trainer.compile = "max"
     settings.trainer.channels_last = "off"
     settings.optimizer.fused = "on"
-    assert resolve_precision(settings) == "bf16-mixed"
+    assert resolve_precision(settings, nn.Identity()) == "bf16-mixed"
     resolved = resolve_performance(settings, CPU, 60_000)
     assert resolved == settings
 
@@ -107,7 +148,7 @@ def test_on_this_gpu() -> None:
     settings = Settings()
     major, _ = torch.cuda.get_device_capability()
     expected = "bf16-mixed" if major >= 8 else "32-true"
-    assert resolve_precision(settings) == expected
+    assert resolve_precision(settings, nn.Identity()) == expected
 
 
 def test_parts_are_compiled_in_place_and_keep_their_names() -> None:

@@ -295,6 +295,24 @@ def test_a_run_killed_while_it_writes_its_results(
     assert_same(outcome(folder), expected)
 
 
+def test_precision_auto_keeps_that_of_the_run(tmp_path: Path) -> None:
+    """So it is on a machine that would choose another: here it would be float32."""
+    whole, parts, rest = (tmp_path / name for name in ("whole", "parts", "rest"))
+    for folder in (whole, parts):
+        settings = settings_of(folder, max_steps=3)
+        settings.trainer.precision = "bf16-mixed"
+        if folder == whole:
+            finish(settings)
+        else:
+            kill(settings, "step", times=3)
+    settings = settings_of(rest, max_steps=3)
+    settings.trainer.resume = str(parts)
+    finish(settings)
+    assert_same(outcome(rest), outcome(whole))
+    results = json.loads((rest / "results.json").read_text())
+    assert "bf16-mixed" in results["performance"]
+
+
 @slow
 @pytest.mark.parametrize("pipeline", ["workers", "lightly"])
 def test_pipelines_with_workers_resume_as_exactly(

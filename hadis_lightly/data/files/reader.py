@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import stat
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -53,13 +54,10 @@ def read_image(
             if ``num_channels`` is neither 1 nor 3.
     """
     with _naming(path), _quiet_pillow, open_file(path) as file, _opened(file) as image:
-        size = _upright_size(image)
+        size = _upright_size(image, file)
         if 0 < 2 * min_side <= min(size):
             image.draft(None, (min_side, min_side))
-        plain = plain_image(image, num_channels)
-        if plain.size == size[::-1]:  # by EXIF data after the pixels of a PNG
-            size = plain.size
-        return _resized(plain, reduced_size(size, min_side))
+        return _resized(plain_image(image, num_channels), reduced_size(size, min_side))
 
 
 def read_size(path: str | PathLike[str]) -> tuple[int, int]:
@@ -69,21 +67,33 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int]:
         ImageReadError: as :func:`read_image`, but for damaged pixels.
     """
     with _naming(path), _quiet_pillow, open_file(path) as file, _opened(file) as image:
-        return _upright_size(image)
+        return _upright_size(image, file)
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
+def _upright_size(image: Image.Image, file: BinaryIO) -> tuple[int, int]:
     """Width and height of an opened image, as EXIF turns it."""
     width, height = image.size
     # Of a TIFF, some versions of Pillow give the size upright already.
     if tags := getattr(image, "tag_v2", {}):
         width, height = tags[_WIDTH], tags[_HEIGHT]
-    # To find EXIF data after the pixels of a PNG, Pillow would decode them.
-    if image.format != "PNG" or "exif" in image.info:
+    # To look for EXIF data after the pixels of a PNG, Pillow decodes them.
+    if image.format != "PNG" or "exif" in image.info or _has_late_exif(file):
         with contextlib.suppress(Exception):
             if image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
                 return height, width
     return width, height
+
+
+def _has_late_exif(png: BinaryIO) -> bool:
+    """Whether a chunk of EXIF data stands anywhere in a PNG; keeps the position."""
+    place = png.tell()
+    png.seek(len(b"\x89PNG\r\n\x1a\n"))
+    kind = b""
+    while len(head := png.read(8)) == 8 and kind not in (b"eXIf", b"IEND"):
+        length, kind = struct.unpack(">I4s", head)
+        png.seek(length + 4, os.SEEK_CUR)  # the contents and their checksum
+    png.seek(place)
+    return kind == b"eXIf"
 
 
 def reduced_size(size: tuple[int, int], min_side: int) -> tuple[int, int]:

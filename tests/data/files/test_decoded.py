@@ -25,10 +25,10 @@ from hadis_lightly.data import (
     read_image,
     stack_images,
 )
+from hadis_lightly.data.files import checking
 from hadis_lightly.data.files import folder as folder_module
-from hadis_lightly.data.files import stream
 from hadis_lightly.data.files.reader import read_size, reduced_size
-from tests.data.image_files import SAMPLES, encode
+from tests.data.image_files import SAMPLES, chunk, encode
 
 
 def fail(done: int, total: int) -> None:
@@ -38,7 +38,7 @@ def fail(done: int, total: int) -> None:
 def decoded_images(
     source: FolderSource, cache: PixelCache | None = None, **options: Any
 ) -> FolderSource:
-    return stream.decoded_images(source, read_headers(source), cache, **options)
+    return checking.decoded_images(source, read_headers(source), cache, **options)
 
 
 def folder_source(folder: Path, min_side: int = 0) -> FolderSource:
@@ -157,9 +157,9 @@ def test_a_failure_of_the_system_is_not_remembered(
     headers = read_headers(source)
     (photos / "b.png").rename(tmp_path / "aside")
     options = {"headers": headers, "cache": cache, "on_error": "skip"}
-    assert len(stream.decoded_images(source, **options)) == 2
+    assert len(checking.decoded_images(source, **options)) == 2
     (tmp_path / "aside").rename(photos / "b.png")
-    assert len(stream.decoded_images(source, **options)) == 3
+    assert len(checking.decoded_images(source, **options)) == 3
 
 
 def test_a_file_that_comes_back_is_decoded(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_file_that_comes_back_is_decoded(tmp_path: Path) -> None:
     (tmp_path / "a.png").rename(tmp_path / "aside")
     back = threading.Timer(0.2, (tmp_path / "aside").rename, [tmp_path / "a.png"])
     back.start()
-    assert len(stream.decoded_images(source, headers)) == 1
+    assert len(checking.decoded_images(source, headers)) == 1
     back.join()
 
 
@@ -271,6 +271,17 @@ def test_nearly_square_photos_are_not_turned(
     Image.new("RGB", size).save(tmp_path / "a.jpg")
     reduced = read_image(tmp_path / "a.jpg", min_side=100)
     assert reduced.size == reduced_size(size, 100)
+
+
+def test_exif_after_the_pixels_of_a_png_is_seen_in_time(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encode(Image.new("RGB", (9, 4)), "PNG")
+    late = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    end = content.index(b"IEND") - 4
+    (tmp_path / "a.png").write_bytes(content[:end] + late + content[end:])
+    assert read_size(tmp_path / "a.png") == (4, 9)
+    assert read_image(tmp_path / "a.png").size == (4, 9)
 
 
 def test_headers_alone_do_not_see_damaged_pixels(folder: Path) -> None:

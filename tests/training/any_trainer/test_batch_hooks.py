@@ -168,11 +168,14 @@ def test_the_loader_is_read_outside_of_the_precision_of_the_network() -> None:
             assert not torch.is_autocast_enabled("cpu")
             return super().__getitem__(index)
 
+    seen = []
+
     class Watched(Net):
         def embed(self, x: Tensor) -> Tensor:
-            assert torch.is_autocast_enabled("cpu")
+            seen.append(torch.is_autocast_enabled("cpu"))
             return super().embed(x)
 
     prototypes = k_means(plain=DataLoader(Watching(), 30))
     fit(prototypes, Watched(prototypes), precision="bf16-mixed")
+    assert seen[:4] == [False, True, True, True]  # the first one to compare with
     assert prototypes.embeddings_.dtype == torch.float32

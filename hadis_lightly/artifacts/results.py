@@ -46,6 +46,9 @@ class RunResult:
     description: str
     """Which images were clustered."""
     method: str
+    num_images: int = 0
+    num_labelled: int = 0
+    """Images of known class: NMI, ACC and ARI are of these alone."""
     class_names: list[str] | None = None
     """Names of the classes by number, where they have names."""
     device: str = ""
@@ -71,6 +74,18 @@ def split_scores(
     """The scores against known classes, which may be none, and the label-free ones."""
     external = {name: scores[name] for name in EXTERNAL_SCORES if name in scores}
     return external, {n: value for n, value in scores.items() if n not in external}
+
+
+def describe_labelled(num_labelled: int, num_images: int) -> str:
+    """What NMI, ACC and ARI are of, where that is not all images; else empty.
+
+    Example:
+        >>> describe_labelled(4, 26), describe_labelled(26, 26)
+        ('of the 4 images with a class', '')
+    """
+    if num_labelled == num_images:
+        return ""
+    return f"of the {num_labelled:,} images with a class"
 
 
 def write_results(result: RunResult, settings: Settings) -> None:

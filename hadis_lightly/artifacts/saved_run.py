@@ -68,17 +68,19 @@ class SavedRun:
         """Names of the classes by number, where they have names."""
         return self.result.get("class_names")
 
-    def confusion(self) -> tuple[list[str], npt.NDArray[np.int64]] | None:
-        """Class names and the table of classes and clusters.
+    def confusion(
+        self,
+    ) -> tuple[list[str], dict[int, int], npt.NDArray[np.int64]] | None:
+        """Class names, and the matching and table of :func:`match_clusters`.
 
         None if fewer than two classes are known.
         """
         targets = self.assignments.targets
         if targets is None or not has_classes(targets):
             return None
-        _, table = match_clusters(targets, self.assignments.labels)
+        matching, table = match_clusters(targets, self.assignments.labels)
         names = self.class_names() or [str(number) for number in range(len(table))]
-        return names[: len(table)], table
+        return names[: len(table)], matching, table
 
     def map_points(self) -> npt.NDArray[np.float32] | None:
         """The points of ``map.png``, ``(n, 2)``; NaN for images not on the map.

@@ -22,8 +22,8 @@ class ScoreTable(pl.Callback):
     Columns are ``epoch`` (epochs trained so far: 0 before the first, where
     ``metrics.csv`` counts as Lightning does, 0 after it), ``seconds`` (of training so
     far, clustering included, interruptions left out), ``clustering_seconds`` (of this
-    clustering alone), and the scores. A score that a clustering lacks, such as NMI
-    after a collapse, is left empty.
+    clustering alone), and the scores. A score that a clustering lacks is left empty,
+    such as NMI, ACC and ARI where all images of known class lie in one cluster.
 
     Args:
         callback: The callback that clusters; it comes before this one.

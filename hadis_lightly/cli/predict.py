@@ -137,6 +137,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     if data.source not in DOWNLOADED:
         check_exists("data.path", data.path)
     # Only now: it takes seconds.
+    from hadis_lightly.data import describe_problems
     from hadis_lightly.prediction import ClusterPredictor
     from hadis_lightly.prediction.table import (
         SortIntoFolders,
@@ -186,8 +187,9 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         if warning := pixels.describe():
             print(f"WARNING: {warning}")
         if summary.num_left_out:
-            files = "file" if summary.num_left_out == 1 else "files"
-            print(f"{summary.left_out}: {summary.num_left_out:,} {files} left out")
+            num_problems = summary.num_left_out
+            print(describe_problems(summary.problems, num_problems=num_problems))
+            print(f"(see {summary.left_out})")
         if sort is not None:
             copies = f"  (copies, no links: {sort.no_links})" if sort.no_links else ""
             print(f"{sort.folder}/{copies}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from hadis_lightly.cli.error_lines import CommandLineError
 from hadis_lightly.fields import text_settings
+from hadis_lightly.text import printable
 
 # Hydra's own flags.
 _FLAGS = {
@@ -71,12 +73,13 @@ def check_words(words: Sequence[str], groups: Mapping[str, Any]) -> None:
     """
     pairs = [word.partition("=") for word in words]
     names = [name for name, *_ in pairs]
-    for name, equals, value in pairs:
+    for at, (name, equals, value) in enumerate(pairs):
         if name.lstrip("+~").startswith("hydra"):
             continue
         if not equals or name.startswith(("+", "~")):
             raise CommandLineError(
                 f"cannot read {name!r}: settings are given as key=value"
+                f"{_hint_at_spaces(words, at)}"
             )
         if names.count(name) > 1:
             raise CommandLineError(f"{name} is given twice")
@@ -84,6 +87,15 @@ def check_words(words: Sequence[str], groups: Mapping[str, Any]) -> None:
         if name in groups and (not value[:1].isalpha() or value == "null"):
             choices = ", ".join(groups[name][1])
             raise CommandLineError(f"{name} must be one of {choices}, got {value!r}")
+
+
+def _hint_at_spaces(words: Sequence[str], at: int) -> str:
+    """What to type if a word that is no setting belongs to the value before it."""
+    if at == 0 or "=" in words[at] or "=" not in words[at - 1]:
+        return ""
+    rest = takewhile(lambda word: "=" not in word, words[at:])
+    whole = printable(" ".join([words[at - 1], *rest]))
+    return f'; a value with spaces needs quotes: "{whole}"'
 
 
 def quote_text(

@@ -3,7 +3,7 @@
 from hadis_lightly.cluster.collapse import collapse_signs
 from hadis_lightly.cluster.head_partition import HeadPartition
 from hadis_lightly.cluster.kmeans import KMeans
-from hadis_lightly.cluster.matching import match_clusters
+from hadis_lightly.cluster.matching import match_clusters, name_clusters
 from hadis_lightly.cluster.outliers import isolation
 from hadis_lightly.cluster.partition import Partition
 from hadis_lightly.cluster.partition_fitting import fit_partition
@@ -29,5 +29,6 @@ __all__ = [
     "isolation",
     "label_free_scores",
     "match_clusters",
+    "name_clusters",
     "scores_of",
 ]

@@ -54,6 +54,37 @@ def match_clusters(
     return matching, table
 
 
+def name_clusters(
+    targets: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike
+) -> dict[int, int]:
+    """The classes after which clusters may be named.
+
+    A cluster is named after the class that :func:`match_clusters` gives it, if at least
+    half of all its samples are known to be of that class.
+
+    Args:
+        targets: Classes, ``(n,)`` integers; -1 where unknown.
+        labels: Clusters, ``(n,)`` integers.
+
+    Returns:
+        ``{cluster: class}`` of the clusters that have a name.
+
+    Raises:
+        ValueError, TypeError: As :func:`match_clusters`.
+
+    Example:
+        >>> name_clusters([0, 0, 1, -1, -1], [2, 2, 0, 0, 0])
+        {2: 0}
+    """
+    matching, table = match_clusters(targets, labels)
+    sizes = np.bincount(as_labels(labels, name="labels").cpu().numpy())
+    return {
+        cluster: target
+        for cluster, target in matching.items()
+        if 2 * table[target, target] >= sizes[cluster]
+    }
+
+
 def best_matching(classes: IntArray, clusters: IntArray) -> tuple[dict[int, int], int]:
     """The one-to-one matching under which most samples agree; exact for any sizes.
 

@@ -42,13 +42,16 @@ class ImageProblem(NamedTuple):
 
 
 def describe_problems(
-    problems: Sequence[ImageProblem], limit: int | None = MAX_NAMES
+    problems: Sequence[ImageProblem],
+    limit: int | None = MAX_NAMES,
+    num_problems: int | None = None,
 ) -> str:
     r"""The number of files left out, then a line for each of them.
 
     Args:
         problems: The files.
         limit: Number of files to list; ``None`` for all.
+        num_problems: Number of files left out, if ``problems`` are only the first.
 
     Returns:
         Printable text: invisible characters of a name are escaped.
@@ -63,9 +66,10 @@ def describe_problems(
     """
     if not problems:
         return "no file left out"
-    count = "1 file" if len(problems) == 1 else f"{len(problems):,} files"
+    n = num_problems or len(problems)
+    count = "1 file" if n == 1 else f"{n:,} files"
     lines = [f"{printable(key)}: {printable(reason)}" for key, reason in problems]
-    return "\n  ".join([f"{count} left out:", *_first(lines, limit)])
+    return "\n  ".join([f"{count} left out:", *_first(lines, limit, n)])
 
 
 def list_problems(problems: Sequence[ImageProblem]) -> str:
@@ -76,13 +80,12 @@ def list_problems(problems: Sequence[ImageProblem]) -> str:
         "'a.png' (the file is empty)"
     """
     names = [f"'{printable(key)}' ({printable(reason)})" for key, reason in problems]
-    return ", ".join(_first(names, MAX_NAMES))
+    return ", ".join(_first(names, MAX_NAMES, len(names)))
 
 
-def _first(items: list[str], limit: int | None) -> list[str]:
-    if limit is None or len(items) <= limit:
-        return items
-    return [*items[:limit], f"and {len(items) - limit:,} more"]
+def _first(items: list[str], limit: int | None, n: int) -> list[str]:
+    shown = items[:limit]
+    return [*shown, f"and {n - len(shown):,} more"] if n > len(shown) else shown
 
 
 def check_on_error(on_error: str) -> None:

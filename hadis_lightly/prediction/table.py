@@ -29,6 +29,7 @@ from hadis_lightly.data import (
     load_source,
     stream_images,
 )
+from hadis_lightly.data.errors import MAX_NAMES
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.pixels import PixelRange
 from hadis_lightly.data.files.reader import open_file
@@ -50,6 +51,8 @@ class PredictionSummary:
     """Unreadable files."""
     left_out: Path | None = None
     """File that lists them, if there are any."""
+    problems: list[ImageProblem] = field(default_factory=list)
+    """The first few of them."""
     confidence_sum: float = 0.0
 
     @property
@@ -134,6 +137,8 @@ def _readable(
             with left_out.open("a", encoding="utf-8") as file:
                 file.write(f"{printable(problem.key)}: {problem.reason}\n")
         summary.num_left_out += 1
+        if len(summary.problems) < MAX_NAMES:
+            summary.problems.append(problem)
 
 
 class ImageStream(NamedTuple):

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from hadis_lightly.artifacts.results import describe_labelled
+from hadis_lightly.cluster import name_clusters
 from hadis_lightly.report.explanations import explain_scores, in_order, title_of
-from hadis_lightly.report.matrices import confusion, match_classes, similarity
+from hadis_lightly.report.matrices import confusion, similarity
 from hadis_lightly.report.report_data import FloatArray, IntArray, ReportData
 from hadis_lightly.report.thumbnails import Sheet
 from hadis_lightly.text import plain
@@ -26,7 +28,7 @@ def page_content(
         "title": data.title,
         "summary": [list(pair) for pair in data.summary],
         "settings": data.settings,
-        "scores": explain_scores(data.scores),
+        "scores": explain_scores(data.scores, data.n_labelled, data.n_images),
         "warnings": [*changed_images(data, rows, sheets), *data.warnings],
         "leftOut": list(data.left_out),
         "curves": _curves(data),
@@ -67,11 +69,11 @@ def changed_images(
 
 
 def _clusters(data: ReportData) -> list[dict[str, Any]]:
-    """Size, mean confidence, own class and classes of every cluster, of all images."""
+    """Size, mean confidence, name and classes of every cluster, of all images."""
     k = data.n_clusters
     sizes = np.bincount(data.labels, minlength=k)
     confidences = np.bincount(data.labels, weights=data.confidence, minlength=k)
-    matching = match_classes(data)
+    named = name_clusters(data.targets, data.labels) if data.has_targets else {}
     order = np.argsort(data.labels, kind="stable")
     members = np.split(data.targets[order], np.cumsum(sizes)[:-1])
     clusters = []
@@ -83,7 +85,7 @@ def _clusters(data: ReportData) -> list[dict[str, Any]]:
             {
                 "size": int(sizes[cluster]),
                 "confidence": float(confidences[cluster] / max(1, sizes[cluster])),
-                "match": matching.get(cluster),
+                "match": named.get(cluster),
                 "classes": classes if data.has_targets else [],
             }
         )
@@ -128,8 +130,14 @@ def _curves(data: ReportData) -> list[dict[str, Any]]:
             epochs = [record["epoch"] for record in known]
             curves.append((name, "score", epochs, [record[name] for record in known]))
     curves += [(name, "loss", [*xs], [*ys]) for name, (xs, ys) in data.losses.items()]
+    note = describe_labelled(data.n_labelled, data.n_images)
     return [
-        {"title": title_of(name), "kind": kind, "epochs": epochs, "values": values}
+        {
+            "title": title_of(name, note),
+            "kind": kind,
+            "epochs": epochs,
+            "values": values,
+        }
         for name, kind, epochs, values in curves
         if epochs
     ]

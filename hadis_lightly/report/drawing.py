@@ -44,14 +44,15 @@ def draw_gallery(
     path: Path,
     images: Sequence[Sequence[Any]],
     titles: Sequence[str],
-    n_columns: int,
 ) -> None:
     """Draws a row of PIL images for each cluster, with its title to the left."""
-    n_rows = len(images)
-    width, height = 1.6 + 0.55 * n_columns, 0.05 + 0.55 * n_rows
+    n_rows, n_columns = len(images), max(1, *map(len, images))
+    # As wide as the longest line of a title; a letter takes about 0.07 inches.
+    left = 0.2 + 0.07 * max(len(line) for title in titles for line in title.split("\n"))
+    width, height = left + 0.55 * n_columns, 0.05 + 0.55 * n_rows
     figure = Figure(figsize=(width, height), dpi=130)
     # One pair of axes for all images: one for each takes many times as long.
-    axes = figure.add_axes((1.6 / width, 0.005, 0.995 - 1.6 / width, 0.99))
+    axes = figure.add_axes((left / width, 0.005, 0.995 - left / width, 0.99))
     for row, (row_images, title) in enumerate(zip(images, titles, strict=True)):
         axes.text(-0.7, row, title, ha="right", va="center", fontsize=8, color=INK)
         for column, image in enumerate(map(np.asarray, row_images)):
@@ -67,9 +68,13 @@ def draw_gallery(
 
 
 def draw_confusion(
-    path: Path, table: IntArray, class_names: Sequence[str], title: str
+    path: Path,
+    table: IntArray,
+    matching: Mapping[int, int],
+    class_names: Sequence[str],
+    title: str,
 ) -> None:
-    """Draws the confusion matrix: counts, ``(classes, clusters)``."""
+    """Draws the table of :func:`match_clusters`, with the clusters by number."""
     n_classes, n_clusters = table.shape
     side = 0.42 * max(n_classes, n_clusters, 6)
     figure = Figure(figsize=(side + 1.4, side + 0.9), dpi=130, layout="constrained")
@@ -85,11 +90,26 @@ def draw_confusion(
                     color=color,
                 )  # fmt: skip
     axes.set_yticks(range(n_classes), class_names, fontsize=8)
-    axes.set_xticks([])
+    numbers = column_numbers(table, matching)
+    axes.set_xticks(range(n_clusters), numbers, fontsize=8)
     axes.set_xlabel("cluster, matched to its class", color=INK)
     axes.set_ylabel("class", color=INK)
     axes.set_title(title, fontsize=9, color=INK)
     save_figure(figure, path)
+
+
+def column_numbers(table: IntArray, matching: Mapping[int, int]) -> list[str]:
+    """Numbers of the clusters in the columns of :func:`match_clusters`.
+
+    Example:
+        >>> column_numbers(np.array([[0, 2, 0], [0, 0, 1]]), {2: 1})
+        ['', '2', '0']
+    """
+    n_classes, n_columns = table.shape
+    own = {target: str(cluster) for cluster, target in matching.items()}
+    k = len(matching) + n_columns - n_classes
+    rest = [str(cluster) for cluster in range(k) if cluster not in matching]
+    return [own.get(target, "") for target in range(n_classes)] + rest
 
 
 def draw_curves(
@@ -97,8 +117,12 @@ def draw_curves(
     history: Sequence[dict[str, float]],
     losses: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     warmup_epochs: int,
+    note: str = "",
 ) -> None:
-    """Draws scores and losses against epochs, and marks the end of the warm-up."""
+    """Draws scores and losses against epochs, and marks the end of the warm-up.
+
+    ``note`` says what NMI, ACC and ARI are of, if not of all images.
+    """
     figure = Figure(figsize=(8.5, 3.2), dpi=130, layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in history]
@@ -108,7 +132,8 @@ def draw_curves(
         values = [record.get(name, np.nan) for record in history]
         left.plot(epochs, values, color=color, label=title_of(name))
     label_ends(left)
-    left.set_title("scores", fontsize=9)
+    title = f"scores; NMI, ACC and ARI {note}" if note and "nmi" in names else "scores"
+    left.set_title(title, fontsize=9)
     for name, (xs, ys) in losses.items():
         begun = np.flatnonzero(ys)[:1].sum()  # PCL is 0 until the warm-up is over
         right.plot(xs[begun:], ys[begun:], label=name)

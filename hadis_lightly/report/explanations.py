@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from hadis_lightly.artifacts.results import EXTERNAL_SCORES, describe_labelled
+
 # Name: title, explanation.
 _SCORES = {
     "nmi": (
@@ -59,9 +61,22 @@ def explain_score(name: str, value: float) -> dict[str, str]:
     return {"title": title, "text": text, "words": words}
 
 
-def explain_scores(scores: Mapping[str, float]) -> list[dict[str, str]]:
-    """All scores, explained: those against classes first."""
-    return [explain_score(name, scores[name]) for name in in_order(scores)]
+def explain_scores(
+    scores: Mapping[str, float], num_labelled: int, num_images: int
+) -> list[dict[str, str]]:
+    """All scores, explained: first those of most images.
+
+    Those against classes come first, unless less than half of the images have one; they
+    say of how many images they are, if not of all.
+    """
+    names = in_order(scores)
+    if 2 * num_labelled < num_images:
+        names.sort(key=EXTERNAL_SCORES.__contains__)
+    note = describe_labelled(num_labelled, num_images)
+    return [
+        explain_score(name, scores[name]) | {"title": title_of(name, note)}
+        for name in names
+    ]
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -75,15 +90,20 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: places.get(name, len(places)))
 
 
-def title_of(name: str) -> str:
+def title_of(name: str, note: str = "") -> str:
     """What a score or a loss is called in a figure.
+
+    Args:
+        name: Its name.
+        note: Words that follow the title of a score against classes.
 
     Example:
         >>> title_of("loss_hsd"), title_of("ari")
         ('HSD loss', 'ARI')
     """
     if name in _SCORES:
-        return _SCORES[name][0]
+        title = _SCORES[name][0]
+        return f"{title} {note}" if note and name in EXTERNAL_SCORES else title
     if name.startswith("loss_"):
         return f"{name[5:].upper()} loss"
     return "Total loss" if name == "loss" else name.replace("_", " ")

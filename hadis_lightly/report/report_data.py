@@ -131,6 +131,11 @@ class ReportData:
         """Whether two classes or more are known: with one every clustering agrees."""
         return has_classes(self.targets)
 
+    @property
+    def n_labelled(self) -> int:
+        """Number of images of known class."""
+        return int((self.targets >= 0).sum())
+
     def class_name(self, target: int) -> str:
         """Name of a class; its number where it has no name."""
         return str(target) if self.class_names is None else self.class_names[target]

@@ -10,9 +10,9 @@ from typing import Any
 
 from hadis_lightly.artifacts.assignments import has_classes
 from hadis_lightly.artifacts.metrics_file import losses
-from hadis_lightly.artifacts.results import write_map
+from hadis_lightly.artifacts.results import describe_labelled, write_map
 from hadis_lightly.artifacts.saved_run import SavedRun, load_run
-from hadis_lightly.cluster import match_clusters
+from hadis_lightly.cluster import match_clusters, name_clusters
 from hadis_lightly.data import ImageSource
 from hadis_lightly.data.thread_map import thread_map
 from hadis_lightly.report import drawing
@@ -27,6 +27,7 @@ from hadis_lightly.system import available_cores
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 _MAX_GALLERY_ROWS, _NUM_GALLERY_COLUMNS, _MAX_CONFUSION_SIDE = 60, 16, 200
+_MAX_NAME = 30  # letters beside a row of the gallery
 # Runs of a sweep may differ in these and still be the same experiment.
 _NO_EXPERIMENT = {"seed", "output_dir", "trainer.resume", "quiet"}
 
@@ -47,7 +48,8 @@ def draw_figures(
         matching, table = match_clusters(prototypes.targets_, labels)
         class_names = source.class_names or [str(i) for i in range(len(table))]
         if source.class_names is not None:
-            for cluster, target in matching.items():
+            named = name_clusters(prototypes.targets_, labels)
+            for cluster, target in named.items():
                 names[cluster] = f"{cluster}: {class_names[target]}"
     embeddings = prototypes.embeddings_.cpu().numpy()
     shown, titles = [], []
@@ -55,7 +57,8 @@ def draw_figures(
         members = (labels == cluster).nonzero().squeeze(1)
         typical = members[prototypes.distance_[members].argsort()]
         shown.append(typical[:_NUM_GALLERY_COLUMNS].tolist())
-        titles.append(f"{name}\n{len(members):,} images")
+        name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
+        titles.append(f"cluster {name}\n{len(members):,} images")
     every = [index for row in shown for index in row]
     images = thread_map(
         lambda i: drawing.gallery_image(source[every[i]][0]),
@@ -70,18 +73,20 @@ def draw_figures(
         drawing.draw_map(path, points, labels.numpy(), names)
 
     drawings: dict[str, Callable[[Path], None]] = {
-        "clusters.png": lambda path: drawing.draw_gallery(
-            path, rows, titles, _NUM_GALLERY_COLUMNS
-        ),
+        "clusters.png": lambda path: drawing.draw_gallery(path, rows, titles),
         "map.png": draw_map,
     }
     if len(prototypes.history_) > 1:
         drawings["curves.png"] = lambda path: drawing.draw_curves(
-            path, prototypes.history_, losses(folder), prototypes.warmup_epochs
+            path,
+            prototypes.history_,
+            losses(folder),
+            prototypes.warmup_epochs,
+            describe_labelled(int((prototypes.targets_ >= 0).sum()), len(source)),
         )
     if has_targets and len(names) <= _MAX_CONFUSION_SIDE:
         drawings["confusion.png"] = lambda path: drawing.draw_confusion(
-            path, table, class_names[: len(table)], title
+            path, table, matching, class_names[: len(table)], title
         )
     for number, (name, draw) in enumerate(drawings.items()):
         if progress is not None:
@@ -123,9 +128,10 @@ def draw_all(
         suffix = f"_{number}" if len(runs) > 1 else ""
         confusion = run.confusion()
         if confusion is not None:
-            names, table = confusion
+            names, matching, table = confusion
             path = folder / f"confusion{suffix}.png"
-            drawing.draw_confusion(path, table, names, run.result["method"])
+            title = run.result["method"]
+            drawing.draw_confusion(path, table, matching, names, title)
             drawn.append(path)
         moments = run.snapshots()
         if len(moments) > 1:

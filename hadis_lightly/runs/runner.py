@@ -16,6 +16,7 @@ from hadis_lightly.artifacts.checkpoint import Checkpoint, stamp
 from hadis_lightly.artifacts.metrics_file import MetricsFile
 from hadis_lightly.artifacts.results import (
     RunResult,
+    describe_labelled,
     split_scores,
     write_embeddings,
     write_results,
@@ -175,6 +176,8 @@ def _train(
         epochs=int(callback.history_[-1]["epoch"]),
         description=source.description,
         method=method.title(settings),
+        num_images=len(source),
+        num_labelled=int((callback.targets_ >= 0).sum()),
         class_names=None if source.class_names is None else list(source.class_names),
         device=name,
         performance=performance,
@@ -276,6 +279,8 @@ def _write_files(
         result.pixel_scores = pixel_scores(source, settings)
     external, _ = split_scores(result.scores)
     title = ", ".join(filter(None, [result.method, scores_line(external)]))
+    if note := describe_labelled(result.num_labelled, result.num_images):
+        title += f"\n{note}"
     with StepProgress("drawing figures", settings.trainer.progress_bar) as progress:
         result.figures = draw_figures(
             folder, source, callback, title, settings.seed, progress=progress

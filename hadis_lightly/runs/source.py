@@ -89,9 +89,11 @@ def check_size(settings: Settings, n: int, world_size: int | None = None) -> Non
         world_size = 1 if devices == "auto" else int(devices)
     if size * world_size > n:
         times = f" on each of {world_size} devices" if world_size > 1 else ""
+        fitting = max(2, n // world_size // 2)
+        advice = f" Set loader.batch_size={fitting}." * (fitting * world_size <= n)
         raise SettingsError(
             f"loader.batch_size is {size}{times}, but there are only {n} images: no "
-            "batch would be full."
+            f"batch would be full.{advice}"
         )
 
 

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import torch
 
-from hadis_lightly.artifacts.results import EXTERNAL_SCORES, RunResult, split_scores
+from hadis_lightly.artifacts.results import (
+    EXTERNAL_SCORES,
+    RunResult,
+    describe_labelled,
+    split_scores,
+)
 from hadis_lightly.data import ImageSource
 from hadis_lightly.methods.registry import method_of
 from hadis_lightly.settings.sections import Settings
 
 
 def summary(result: RunResult) -> str:
-    """The outcome and the files, in a few lines; the scores come last."""
+    """The outcome in a few lines: files, warnings, scores, and how to go on."""
     minutes, seconds = divmod(round(result.seconds), 60)
     figures = "  ".join(path.name for path in result.figures)
     times = f", resumed {result.num_resumed} x" if result.num_resumed else ""
@@ -29,19 +34,23 @@ def summary(result: RunResult) -> str:
         "  results.json  assignments.csv  scores.csv  metrics.csv  settings.yaml",
         f"  embeddings.npy  checkpoints/last.ckpt  {logs}snapshots/",
         f"  {figures}",
-        f"view the clusters: hadis-lightly-report checkpoint={result.output_dir}",
         "",
         *(f"WARNING: {warning}." for warning in result.warnings),
-        *_score_lines("k-means on pixels", result.pixel_scores or {}, width),
-        *_score_lines(result.method, result.scores, width),
+        *_score_lines("k-means on pixels", result.pixel_scores or {}, result, width),
+        *_score_lines(result.method, result.scores, result, width),
+        f"view the clusters: hadis-lightly-report checkpoint={result.output_dir}",
     ]
     return "\n".join(lines)
 
 
-def _score_lines(title: str, scores: Mapping[str, float], width: int) -> list[str]:
+def _score_lines(
+    title: str, scores: Mapping[str, float], result: RunResult, width: int
+) -> list[str]:
     """A line of scores against classes, one of label-free scores; none if empty."""
     external, label_free = split_scores(scores)
     lines = [scores_line(part) for part in (external, label_free) if part]
+    if external and (of := describe_labelled(result.num_labelled, result.num_images)):
+        lines[0] += f"  {of}"
     pairs = zip([title, ""], lines, strict=False)
     return [f"{words:{width}}  {line}" for words, line in pairs]
 

@@ -41,6 +41,11 @@ def in_an_empty_folder(lines: Lines, tmp_path: Path) -> None:
         ("method=dec", "method must be one of byol, cc, "),
         ("model=3", "model is a section of settings: give model.NAME=VALUE"),
         ("seed", "cannot read 'seed': settings are given as key=value"),
+        (
+            "data.path=my new photos seed=1",
+            "cannot read 'new': settings are given as key=value; a value with spaces "
+            'needs quotes: "data.path=my new photos"',
+        ),
         ("seed=1\x1b[31m", "cannot read 'seed=1\\x1b[31m'"),
         ("+more=1", "cannot read '+more'"),
         ("~model", "cannot read '~model'"),

@@ -57,14 +57,16 @@ def agrees(found: dict[str, dict[str, str]], run_folder: Path) -> None:
 
 
 def test_files_of_the_run_are_where_the_run_has_put_them(
-    run_folder: Path, photos: Path, tmp_path: Path
+    run_folder: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = PredictSettings(
         checkpoint=str(run_folder),
         out=str(tmp_path / "a.csv"),
         batch_size=7,
         device="cpu",
-        quiet=True,
         data=ImagesToPredict(path=str(photos)),
     )
     summary = predict_images(settings)
@@ -73,6 +75,8 @@ def test_files_of_the_run_are_where_the_run_has_put_them(
     agrees(rows_of(tmp_path / "a.csv"), run_folder)
     left_out = (tmp_path / "a.left_out.txt").read_text(encoding="utf-8")
     assert left_out.startswith("broken.png: ") and left_out.count("\n") == 1
+    see = f"(see {tmp_path / 'a.left_out.txt'})"
+    assert f"1 file left out:\n  {left_out}{see}\n" in capsys.readouterr().out
 
 
 def test_images_that_were_scaled_on_the_device_are_where_the_run_has_put_them(

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hadis_lightly.cluster import match_clusters
+from hadis_lightly.cluster import match_clusters, name_clusters
 from hadis_lightly.report.content import page_content
-from hadis_lightly.report.explanations import explain_score
+from hadis_lightly.report.explanations import explain_score, explain_scores
 from hadis_lightly.report.matrices import confusion, match_classes, similarity
 from hadis_lightly.report.selection import choose_rows
 from hadis_lightly.report.thumbnails import make_sheets
@@ -120,6 +120,27 @@ def test_any_number_of_prototypes(k: int) -> None:
     )
     assert (result["matrix"] is None) == (k > 100)
     assert len(result["pairs"]) == min(k * (k - 1) // 2, 8 if k <= 100 else 60)
+
+
+def test_a_cluster_is_named_after_a_class_of_half_of_its_images() -> None:
+    labels = np.repeat([0, 1, 2], [8, 4, 4])
+    targets = np.full(16, -1)
+    targets[:1], targets[8:10], targets[12:15] = 0, 1, 2
+    names = {"class_names": ["trip", "cats", "dogs"]}
+    data = some_data(16, 3, labels=labels, targets=targets, **names)
+    rows = choose_rows(data, 16)
+    content = page_content(data, rows, list(make_sheets(data.read, rows.tolist())))
+    assert [c["match"] for c in content["clusters"]] == [None, 1, 2]
+    assert name_clusters(targets, labels) == {1: 1, 2: 2}
+
+
+def test_scores_of_a_few_images_say_so_and_come_last() -> None:
+    scores = {"nmi": 1.0, "silhouette": 0.2}
+    titles = [card["title"] for card in explain_scores(scores, 4, 26)]
+    assert titles == ["Silhouette", "NMI of the 4 images with a class"]
+    titles = [card["title"] for card in explain_scores(scores, 13, 26)]
+    assert titles == ["NMI of the 13 images with a class", "Silhouette"]
+    assert explain_scores(scores, 26, 26)[0]["title"] == "NMI"
 
 
 @pytest.mark.parametrize(

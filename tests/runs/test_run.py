@@ -171,7 +171,13 @@ def test_images_of_many_sizes(tmp_path: Path) -> None:
     ("section", "name", "value", "message"),
     [
         (None, "n_clusters", 201, "n_clusters is 201, but there are only 200 images."),
-        ("loader", "batch_size", 256, "loader.batch_size is 256, but there are only"),
+        (
+            "loader",
+            "batch_size",
+            256,
+            "loader.batch_size is 256, but there are only 200 images: no batch would "
+            "be full. Set loader.batch_size=100.",
+        ),
         ("model", "backbone", "resnet19", "backbone 'resnet19' is neither one of"),
         ("views", "mean", [0.1] * 3, "views.mean and views.std must have one value"),
     ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from hadis_lightly.runs.source import check_standard_input
+from hadis_lightly.runs.source import check_size, check_standard_input
 from hadis_lightly.settings import DataSettings, Settings, SettingsError
 from hadis_lightly.settings.validate import check_settings
 
@@ -31,6 +33,23 @@ def test_a_path_or_several(path: object) -> None:
 def test_what_is_no_path_is_named(path: object, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         check_settings(settings_with(path))
+
+
+@pytest.mark.parametrize(
+    ("n", "world_size", "advice"),
+    [(31, 1, "15."), (31, 2, "7."), (3, 1, "2."), (3, 2, "")],
+)
+def test_a_batch_that_is_too_large_says_which_fits(
+    n: int, world_size: int, advice: str
+) -> None:
+    settings = settings_with("a")
+    settings.loader.batch_size = 64
+    end = f" Set loader.batch_size={advice}" if advice else "no batch would be full."
+    with pytest.raises(SettingsError, match=re.escape(end) + "$"):
+        check_size(settings, n, world_size)
+    if advice:
+        settings.loader.batch_size = int(advice[:-1])
+        check_size(settings, n, world_size)
 
 
 def test_several_processes_cannot_share_standard_input() -> None:

@@ -17,7 +17,8 @@ from tests.artifacts.test_results import EXTERNAL, LABEL_FREE, result_of
 def test_scores_against_classes_stand_above_those_without(tmp_path: Path) -> None:
     scores = LABEL_FREE | {"silhouette": 0.25} | EXTERNAL
     text = summary(result_of(tmp_path, scores=scores, pixel_scores=EXTERNAL))
-    pixels, ours, label_free = text.splitlines()[-3:]
+    pixels, ours, label_free, last = text.splitlines()[-4:]
+    assert last == f"view the clusters: hadis-lightly-report checkpoint={tmp_path}"
     assert pixels == "k-means on pixels  NMI 0.500  ACC 0.600  ARI 0.400"
     assert ours == "HaDis              NMI 0.500  ACC 0.600  ARI 0.400"
     assert label_free == (
@@ -27,8 +28,17 @@ def test_scores_against_classes_stand_above_those_without(tmp_path: Path) -> Non
 
 
 def test_without_classes_there_is_one_line(tmp_path: Path) -> None:
-    *_, empty, ours = summary(result_of(tmp_path)).splitlines()
+    *_, empty, ours, _ = summary(result_of(tmp_path)).splitlines()
     assert not empty and ours.startswith("HaDis              silhouette not defined  ")
+
+
+def test_scores_of_some_images_say_of_how_many(tmp_path: Path) -> None:
+    result = result_of(tmp_path, scores=EXTERNAL, num_images=26, num_labelled=4)
+    assert (
+        summary(result)
+        .splitlines()[-2]
+        .endswith("NMI 0.500  ACC 0.600  ARI 0.400  of the 4 images with a class")
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ MAX_PIXELS = 1 << 27
 MAX_FILE_BYTES = 8 * MAX_PIXELS
 
 _WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323  # tags of a TIFF
+_CUT_OFF = ("truncated", "unexpected end of file")  # words of Pillow and libheif
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
@@ -133,6 +134,8 @@ def _naming(path: str | PathLike[str]) -> Iterator[None]:
         reason = describe_error(error)
         if isinstance(error, UnidentifiedImageError):
             reason = "not an image, or its header is damaged"
+        elif any(words in reason.lower() for words in _CUT_OFF):
+            reason = "the file is cut off: its end is missing"
         raise ImageReadError(
             f"cannot read image {str(path)!r}: {reason}", reason
         ) from error

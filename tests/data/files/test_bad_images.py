@@ -139,13 +139,20 @@ def test_no_warning_leaves_any_thread(tmp_path: Path) -> None:
     assert warnings.filters == filters
 
 
+def test_a_photo_of_a_phone_says_that_it_is_cut_off(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    content = encode(PIXELS, "HEIF")
+    (tmp_path / "a.heic").write_bytes(content[:-20])
+    assert refusal(tmp_path / "a.heic") == "the file is cut off: its end is missing"
+
+
 def test_kind_of_damage_is_said(tmp_path: Path) -> None:
     for content, reason in (
         (b"", "the file is empty"),
         (b"no image at all", "not an image"),
         (b"\x89PNG\r\n\x1a\nbroken", "not an image, or its header is damaged"),
-        (SAMPLES["png"][:500], "truncated"),
-        (SAMPLES["bmp"][:500], "truncated"),
+        (SAMPLES["png"][:500], "the file is cut off: its end is missing"),
+        (SAMPLES["bmp"][:500], "the file is cut off: its end is missing"),
     ):
         (tmp_path / "a.png").write_bytes(content)
         assert reason in refusal(tmp_path / "a.png")

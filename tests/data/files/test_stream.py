@@ -104,6 +104,7 @@ def test_long_lists_are_cut(tmp_path: Path) -> None:
     assert lines[0] == "47 files left out:"
     assert lines[1] == "  bad00.png: the file is empty"
     assert lines[11:] == ["  and 37 more"]
+    assert describe_problems(problems[:10], num_problems=47).splitlines() == lines
     everything = describe_problems(problems, limit=None).splitlines()
     assert len(everything) == 48
     assert everything[-1] == "  bad46.png: the file is empty"

@@ -1,1 +1,1 @@
-pip install hadis-lightly
+pip install .

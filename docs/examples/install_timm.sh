@@ -1,1 +1,1 @@
-pip install 'hadis-lightly[timm]'
+pip install timm

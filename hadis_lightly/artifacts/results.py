@@ -60,7 +60,7 @@ class RunResult:
     """First epochs, in which clusters took no part in training yet."""
     num_resumed: int = 0
     warnings: list[str] = field(default_factory=list)
-    """Signs of collapse in the last clustering."""
+    """Files that need another package; signs of collapse in the last clustering."""
     images_root: str | None = None
     """Folder that the keys of images in files start from."""
     pixel_scores: dict[str, float] | None = None

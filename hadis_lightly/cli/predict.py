@@ -146,11 +146,11 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     )
 
     predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
-    images, total, found, pixels = images_to_predict(
+    images, total, found, pixels, lines = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
     )
     if not settings.quiet:
-        print(found)
+        print(found, *(f"WARNING: {line}" for line in lines), sep="\n")
     n_clusters = predictor.partition.n_clusters
     sort, out = None, Path(settings.out)
     arrays: AbstractContextManager[NewFile | None] = nullcontext()

@@ -30,7 +30,4 @@ def has_timm() -> bool:
 def check_timm(what: str) -> None:
     """Raises a ``ValueError`` unless timm is installed, which ``what`` needs."""
     if not has_timm():
-        raise ValueError(
-            f"{what} needs timm, which is not installed: pip install "
-            "'hadis-lightly[timm]'."
-        )
+        raise ValueError(f"{what} needs timm, which is not installed: pip install timm")

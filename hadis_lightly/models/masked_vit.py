@@ -174,7 +174,7 @@ def build_masked_vit(
 ) -> MaskedViT:
     """Builds the masked autoencoder of PICI [0], with random weights.
 
-    Needs timm: ``pip install 'hadis-lightly[timm]'``. Positions are fixed sines and
+    Needs timm: ``pip install timm``. Positions are fixed sines and
     cosines. The defaults are the paper's; small images need a small patch, such as 4
     pixels of 32.
 

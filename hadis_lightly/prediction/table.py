@@ -152,6 +152,8 @@ class ImageStream(NamedTuple):
     """What they are, in one line."""
     pixels: PixelRange
     """Range of the pixels of those that have been read."""
+    warnings: tuple[str, ...] = ()
+    """See :class:`FolderSource`."""
 
 
 def images_to_predict(
@@ -183,9 +185,11 @@ def images_to_predict(
         return predictor.transform_plain(image)
 
     images = stream_images(found, make, available_cores())
-    problems = found.left_out if isinstance(found, FolderSource) else ()
-    left_out = [StreamedImage[Tensor](p.key, "", p) for p in problems]
-    return ImageStream(chain(left_out, images), len(found), found.description, pixels)
+    if not isinstance(found, FolderSource):
+        return ImageStream(images, len(found), found.description, pixels)
+    left_out = [StreamedImage[Tensor](p.key, "", p) for p in found.left_out]
+    every = chain(left_out, images)
+    return ImageStream(every, len(found), found.description, pixels, found.warnings)
 
 
 class NpyRows:

@@ -55,7 +55,7 @@ def data_of_run(
     return ReportData(
         title=f"{run.result['method']}, {len(run.prototypes)} clusters",
         summary=_summary(run),
-        settings=asdict(run.settings),
+        settings=_settings(run),
         scores=run.result["scores"],
         warnings=run.result.get("warnings", []),
         left_out=run.left_out,
@@ -120,16 +120,23 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
         ("Trained", trained),
         ("Backbone", f"{model.backbone}, {weights}"),
         ("Views", f"{settings.views.input_size} x {settings.views.input_size} pixels"),
-        ("Device", f"{result.get('device', '')}; {result.get('performance', '')}"),
+        ("Device", result.get("device", "")),
         ("Seed", str(settings.seed)),
         ("Versions", packages),
         ("Folder", str(run.folder)),
     ]
-    if result.get("schedule"):
-        rows.insert(3, ("Warm-up", describe_schedule(result["schedule"])))
     if result.get("num_resumed"):
         rows.insert(3, ("Resumed", f"{result['num_resumed']} times"))
     return rows
+
+
+def _settings(run: SavedRun) -> dict[str, Any]:
+    """All settings, and what the run has chosen where they left it open."""
+    chosen = {
+        "pipeline, as chosen": run.result.get("performance", ""),
+        "warm-ups, as chosen": describe_schedule(run.result.get("schedule", {})),
+    }
+    return asdict(run.settings) | {name: text for name, text in chosen.items() if text}
 
 
 def small_reader(source: ImageSource) -> ReadSmall | None:

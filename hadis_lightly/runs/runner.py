@@ -113,6 +113,8 @@ def run(settings: Settings) -> RunResult:
 
     with claimed_folder(settings, resume_point) as folder:
         _say(settings, list_left_out(source, folder.path))
+        unread = source.warnings if isinstance(source, FolderSource) else ()
+        _say(settings, "\n".join(f"WARNING: {line}" for line in unread))
         with quiet_lightning():
             result, callback = _train(settings, source, model, folder)
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
@@ -187,6 +189,7 @@ def _train(
         warnings=callback.warnings_,
     )
     if isinstance(source, FolderSource):
+        result.warnings[:0] = source.warnings
         result.images_root = os.path.abspath(source.root)
     return result, callback
 

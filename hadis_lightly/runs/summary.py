@@ -35,7 +35,7 @@ def summary(result: RunResult) -> str:
         f"  embeddings.npy  checkpoints/last.ckpt  {logs}snapshots/",
         f"  {figures}",
         "",
-        *(f"WARNING: {warning}." for warning in result.warnings),
+        *(f"WARNING: {warning}" for warning in result.warnings),
         *_score_lines("k-means on pixels", result.pixel_scores or {}, result, width),
         *_score_lines(result.method, result.scores, result, width),
         f"view the clusters: hadis-lightly-report checkpoint={result.output_dir}",

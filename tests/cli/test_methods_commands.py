@@ -153,6 +153,8 @@ def test_the_data_of_a_report(folder: Path) -> None:
     assert data.labels.tolist() == table.labels.tolist()
     assert data.prototypes.shape[0] == 3
     assert ("Method", TITLES[folder.name]) in data.summary
+    assert ("Device", finished.result["device"]) in data.summary
+    assert data.settings["pipeline, as chosen"] == finished.result["performance"]
     # Shaded in the curves: PICI's first phase, the others' warm-up, of CC nothing.
     assert data.warmup_epochs == {"cc": 0}.get(folder.name, 1)
 

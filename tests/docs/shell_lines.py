@@ -125,10 +125,10 @@ def check_other(line: ShellLine) -> None:
         setup = _setup()
         action, *packages = line.argv
         assert action == "install"
+        extras = " ".join(setup["options.extras_require"].values())
         for package in packages:
-            found = re.fullmatch(r"([\w-]+)(?:\[(\w+)\])?", package)
-            assert found and found[1] == setup["metadata"]["name"]
-            assert found[2] is None or found[2] in setup["options.extras_require"]
+            # This checkout, as it is not on PyPI, or a package of an extra.
+            assert package == "." or re.search(rf"\b{re.escape(package)}\b", extras)
     elif line.program == "tensorboard":
         assert line.argv[0] == "--logdir"
         assert "tensorboard" in _setup()["options"]["install_requires"]

@@ -58,6 +58,22 @@ def shown_names(browser: Browser, selector: str = "#grid") -> list[str]:
     return [label.split(", ")[0] for label in labels]
 
 
+def test_warnings_come_first_and_scores_fill_their_rows(
+    browser: Browser, report_of: Written
+) -> None:
+    names = "nmi acc ari silhouette size_entropy prototype_cosine size_min size_max"
+    scores = dict.fromkeys(names.split(), 0.5)
+    browser.open(report_of(scores=scores, warnings=["All are alike"])[1], width=1300)
+    boxes = browser.js(
+        "return [...document.querySelectorAll('#warnings .note, .score')]"
+        ".map(box => box.getBoundingClientRect()).map(box => [box.top, box.right])"
+    )
+    (top, right), *cards = boxes
+    assert top < min(card[0] for card in cards)
+    rows = {card[0]: card[1] for card in cards}  # the last of each row
+    assert list(rows.values()) == pytest.approx([right] * len(rows), abs=1)
+
+
 def row_of(name: str) -> int:
     return int(name.removeprefix("img_").removesuffix(".png"))
 

@@ -19,7 +19,7 @@ from PIL import Image
 from hadis_lightly.data.errors import ImageProblem, ImageReadError
 from hadis_lightly.data.files.decoded import DecodedImages
 from hadis_lightly.data.files.folder_classes import label_images
-from hadis_lightly.data.files.formats import describe_other_files
+from hadis_lightly.data.files.formats import describe_other_files, missing_packages
 from hadis_lightly.data.files.reader import read_image, read_size, reduced_size
 from hadis_lightly.data.files.walk import FoundImages
 from hadis_lightly.data.image_source import ImageSource, count_of_classes
@@ -40,6 +40,7 @@ class FolderSource(ImageSource):
         root: The folder.
         files: The ``n`` image files, relative to it.
         left_out: Files and folders that were found but are not in the source.
+        warnings: A line for each package that would read more of the files.
         sizes: Height and width of each image as it is read, int32 ``(n, 2)``, if known.
         min_side: Larger images are reduced until their shorter side has so many pixels;
             0 keeps every image as it is. See :func:`read_image`.
@@ -51,6 +52,7 @@ class FolderSource(ImageSource):
     root: str
     files: list[str]
     left_out: tuple[ImageProblem, ...] = ()
+    warnings: tuple[str, ...] = ()
     sizes: NDArray[np.int32] | None = None
     min_side: int = 0
     decoded: DecodedImages | None = None
@@ -211,6 +213,7 @@ def source_of_files(
         root=root,
         files=files,
         left_out=tuple(found.left_out),
+        warnings=tuple(missing_packages(found.others)),
     )
 
 

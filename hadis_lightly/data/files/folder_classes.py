@@ -7,7 +7,11 @@ from collections import Counter
 from typing import NamedTuple
 
 from hadis_lightly.data.errors import DataError, ImageProblem, list_problems
-from hadis_lightly.data.files.formats import describe_other_files, image_suffixes
+from hadis_lightly.data.files.formats import (
+    describe_other_files,
+    image_suffixes,
+    missing_packages,
+)
 from hadis_lightly.data.files.path_list import read_list
 from hadis_lightly.data.files.walk import FoundImages, find_images
 from hadis_lightly.own_output import is_run
@@ -52,7 +56,8 @@ def label_images(root: str, on_error: str, follow_links: bool) -> LabelledImages
     if not files:
         others = f"; left out: {list_problems(left_out)}" if left_out else ""
         if other_files:
-            others += f"; {describe_other_files(other_files)}"
+            lines = [describe_other_files(other_files), *missing_packages(other_files)]
+            others += "".join(f"; {line}" for line in lines)
         raise DataError(
             f"no images in data folder {root!r}: looked in all its subfolders for "
             f"files ending in {', '.join(sorted(image_suffixes()))}{others}"

@@ -16,13 +16,13 @@ _SUFFIXES = frozenset([
     ".ppm", ".tif", ".tiff", ".webp",
 ])  # fmt: skip
 
-#: By suffix: the format, by Pillow's name, and what to install to read it.
+#: By suffix: the format, by Pillow's name, and the package that reads it.
 _OPTIONAL = {
-    ".avif": ("AVIF", "pillow>=11.3"),
-    ".heic": ("HEIF", "hadis-lightly[heic]"),
-    ".heif": ("HEIF", "hadis-lightly[heic]"),
-    ".hif": ("HEIF", "hadis-lightly[heic]"),
-    ".jxl": ("JXL", "hadis-lightly[jxl]"),
+    ".avif": ("AVIF", "'pillow>=11.3'"),
+    ".heic": ("HEIF", "pillow-heif"),
+    ".heif": ("HEIF", "pillow-heif"),
+    ".hif": ("HEIF", "pillow-heif"),
+    ".jxl": ("JXL", "pillow-jxl-plugin"),
 }
 
 # For some others Pillow starts other programs.
@@ -69,17 +69,36 @@ def describe_other_files(counts: Mapping[str, int]) -> str:
         return ""
     total = sum(counts.values())
     # First what can be read with another package.
-    missing = {suffix: _OPTIONAL[suffix][1] for suffix in counts if suffix in _OPTIONAL}
-    order = sorted(counts, key=lambda name: (name not in missing, -counts[name], name))
+    order = sorted(
+        counts, key=lambda name: (name not in _OPTIONAL, -counts[name], name)
+    )
     words = [
         f"{counts[suffix]:,} {printable(suffix) or 'without a suffix'}"
         for suffix in order[:_MAX_SUFFIXES]
     ]
     if rest := sum(counts[suffix] for suffix in order[_MAX_SUFFIXES:]):
         words.append(f"{rest:,} more")
-    line = f"{total:,} other file{'s' * (total > 1)} not read: {', '.join(words)}"
-    packages = " ".join(f"'{name}'" for name in sorted(set(missing.values())))
-    if packages:
-        kinds = ", ".join(suffix for suffix in order if suffix in missing)
-        line += f" (to read {kinds}: pip install {packages})"
-    return line
+    return f"{total:,} other file{'s' * (total > 1)} not read: {', '.join(words)}"
+
+
+def missing_packages(counts: Mapping[str, int]) -> list[str]:
+    """A line for each package that would read some of the files not looked at.
+
+    Args:
+        counts: As for :func:`describe_other_files`.
+
+    Example:
+        >>> missing_packages({".txt": 2, ".heic": 7})
+        ['7 files are .heic and were not read: pip install pillow-heif']
+    """
+    suffixes: dict[str, list[str]] = {}
+    for suffix in sorted(_OPTIONAL.keys() & counts.keys()):
+        suffixes.setdefault(_OPTIONAL[suffix][1], []).append(suffix)
+    lines = []
+    for package, names in suffixes.items():
+        n, kinds = sum(counts[name] for name in names), " or ".join(names)
+        files = f"1 file is {kinds} and was"
+        if n > 1:
+            files = f"{n:,} files are {kinds} and were"
+        lines.append(f"{files} not read: pip install {package}")
+    return lines

@@ -69,7 +69,7 @@ def read_tiff(file: BinaryIO, max_pixels: int) -> Image.Image:
     except ImportError:
         raise ValueError(
             "a kind of TIFF that Pillow cannot read, or its header is damaged; more "
-            "kinds are read after pip install 'hadis-lightly[tiff]'"
+            "kinds are read after pip install tifffile"
         ) from None
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors are raised here
     num_bytes = file.seek(0, 2)

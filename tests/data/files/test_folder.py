@@ -10,7 +10,12 @@ from PIL import Image, features
 from torchvision.datasets import ImageFolder
 
 from hadis_lightly.data import DataError, ImageReadError, load_folder, load_source
-from hadis_lightly.data.files.formats import describe_other_files, image_formats
+from hadis_lightly.data.files.folder import source_of_files
+from hadis_lightly.data.files.formats import (
+    describe_other_files,
+    image_formats,
+)
+from hadis_lightly.data.files.walk import FoundImages
 
 
 def write(root: Path, *names: str) -> Path:
@@ -124,6 +129,17 @@ def test_files_that_are_no_images_are_counted_by_suffix(tmp_path: Path) -> None:
     assert describe_other_files(many).endswith(", 1 .x4, 1 .x5, 4 more")
 
 
+def test_packages_that_would_read_more_are_named(tmp_path: Path) -> None:
+    counts = Counter({".heic": 7, ".heif": 1, ".jxl": 1, ".txt": 3})
+    files, place = ["a.png", "b.png"], {"root": str(tmp_path), "title": "some"}
+    found = FoundImages(files, [], counts)
+    source = source_of_files(files, ["", ""], found, num_channels=3, **place)
+    assert source.random_subset(1).warnings == (
+        "8 files are .heic or .heif and were not read: pip install pillow-heif",
+        "1 file is .jxl and was not read: pip install pillow-jxl-plugin",
+    )
+
+
 @pytest.mark.parametrize(
     ("suffix", "package"),
     [("heic", "pillow_heif"), ("hif", "pillow_heif"), ("jxl", "pillow_jxl")],
@@ -135,13 +151,11 @@ def test_photos_of_an_extra_are_read_or_the_extra_is_named(
     photo = tmp_path / f"b.{suffix.upper()}"
     if find_spec(package) is None:
         photo.write_bytes(b"a photo")
-        extra = "heic" if package == "pillow_heif" else "jxl"
-        assert load_folder(tmp_path).description.endswith(
-            f"1 images, no labels; 1 other file not read: 1 .{suffix} "
-            f"(to read .{suffix}: pip install 'hadis-lightly[{extra}]')"
-        )
+        name = "pillow-heif" if package == "pillow_heif" else "pillow-jxl-plugin"
+        line = f"1 file is .{suffix} and was not read: pip install {name}"
+        assert load_folder(tmp_path).warnings == (line,)
         (tmp_path / "a.png").unlink()
-        with pytest.raises(DataError, match=rf"no images .*hadis-lightly\[{extra}\]"):
+        with pytest.raises(DataError, match=f"no images .*; {line}"):
             load_folder(tmp_path)
         return
     image_formats()  # registers them with Pillow

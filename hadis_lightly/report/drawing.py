@@ -102,8 +102,8 @@ def column_numbers(table: IntArray, matching: Mapping[int, int]) -> list[str]:
     """Numbers of the clusters in the columns of :func:`match_clusters`.
 
     Example:
-        >>> column_numbers(np.array([[0, 2, 0], [0, 0, 1]]), {2: 1})
-        ['', '2', '0']
+        >>> column_numbers(np.array([[0, 2, 0, 0], [0, 0, 1, 1]]), {2: 1})
+        ['', '2', '0', '1']
     """
     n_classes, n_columns = table.shape
     own = {target: str(cluster) for cluster, target in matching.items()}

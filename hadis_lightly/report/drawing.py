@@ -22,6 +22,7 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 _MAX_MAP_POINTS = 3000  # t-SNE takes 15 seconds for them
+_MAX_NAME = 30
 _GALLERY_SIDE = 134  # twice the pixels of an image in the gallery
 INK, FAINT = "#333333", "#999999"
 # Of Paul Tol's palettes for the colour-blind.
@@ -47,8 +48,7 @@ def draw_gallery(
 ) -> None:
     """Draws a row of PIL images for each cluster, with its title to the left."""
     n_rows, n_columns = len(images), max(1, *map(len, images))
-    # As wide as the longest line of a title; a letter takes about 0.07 inches.
-    left = 0.2 + 0.07 * max(len(line) for title in titles for line in title.split("\n"))
+    left = 0.2 + _width_of("\n".join(titles))
     width, height = left + 0.55 * n_columns, 0.05 + 0.55 * n_rows
     figure = Figure(figsize=(width, height), dpi=130)
     # One pair of axes for all images: one for each takes many times as long.
@@ -77,7 +77,9 @@ def draw_confusion(
     """Draws the table of :func:`match_clusters`, with the clusters by number."""
     n_classes, n_clusters = table.shape
     side = 0.42 * max(n_classes, n_clusters, 6)
-    figure = Figure(figsize=(side + 1.4, side + 0.9), dpi=130, layout="constrained")
+    names = [shortened(name) for name in class_names]
+    width = max(side + 0.7 + _width_of("\n".join(names)), 0.3 + _width_of(title))
+    figure = Figure(figsize=(width, side + 0.9), dpi=130, layout="constrained")
     axes = figure.subplots()
     share = table / table.sum(axis=1, keepdims=True).clip(min=1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -89,13 +91,23 @@ def draw_confusion(
                     column, row, str(count), ha="center", va="center", fontsize=7,
                     color=color,
                 )  # fmt: skip
-    axes.set_yticks(range(n_classes), class_names, fontsize=8)
+    axes.set_yticks(range(n_classes), names, fontsize=8)
     numbers = column_numbers(table, matching)
     axes.set_xticks(range(n_clusters), numbers, fontsize=8)
     axes.set_xlabel("cluster, matched to its class", color=INK)
     axes.set_ylabel("class", color=INK)
-    axes.set_title(title, fontsize=9, color=INK)
+    figure.suptitle(title, fontsize=9, color=INK)
     save_figure(figure, path)
+
+
+def shortened(name: str) -> str:
+    """A name of at most :data:`_MAX_NAME` letters."""
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
+
+
+def _width_of(text: str) -> float:
+    """Width in inches of the longest line, in letters of 8 or 9 points."""
+    return 0.075 * max(map(len, text.splitlines()), default=0)
 
 
 def column_numbers(table: IntArray, matching: Mapping[int, int]) -> list[str]:

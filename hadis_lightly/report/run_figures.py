@@ -27,7 +27,6 @@ from hadis_lightly.system import available_cores
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 _MAX_GALLERY_ROWS, _NUM_GALLERY_COLUMNS, _MAX_CONFUSION_SIDE = 60, 16, 200
-_MAX_NAME = 30  # letters beside a row of the gallery
 # Runs of a sweep may differ in these and still be the same experiment.
 _NO_EXPERIMENT = {"seed", "output_dir", "trainer.resume", "quiet"}
 
@@ -57,8 +56,7 @@ def draw_figures(
         members = (labels == cluster).nonzero().squeeze(1)
         typical = members[prototypes.distance_[members].argsort()]
         shown.append(typical[:_NUM_GALLERY_COLUMNS].tolist())
-        name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
-        titles.append(f"cluster {name}\n{len(members):,} images")
+        titles.append(f"cluster {drawing.shortened(name)}\n{len(members):,} images")
     every = [index for row in shown for index in row]
     images = thread_map(
         lambda i: drawing.gallery_image(source[every[i]][0]),

@@ -217,12 +217,14 @@ def source_of_files(
 def describe_rest(folders: Sequence[FoundImages]) -> str:
     """The end of a description: what lies in folders beside the images that are read.
 
-    For example ``; 3 left out; 12 other files not read: 12 .txt``, or nothing.
+    For example ``; 3 entries left out; 12 other files not read: 12 .txt``, or
+    nothing.
     """
     num_left_out = sum(len(found.left_out) for found in folders)
+    kinds = "entry" if num_left_out == 1 else "entries"
     others: Counter[str] = sum((found.others for found in folders), Counter())
     parts = [
-        f"{num_left_out:,} left out" if num_left_out else "",
+        f"{num_left_out:,} {kinds} left out" if num_left_out else "",
         describe_other_files(others),
     ]
     return "".join(f"; {part}" for part in parts if part)

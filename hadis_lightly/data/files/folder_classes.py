@@ -41,19 +41,19 @@ def label_images(root: str, on_error: str, follow_links: bool) -> LabelledImages
     """Finds the images below a folder, and their classes.
 
     Classes are the folders directly below ``root``, or of merged splits those below
-    the splits; where files of metadata list images of a folder, they are the classes
-    there. Without image files, the images in tables are taken; tables of paths are not,
-    since these lead anywhere.
+    the splits. A file of metadata replaces them in the folder where it lies. If there
+    are no image files, those in tables are taken, but not the paths in tables, which
+    may lead anywhere.
 
     Args:
         root: The folder.
-        on_error: ``raise`` if a folder cannot be listed or a table not be read, or
+        on_error: ``raise`` if a folder cannot be listed or a table cannot be read, or
             ``skip`` it.
         follow_links: Whether to follow links that lead out of the folder, too.
 
     Raises:
         DataError: if ``root`` is missing, not a folder, unreadable, without images, or
-            the folder of a run.
+            the folder of a run; or as ``on_error`` says.
     """
     if is_run(root):
         raise DataError(
@@ -179,9 +179,10 @@ def _listed_images(
         if file not in images or not file.startswith(folder):
             continue
         name = in_utf8(label or "")
-        other = own.setdefault(file, listed.get(file, name))
-        if other != name:
-            raise DataError(f"{place} has two classes, {other!r} and {name!r}")
+        known = own.get(file) or listed.get(file) or name
+        if name not in ("", known):
+            raise DataError(f"{place} has two classes, {known!r} and {name!r}")
+        own[file] = known
     return own
 
 

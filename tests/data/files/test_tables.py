@@ -349,7 +349,7 @@ def test_metadata_of_a_subfolder_is_about_that(tmp_path: Path) -> None:
     assert source.class_names == ("dog", "tiger")
     assert source.targets.tolist() == [-1, 1, 0]
     assert "(classes from cat/metadata.csv)" in source.description
-    lines = "file_name,label\ncat/1.png,tiger\ndog/2.png,wolf\n"
+    lines = "file_name,label\ncat/0.png,-1\ncat/1.png,tiger\ndog/2.png,wolf\n"
     (root / "metadata.csv").write_text(lines)
     source = load_images(root)
     assert source.class_names == ("tiger", "wolf")

@@ -189,7 +189,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
             files = "file" if summary.num_left_out == 1 else "files"
             print(f"{summary.left_out}: {summary.num_left_out:,} {files} left out")
         if sort is not None:
-            copies = f"  (copies, no links: {sort.no_links})" if sort.no_links else ""
+            copies = f"  (copied, not linked: {sort.no_links})" if sort.no_links else ""
             print(f"{sort.folder}/{copies}")
     return summary
 

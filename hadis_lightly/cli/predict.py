@@ -191,7 +191,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
             print(describe_problems(summary.problems, num_problems=num_problems))
             print(f"(see {summary.left_out})")
         if sort is not None:
-            copies = f"  (copies, no links: {sort.no_links})" if sort.no_links else ""
+            copies = f"  (copied, not linked: {sort.no_links})" if sort.no_links else ""
             print(f"{sort.folder}/{copies}")
     return summary
 

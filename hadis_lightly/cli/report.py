@@ -100,7 +100,9 @@ def report_on_run(settings: ReportSettings) -> Path:
             page = write(folder)
     if not settings.quiet:
         for warning in warnings:
-            print(f"WARNING: {warning}; data.path=FOLDER takes them from elsewhere.")
+            print(
+                f"WARNING: {warning}; data.path=FOLDER reads them from another folder."
+            )
         megabytes = page.stat().st_size / 1e6
         print(f"{page}  ({megabytes:.1f} MB)\n{page.resolve().as_uri()}")
     return page

@@ -147,6 +147,9 @@ class ClusterPredictor:
     def transform(self, image: AnyImage) -> Tensor:
         """The plain tensor ``(c, h, w)`` of an image of any size and mode.
 
+        The path of a large JPEG gives what the run saw; an opened image, which is
+        decoded in full before it is reduced, differs by a few levels of 255.
+
         Args:
             image: An image of PIL's, the path of one, or a uint8 array ``(h, w)`` or
                 ``(h, w, c)`` with ``c`` 1, 3 or 4.

@@ -30,6 +30,7 @@ from hadis_lightly.data import (
     stream_images,
 )
 from hadis_lightly.data.errors import MAX_NAMES
+from hadis_lightly.data.files.formats import image_formats
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.pixels import PixelRange
 from hadis_lightly.data.files.reader import open_file
@@ -83,7 +84,8 @@ def predict_to_table(
         batch_size: Images at a time.
         embeddings: File for the embeddings, float16 ``(n, d)`` in the order of the
             table, as :func:`numpy.load` reads it.
-        left_out: File to add the unreadable files to, one on a line, if there are any.
+        left_out: File to write the unreadable files to, one on a line, if there are
+            any; an earlier one is replaced.
         sort: Called with every image and its cluster.
         progress: Called with the number of images done.
 
@@ -134,7 +136,8 @@ def _readable(
             continue
         if left_out is not None:
             summary.left_out = left_out
-            with left_out.open("a", encoding="utf-8") as file:
+            mode = "a" if summary.num_left_out else "w"
+            with left_out.open(mode, encoding="utf-8") as file:
                 file.write(f"{printable(problem.key)}: {problem.reason}\n")
         summary.num_left_out += 1
         if len(summary.problems) < MAX_NAMES:
@@ -233,8 +236,8 @@ class SortIntoFolders:
     Args:
         folder: A folder that does not exist yet.
         n_clusters: Number of clusters, for folder names that sort by number.
-        by: ``link`` or ``copy``. Where links cannot be made, files are copied;
-            :attr:`no_links` then says why.
+        by: ``link`` or ``copy``. Where links cannot be made, files are copied, and so
+            are images in tables; :attr:`no_links` then says why.
 
     Raises:
         ValueError: If the folder exists.
@@ -261,7 +264,7 @@ class SortIntoFolders:
         place.parent.mkdir(parents=True, exist_ok=True)
         if containing_file(image.path) != image.path:  # the row of a table
             if self.by == "link":
-                self.by, self.no_links = "copy", "the images lie in tables"
+                self.no_links = "images in tables"
             _write_row(image.path, place)
             return
         if self.by == "link":
@@ -280,7 +283,7 @@ def _write_row(row: str, place: Path) -> None:
     with open_file(row) as file:
         kind = "tiff"  # all that Pillow cannot open
         with suppress(UnidentifiedImageError):
-            kind = str(Image.open(file).format).lower()
+            kind = str(Image.open(file, formats=image_formats()).format).lower()
         file.seek(0)
         name = place if place.suffix else place.with_suffix(f".{kind}")
         with new_file(name) as copy:

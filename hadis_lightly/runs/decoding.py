@@ -6,7 +6,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pytorch_lightning.utilities import rank_zero_warn
 
 from hadis_lightly.data import (
@@ -48,14 +50,17 @@ def decode_once(settings: Settings, source: FolderSource) -> FolderSource:
     )
     with StepProgress("checking images", show) as progress:
         headers = read_headers(source, threads, progress)
-    checked = headers.apply(source, data.on_error)
+    checked = source
+    if data.check == "headers" or not headers.problems:
+        hint = "; with data.check=full images with damaged pixels are named, too"
+        checked = headers.apply(source, data.on_error, hint)
     with StepProgress("decoding images", show) as progress:
         if data.cache != "off":
             try:
                 return decoded_images(
                     source,
                     headers,
-                    _cache(settings, num_bytes_of(checked)),
+                    _cache(settings, _num_bytes(headers.sizes, source)),
                     on_error=data.on_error,
                     num_threads=threads,
                     progress=progress,
@@ -88,7 +93,11 @@ def describe_decoding(source: FolderSource) -> str:
 def num_bytes_of(source: FolderSource) -> int:
     """Bytes of the pixels of all images."""
     assert source.sizes is not None
-    return int(source.sizes.astype("int64").prod(axis=1).sum()) * source.num_channels
+    return _num_bytes(source.sizes, source)
+
+
+def _num_bytes(sizes: NDArray[np.int32], source: FolderSource) -> int:
+    return int(sizes.astype(np.int64).prod(axis=1).sum()) * source.num_channels
 
 
 def _cache(settings: Settings, num_bytes: int) -> PixelCache | None:

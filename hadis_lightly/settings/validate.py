@@ -34,6 +34,10 @@ def check_settings(settings: Settings) -> None:
         raise SettingsError(
             "model.freeze_backbone trains nothing: it needs model.weights=FILE."
         )
+    if settings.data.cache.lower() in ("null", "none", "true", "false", "on"):
+        raise SettingsError(
+            f"data.cache must be auto, off or a folder, got {settings.data.cache!r}."
+        )
     if num_channels not in (None, 1, 3):
         raise SettingsError(f"data.num_channels must be 1 or 3, got {num_channels}.")
     if trainer.logger in ("wandb", "mlflow") and find_spec(trainer.logger) is None:

@@ -23,7 +23,7 @@ NAMES = ["1.10", "2024_11_06", "1e3", "0x10", "true", "inf", "-5", "010", "Gr√∂√
          r"\\server\x"]  # fmt: skip
 ALL = (Settings, PredictSettings, ReportSettings, FiguresSettings)
 PATHS = {
-    *("output_dir", "data.path", "model.weights", "trainer.resume"),
+    *("output_dir", "data.cache", "data.path", "model.weights", "trainer.resume"),
     *("checkpoint", "embeddings", "out", "sort_into", "run"),
 }
 

@@ -26,10 +26,16 @@ from hadis_lightly.cli.predict import (
 )
 from hadis_lightly.cluster import PrototypePartition
 from hadis_lightly.cluster.lloyd import arrays
-from hadis_lightly.data import load_folder, read_image, stream_images
+from hadis_lightly.data import (
+    ImageProblem,
+    StreamedImage,
+    load_folder,
+    read_image,
+    stream_images,
+)
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction import predictor as predictor_module
-from hadis_lightly.prediction.table import predict_to_table
+from hadis_lightly.prediction.table import SortIntoFolders, predict_to_table
 from hadis_lightly.settings import SettingsError
 from tests.data.files.test_tables import table_of, write_parquet
 from tests.data.image_files import encode
@@ -161,7 +167,7 @@ def test_images_in_tables_are_sorted_as_copies(
     )
     predict_images(settings)
     said = capsys.readouterr().out
-    assert "(copies, no links: the images lie in tables)" in said
+    assert "(copied, not linked: images in tables)" in said
     assert "WARNING: all pixels lie between 0 and 49 of 255: scale them" in said
     rows = rows_of(tmp_path / "a.csv")
     for row, (key, suffix) in enumerate(
@@ -174,6 +180,37 @@ def test_images_in_tables_are_sorted_as_copies(
         assert place.read_bytes() == images[row]
     left_out = (tmp_path / "a.left_out.txt").read_text(encoding="utf-8")
     assert left_out == "a.parquet/000002: the row holds no image\n"
+
+
+def test_a_table_among_files_is_copied_alone(tmp_path: Path) -> None:
+    table = write_parquet(tmp_path / "a.parquet", table_of([b"%!PS-Adobe-3.0 EPSF"]))
+    photo = tmp_path / "b.png"
+    photo.write_bytes(encode(Image.new("RGB", (9, 9)), "PNG"))
+    sort = SortIntoFolders(tmp_path / "sorted", n_clusters=2)
+    for path in (f"{table}/000000", str(photo)):
+        key = os.path.relpath(path, tmp_path)
+        sort(StreamedImage(key, path, torch.zeros(1)), 0)
+    assert sort.no_links == "images in tables"
+    folder = tmp_path / "sorted" / "cluster_0"
+    assert (folder / "b.png").is_symlink()
+    names = [path.name for path in (folder / "a.parquet").iterdir()]
+    assert names == ["000000.tiff"]  # no other formats than those that are read
+
+
+def test_each_list_of_unreadable_files_is_new(run_folder: Path, tmp_path: Path) -> None:
+    predictor = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
+    content = predictor.transform(Image.new("RGB", (9, 9)))
+    for name in "ab":
+        images = [
+            StreamedImage(key, "", ImageProblem(key, "damaged")) for key in (name, "c")
+        ]
+        predict_to_table(
+            predictor,
+            [*images, StreamedImage("d", "", content)],
+            tmp_path / "a.csv",
+            left_out=tmp_path / "a.txt",
+        )
+    assert (tmp_path / "a.txt").read_text() == "b: damaged\nc: damaged\n"
 
 
 def test_what_is_sorted_is_not_found_again(run_folder: Path, photos: Path) -> None:
@@ -358,7 +395,7 @@ def test_where_no_links_can_be_made_files_are_copied(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "symlink", refuse)
         predict_images(settings)
-    assert "(copies, no links: Operation not permitted)" in capsys.readouterr().out
+    assert "(copied, not linked: Operation not permitted)" in capsys.readouterr().out
     for key, row in rows_of(tmp_path / "a.csv").items():
         place = tmp_path / "sorted" / f"cluster_{row['cluster']}" / key
         assert not place.is_symlink()

@@ -50,7 +50,7 @@ else:  # in the worker
 def python(
     folder: Path, *argv: str, method: str = "", stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Ends an interpreter whose default start method is ``method``."""
+    """Runs an interpreter whose default start method is ``method``."""
     site = folder / "site"
     site.mkdir(exist_ok=True)
     (site / "sitecustomize.py").write_text(

@@ -64,8 +64,15 @@ class CheckedImages:
         problems = dict(zip(bad, reasons, strict=True))
         return cls(arrays["sizes"], problems, PixelRange(arrays["levels"].tolist()))
 
-    def apply(self, source: FolderSource, on_error: str) -> FolderSource:
+    def apply(
+        self, source: FolderSource, on_error: str, hint: str = ""
+    ) -> FolderSource:
         """The source without the images that cannot be read.
+
+        Args:
+            source: The source.
+            on_error: See :func:`readable_images`.
+            hint: Added to the error.
 
         Raises:
             ImageReadError: See :func:`readable_images`.
@@ -87,10 +94,10 @@ class CheckedImages:
         if len(bad) == n:
             raise ImageReadError(f"no image is left: {names}")
         if on_error == "raise":
-            raise ImageReadError(f"{names}; data.on_error=skip leaves them out")
+            raise ImageReadError(f"{names}; data.on_error=skip leaves them out{hint}")
         good = np.setdiff1d(np.arange(n), list(bad))
-        images = "1 image" if len(bad) == 1 else f"{len(bad):,} images"
-        return checked.subset(good, f"{images} left out, which cannot be read")
+        note = f"without {len(bad):,} that cannot be read: {len(good):,} images"
+        return checked.subset(good, note)
 
 
 def readable_images(

@@ -135,11 +135,14 @@ def load_folder(
     there are two of them or no others hold images; the folders below them and below
     those beside them are then the classes.
 
-    Where a file ``metadata.csv``, ``.jsonl`` or ``.parquet``, in ``root`` or directly
-    below it, has a column of labels (see :func:`load_images`), they are the classes,
-    and images that it does not list have none.
+    Where a file ``metadata.csv``, ``.jsonl`` or ``.parquet``, in ``root`` or in a
+    folder directly below it, has a column ``file_name`` and one of labels (see
+    :func:`load_images`), they are the classes in that folder, and images that it does
+    not list have none. The description names such files, and says why one is not used:
+    it cannot be read, lists none of the images, or gives one two classes.
 
-    If there are no image files, those in Parquet and Arrow tables are taken.
+    If there are no image files, those in Parquet and Arrow tables are taken. Tables of
+    paths are not read here.
 
     Files count as images by their suffix, in any case. Hidden files and folders are
     skipped, and so are folders of this package's results. The order is that of the
@@ -168,7 +171,9 @@ def load_folder(
     images = label_images(root, on_error, follow_links)
     name = printable(os.path.basename(os.path.realpath(root)))
     return source_of_files(
-        *images,
+        images.found,
+        images.labels,
+        note=images.note,
         root=root,
         title=f"folder {name}",
         num_channels=num_channels,
@@ -176,11 +181,10 @@ def load_folder(
 
 
 def source_of_files(
-    files: list[str],
-    labels: Sequence[str],
     found: FoundImages,
-    note: str = "",
+    labels: Sequence[str],
     *,
+    note: str = "",
     root: str,
     title: str,
     num_channels: int,
@@ -188,9 +192,8 @@ def source_of_files(
     """The source of some files.
 
     Args:
-        files: Paths relative to ``root``, with ``/``.
-        labels: Name of the class of each, empty if unknown.
-        found: What lies beside the files that are read.
+        found: The files, relative to ``root``, and what lies beside them.
+        labels: Name of the class of each file, empty if unknown.
         note: What the description says of the images.
         root: Folder of the files.
         title: First words of the description.
@@ -204,14 +207,14 @@ def source_of_files(
         name="folder",
         class_names=class_names or None,
         targets=targets,
-        keys=[in_utf8(file) for file in files],
+        keys=[in_utf8(file) for file in found.files],
         description=(
             f"{title}: {len(targets):,} images{note}, "
             f"{count_of_classes(targets, class_names)}{describe_rest([found])}"
         ),
         num_channels=num_channels,
         root=root,
-        files=files,
+        files=found.files,
         left_out=tuple(found.left_out),
         warnings=tuple(missing_packages(found.others)),
     )
@@ -220,12 +223,14 @@ def source_of_files(
 def describe_rest(folders: Sequence[FoundImages]) -> str:
     """The end of a description: what lies in folders beside the images that are read.
 
-    For example ``; 3 left out; 12 other files not read: 12 .txt``, or nothing.
+    For example ``; 3 entries left out; 12 other files not read: 12 .txt``, or
+    nothing.
     """
     num_left_out = sum(len(found.left_out) for found in folders)
+    kinds = "entry" if num_left_out == 1 else "entries"
     others: Counter[str] = sum((found.others for found in folders), Counter())
     parts = [
-        f"{num_left_out:,} left out" if num_left_out else "",
+        f"{num_left_out:,} {kinds} left out" if num_left_out else "",
         describe_other_files(others),
     ]
     return "".join(f"; {part}" for part in parts if part)

@@ -12,7 +12,12 @@ from hadis_lightly.data.files.formats import (
     image_suffixes,
     missing_packages,
 )
-from hadis_lightly.data.files.path_list import read_list
+from hadis_lightly.data.files.path_list import (
+    ListedPath,
+    read_list,
+    read_metadata,
+)
+from hadis_lightly.data.files.tables import holds_images
 from hadis_lightly.data.files.walk import FoundImages, find_images
 from hadis_lightly.own_output import is_run
 from hadis_lightly.text import in_utf8, printable
@@ -28,21 +33,31 @@ METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 class LabelledImages(NamedTuple):
     """The images of a folder and their classes."""
 
-    files: list[str]
-    """Paths relative to the folder, with ``/``."""
+    found: FoundImages
+    """The images and what lies beside them."""
     labels: list[str]
     """Name of the class of each, empty if unknown."""
-    found: FoundImages
-    """What lies beside them."""
     note: str
     """What a description says of them."""
 
 
 def label_images(root: str, on_error: str, follow_links: bool) -> LabelledImages:
-    """Finds the images below a folder and their classes, as :func:`load_folder` does.
+    """Finds the images below a folder, and their classes.
+
+    Classes are the folders directly below ``root``, or of merged splits those below
+    the splits. A file of metadata replaces them in the folder where it lies. If there
+    are no image files, those in tables are taken, but not the paths in tables, which
+    may lead anywhere.
+
+    Args:
+        root: The folder.
+        on_error: ``raise`` if a folder cannot be listed or a table cannot be read, or
+            ``skip`` it.
+        follow_links: Whether to follow links that lead out of the folder, too.
 
     Raises:
-        DataError: as :func:`load_folder`.
+        DataError: if ``root`` is missing, not a folder, unreadable, without images, or
+            the folder of a run; or as ``on_error`` says.
     """
     if is_run(root):
         raise DataError(
@@ -71,66 +86,115 @@ def label_images(root: str, on_error: str, follow_links: bool) -> LabelledImages
     if beside := ", ".join(sorted(top - splits)):
         beside = f"; not classes either: {beside}"
     merged = printable(f" ({merged} merged{beside})") if splits else ""
-    listed, metadata = _labels_in_metadata(root, top, follow_links)
-    if metadata:
-        labels = [listed.get(file, "") for file in files]
-        merged += f" (classes from {printable(', '.join(metadata))})"
-        read = Counter(os.path.splitext(name)[1].lower() for name in metadata)
+    labels, used, unused = _with_metadata(root, files, labels, follow_links)
+    if used:
+        merged += printable(f" (classes from {', '.join(used)})")
+        read = Counter(os.path.splitext(name)[1].lower() for name in used)
         found = found._replace(others=other_files - read)
-    return LabelledImages(files, labels, found, merged)
+    if unused:
+        merged += printable(f" (not used: {'; '.join(unused)})")
+    return LabelledImages(found, labels, merged)
 
 
 def _images_in_tables(root: str, found: FoundImages, on_error: str) -> LabelledImages:
-    """The images in the tables of a folder that has no image files."""
+    """The images in the tables of a folder that has no image files.
+
+    Tables without images are files of another kind: their paths may lead anywhere.
+    """
     files, labels = list[str](), list[str]()
     left_out, others = list(found.left_out), Counter(found.others)
+    num_read = 0
     for table in found.tables:
         folder = os.path.dirname(table)
+        place = os.path.join(root, table)
+        rows = []
         try:
-            rows = read_list(os.path.join(root, table))
+            if not holds_images(place):
+                continue
+            rows = read_list(place)
+            num_read += 1
         except DataError as error:
             if on_error == "raise":
                 raise
             left_out.append(ImageProblem(in_utf8(table), str(error)))
-            continue
-        files += [os.path.join(folder, row.path) for row in rows]
+        files += [f"{folder}/{row.path}" if folder else row.path for row in rows]
         labels += [in_utf8(row.label or "") for row in rows]
         others[os.path.splitext(table)[1].lower()] -= 1
     if not files:
         raise DataError(
             f"no images in the tables of data folder {root!r}: "
-            f"{list_problems(left_out) or 'all are empty'}"
+            f"{list_problems(left_out) or 'they are empty, or hold only paths'}"
         )
-    num_read = len(found.tables) - (len(left_out) - len(found.left_out))
     note = f" in {num_read:,} table{'s' * (num_read > 1)}"
-    found = FoundImages(files, left_out, +others)
-    return LabelledImages(files, labels, found, note)
+    return LabelledImages(FoundImages(files, left_out, +others), labels, note)
 
 
-def _labels_in_metadata(
-    root: str, top: set[str], follow_links: bool
-) -> tuple[dict[str, str], list[str]]:
-    """Classes by file from files of metadata, as Hugging Face's image folders have.
+def _with_metadata(
+    root: str, files: list[str], labels: list[str], follow_links: bool
+) -> tuple[list[str], list[str], list[str]]:
+    """Replaces classes by those in files of metadata, as Hugging Face's folders have.
+
+    A file of metadata concerns the folder that it lies in. One that cannot be read,
+    lists none of the images or contradicts another is not used.
 
     Returns:
-        The classes, and the names of the files that have any.
+        The labels, the names of the files that are used, and why others are not.
     """
-    labels: dict[str, str] = {}
-    names = []
-    for folder in ("", *sorted(top)):
+    images = set(files)
+    listed: dict[str, str] = {}
+    folders = set()  # of the files that are used, with a "/" at the end
+    used, unused = [], []
+    for folder in ("", *sorted({_top(file) for file in files} - {""})):
         for name in METADATA_NAMES:
-            path = os.path.join(folder, name)
+            path = f"{folder}{name}"
             place = os.path.join(root, path)
             is_left_out = os.path.islink(place) and not follow_links
             if is_left_out or not os.path.isfile(place):
                 continue
-            rows = [row for row in read_list(place) if row.label is not None]
-            for row in rows:
-                file = os.path.normpath(os.path.join(folder, row.path))
-                labels[file.replace(os.sep, "/")] = in_utf8(row.label or "")
-            if rows:
-                names.append(path)
-    return labels, names
+            try:
+                rows = read_metadata(place)
+                own = _listed_images(rows, folder, images, listed) if rows else {}
+            except DataError as error:
+                unused.append(f"{path}: {error}")
+                continue
+            if own:
+                listed |= own
+                folders.add(folder)
+                used.append(path)
+            elif rows:
+                unused.append(f"{path}: it lists none of the images")
+    labels = [
+        listed.get(file, "") if folders & {"", _top(file)} else label
+        for file, label in zip(files, labels, strict=True)
+    ]
+    return labels, used, unused
+
+
+def _listed_images(
+    rows: list[ListedPath], folder: str, images: set[str], listed: dict[str, str]
+) -> dict[str, str]:
+    """Classes by image below a folder, from rows of its metadata.
+
+    Raises:
+        DataError: if an image has two classes, one of which may be listed already.
+    """
+    own: dict[str, str] = {}
+    for place, path, label in rows:
+        file = os.path.normpath(f"{folder}{path}").replace(os.sep, "/")
+        if file not in images or not file.startswith(folder):
+            continue
+        name = in_utf8(label or "")
+        known = own.get(file) or listed.get(file) or name
+        if name not in ("", known):
+            raise DataError(f"{place} has two classes, {known!r} and {name!r}")
+        own[file] = known
+    return own
+
+
+def _top(file: str) -> str:
+    """The folder directly below the root that a file lies in, with a ``/``, or none."""
+    top, slash, _ = file.partition("/")
+    return top + slash if slash else ""
 
 
 def _class_of(file: str, no_classes: set[str]) -> str:

@@ -66,8 +66,9 @@ def load_images(
       second, if there are two. Relative paths start from the folder of the list; a
       path may be a folder.
     - A table of images, ``.parquet`` as on the Hugging Face hub or ``.arrow`` as
-      ``save_to_disk`` of ``datasets`` writes it: the first column of bytes, or of
-      structs with ``bytes`` in them. Classes are those of a list, or the first
+      ``save_to_disk`` of ``datasets`` or Polars write it: the first column of type
+      ``Image`` of ``datasets``, else of structs with ``bytes`` in them, else of bytes,
+      if there is no column of paths. Classes are those of a list, or the first
       ``ClassLabel``. It needs pyarrow; a folder of such tables is read as one set.
     - ``-``: such a list of lines on standard input, relative to the working folder.
     - An image file.
@@ -180,7 +181,7 @@ def _find(
             rest.append(folder.found._replace(left_out=left_out))
             found = [
                 _Found(os.path.join(path, file), own if label is None else label)
-                for file, own in zip(folder.files, folder.labels, strict=True)
+                for file, own in zip(folder.found.files, folder.labels, strict=True)
             ]
         elif not os.path.exists(containing_file(path)):
             problems.append(ImageProblem(place, "it does not exist"))
@@ -208,13 +209,12 @@ def _source_of(
     start = len(os.path.join(root, ""))
     files = [image.path[start:].replace(os.sep, "/") for image in found]
     return source_of_files(
-        files,
-        [in_utf8(image.label) for image in found],
         FoundImages(
             files,
             [problem for part in rest for problem in part.left_out],
             sum((part.others for part in rest), Counter()),
         ),
+        [in_utf8(image.label) for image in found],
         root=root,
         title=title,
         num_channels=num_channels,

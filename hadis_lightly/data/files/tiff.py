@@ -17,9 +17,8 @@ from PIL import ExifTags, Image
 _BITS, _SAMPLES, _COMPRESSION, _PLANAR, _SAMPLE_FORMAT = 258, 277, 259, 284, 339  # tags
 _SEPARATE, _UNCOMPRESSED, _SIGNED = 2, 1, 2
 _WHITE_IS_ZERO, _COLOUR_BY_PHOTOMETRIC = 0, {0: False, 1: False, 2: True}
-# Compressions: of the first kind no file holds more than 64 times its size, but by LZW,
-# which tifffile leaves to imagecodecs.
-_PLAIN = (1, 5, 32773)
+# Compressions. PackBits expands at most 64 times; LZW is left to imagecodecs.
+_BOUNDED = (1, 5, 32773)
 _DECOMPRESSORS: dict[int, Callable[[], Any]] = {
     8: zlib.decompressobj,
     32946: zlib.decompressobj,
@@ -102,7 +101,7 @@ def _check_blocks(file: BinaryIO, page: Any) -> None:
     Without the package imagecodecs, tifffile decompresses them whatever they hold.
     """
     compression = int(page.compression)
-    if compression in _PLAIN:
+    if compression in _BOUNDED:
         return
     if compression not in _DECOMPRESSORS:
         name = getattr(page.compression, "name", compression)

@@ -44,7 +44,7 @@ def test_several_folders_are_one_set(tmp_path: Path) -> None:
     assert source.class_names == ("cat", "dog")
     assert source.targets.tolist() == [0, 1, -1, 1]
     assert source.description == (
-        "2023 + 2024: 4 images, 2 classes, 1 image without a label; 1 left out; "
+        "2023 + 2024: 4 images, 2 classes, 1 image without a label; 1 entry left out; "
         "2 other files not read: 1 .mp4, 1 .txt"
     )
 
@@ -158,7 +158,7 @@ def test_skip_goes_on_without_what_is_missing(tmp_path: Path) -> None:
     assert source.keys == ["f/b.png", "a.png"]
     places = [problem.key for problem in source.left_out]
     assert places == ["line 1: no.png", "line 3: f"]
-    assert source.description.endswith("2 images, no labels; 2 left out")
+    assert source.description.endswith("2 images, no labels; 2 entries left out")
 
 
 def test_no_file_is_read_twice_from_overlapping_folders(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_bad_files_are_skipped_and_listed(folder: Path) -> None:
     assert all("\n" not in reason for reason in reasons.values())
     assert set(source.keys) == set(everything.keys) - set(BAD)
     assert source.description == (
-        "folder photos: 11 images, 3 classes; 4 images left out, which cannot be read"
+        "folder photos: 11 images, 3 classes; without 4 that cannot be read: 7 images"
     )
 
 

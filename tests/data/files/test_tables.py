@@ -60,11 +60,16 @@ def write_parquet(path: Path, table: Any, rows: int = 3) -> Path:
     return path
 
 
-def write_arrow(path: Path, table: Any) -> Path:
-    """As ``save_to_disk`` of ``datasets`` writes it: a stream."""
+def write_arrow(path: Path, table: Any, kind: str = "stream") -> Path:
+    """A stream as ``save_to_disk`` of ``datasets`` writes it, or a file as Feather."""
     pa = pytest.importorskip("pyarrow")
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as w:
-        w.write_table(table, max_chunksize=2)
+    new = {"stream": pa.ipc.new_stream, "file": pa.ipc.new_file}[kind]
+    options = pa.ipc.IpcWriteOptions(compression="lz4" if kind == "file" else None)
+    with (
+        pa.OSFile(str(path), "wb") as file,
+        new(file, table.schema, options=options) as writer,
+    ):
+        writer.write_table(table, max_chunksize=3)
     return path
 
 
@@ -119,6 +124,42 @@ def test_a_set_saved_to_disk(tmp_path: Path) -> None:
     assert source.class_names == ("ant", "zebra")
 
 
+@pytest.mark.parametrize("kind", ["stream", "file"])
+@pytest.mark.parametrize("is_categorical", [False, True])
+def test_both_formats_of_arrow(tmp_path: Path, kind: str, is_categorical: bool) -> None:
+    pa = pytest.importorskip("pyarrow")
+    labels = pa.array([*"abcabcab"])
+    labels = labels.dictionary_encode() if is_categorical else labels
+    table = pa.table({"img": [*map(picture, range(8))], "label": labels})
+    path = write_arrow(tmp_path / "a.arrow", table, kind)
+    source = load_images(path)
+    assert source.class_names == ("a", "b", "c")
+    assert source.targets.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert reds(source) == list(range(8))  # the table is open before workers start
+    red = IndexedDataset(source, lambda image: image.getpixel((0, 0))[0])
+    batches = DataLoader(red, batch_size=3, num_workers=2)
+    assert np.concatenate([images for images, *_ in batches]).tolist() == [*range(8)]
+    maps = Path("/proc/self/maps")  # a file that shrinks while mapped ends the process
+    assert not maps.exists() or str(path) not in maps.read_text()
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(DataError, match=r"cannot read table '.*a\.arrow'"):
+        load_images(path)
+
+
+def test_damaged_columns_are_named(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    ends = pa.py_buffer(np.array([0, 1 << 30, 9], np.int32))
+    data = pa.py_buffer(picture(0))
+    images = pa.Array.from_buffers(pa.binary(), 2, [None, ends, data])
+    path = tmp_path / "a.arrow"
+    with pa.OSFile(str(path), "wb") as file:
+        batch = pa.record_batch({"image": images})
+        with pa.ipc.new_stream(file, batch.schema) as writer:
+            writer.write_batch(batch)
+    with pytest.raises(DataError, match=r"cannot read table '.*a\.arrow'"):
+        load_images(path)
+
+
 def test_columns_of_bytes_and_of_paths(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     named = {"jpg": [picture(3)], "category": ["cat"], "caption": ["a cat"]}
@@ -126,9 +167,24 @@ def test_columns_of_bytes_and_of_paths(tmp_path: Path) -> None:
     assert source.keys == ["a.parquet/000000"] and reds(source) == [3]
     assert source.class_names == ("cat",)
     (tmp_path / "b.png").write_bytes(picture(4))
-    paths = pa.table({"file_name": ["b.png"], "label": [7]})
+    paths = pa.table({"md5": [b"12"], "file_name": ["b.png"], "label": [7]})
     source = load_images(write_parquet(tmp_path / "c.parquet", paths))
     assert source.keys == ["b.png"] and source.class_names == ("7",)
+    table = table_of([picture(5)], thumbnail=[b"small"], file_name=["x.png"])
+    table = table.select(["thumbnail", "file_name", "image"])
+    assert reds(load_images(write_parquet(tmp_path / "d.parquet", table))) == [5]
+    table = pa.table({"md5": [b"12"], "filename": ["x.png"], "image": [picture(6)]})
+    assert reds(load_images(write_parquet(tmp_path / "e.parquet", table))) == [6]
+
+
+def test_whole_numbers_as_floats_are_classes_by_number(tmp_path: Path) -> None:
+    """As pandas writes them where some are missing."""
+    pa = pytest.importorskip("pyarrow")
+    labels = [0.0, -1.0, None, 2.0, float("nan"), 0.5]
+    table = pa.table({"img": [*map(picture, range(6))], "label": labels})
+    source = load_images(write_parquet(tmp_path / "a.parquet", table))
+    assert source.class_names == ("0", "0.5", "2")
+    assert source.targets.tolist() == [0, -1, -1, 2, -1, 1]
 
 
 def test_bad_rows_are_named(tmp_path: Path) -> None:
@@ -155,6 +211,7 @@ def test_bad_tables_are_named(tmp_path: Path) -> None:
             load_images(path)
     source = load_images(bad.parent, on_error="skip")
     assert reds(source) == [1] and source.left_out[0].key == "a.parquet"
+    assert source.description.endswith("; 1 left out")
     write_parquet(bad, pa.table({"text": ["a"]}))
     with pytest.raises(DataError, match=r"neither images nor a column of paths \(file"):
         load_images(bad)
@@ -168,15 +225,26 @@ def test_without_pyarrow_it_says_what_to_install(
     for path in (tmp_path, tmp_path / "a.parquet"):
         with pytest.raises(DataError, match=r"pip install 'hadis-lightly\[parquet\]'"):
             load_images(path)
+    (tmp_path / "metadata.parquet").write_bytes(b"PAR1")
+    (tmp_path / "b.png").write_bytes(picture(1))
+    source = load_images(tmp_path)
+    assert reds(source) == [1]
+    assert "(not used: metadata.parquet: to read Parquet" in source.description
 
 
-def test_worker_processes_read_tables(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "a.parquet", table_of([*map(picture, range(8))]))
-    source = load_images(path)
-    assert reds(source) == list(range(8))  # the table is open before they start
-    red = IndexedDataset(source, lambda image: image.getpixel((0, 0))[0])
-    batches = DataLoader(red, batch_size=3, num_workers=2)
-    assert np.concatenate([images for images, *_ in batches]).tolist() == [*range(8)]
+def test_tables_in_a_folder_lead_nowhere_else(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    (tmp_path / "secret.png").write_bytes(picture(9))
+    table = pa.table({"file": ["../secret.png"]})
+    path = write_parquet(tmp_path / "set" / "list.parquet", table)
+    assert reds(load_images(path)) == [9]  # asked for by name
+    with pytest.raises(DataError, match=r"no images .* or hold only paths"):
+        load_images(path.parent)
+    write_parquet(path.parent / "images.parquet", table_of([picture(1)]))
+    source = load_images(path.parent)
+    assert reds(source) == [1]
+    assert "1 images in 1 table, no" in source.description
+    assert source.description.endswith("; 1 other file not read: 1 .parquet")
 
 
 def test_replaced_tables_are_noticed(tmp_path: Path) -> None:
@@ -230,3 +298,62 @@ def test_a_list_of_json_lines(tmp_path: Path) -> None:
     path.write_text('{"path": "a.png"}\n{"label": 3}\n')
     with pytest.raises(DataError, match="line 2 names no file"):
         load_images(path)
+
+
+def cats_and_dogs(root: Path) -> Path:
+    for i, file in enumerate(("cat/0.png", "cat/1.png", "dog/2.png")):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(picture(i))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("metadata.csv", "photographer,year\nx,1\n", ""),
+        ("metadata.csv", "file,label\ncat/0.png,x\n", ""),
+        ("metadata.csv", "cat/0.png,x\n", ""),
+        ("metadata.csv", "", ""),
+        ("metadata.jsonl", '{"title": "x"}\n', ""),
+        ("metadata.csv", "file_name,label\ncat/0.png\n", "line 2 has 1 columns"),
+        ("metadata.jsonl", "[\n", "line 1 is no JSON object"),
+        ("metadata.csv", "file_name,label\n0.png,x\n", "it lists none of the images"),
+        ("cat/metadata.csv", "file_name,label\n../dog/2.png,x\n", "lists none of"),
+        (
+            "metadata.csv",
+            "file_name,label\ncat/0.png,x\ncat/0.png,x\ncat/0.png,y\n",
+            "line 4: cat/0.png has two classes, 'x' and 'y'",
+        ),
+        ("metadata.parquet", "no table", "cannot read table"),
+    ],
+)
+def test_metadata_that_gives_no_classes(
+    tmp_path: Path, name: str, text: str, reason: str
+) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    root = cats_and_dogs(tmp_path)
+    (root / name).write_text(text)
+    source = load_images(root)
+    assert source.class_names == ("cat", "dog")
+    assert source.targets.tolist() == [0, 0, 1]
+    assert "; 1 other file not read: 1 ." in source.description
+    assert (f"(not used: {name}: " in source.description) == bool(reason)
+    assert reason in source.description
+
+
+def test_metadata_of_a_subfolder_is_about_that(tmp_path: Path) -> None:
+    root = cats_and_dogs(tmp_path)
+    (root / "cat" / "metadata.csv").write_text("file_name,label\n1.png,tiger\n")
+    source = load_images(root)
+    assert source.class_names == ("dog", "tiger")
+    assert source.targets.tolist() == [-1, 1, 0]
+    assert "(classes from cat/metadata.csv)" in source.description
+    lines = "file_name,label\ncat/0.png,-1\ncat/1.png,tiger\ndog/2.png,wolf\n"
+    (root / "metadata.csv").write_text(lines)
+    source = load_images(root)
+    assert source.class_names == ("tiger", "wolf")
+    (root / "metadata.csv").write_text(lines.replace("tiger", "lion"))
+    source = load_images(root)
+    assert source.class_names == ("lion", "wolf")
+    assert "has two classes, 'lion' and 'tiger'" in source.description

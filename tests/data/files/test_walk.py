@@ -50,7 +50,8 @@ def test_links_to_outside_are_listed_and_not_followed(tmp_path: Path) -> None:
     assert left_out(source) == expected
     assert list(left_out(source)) == sorted(expected)
     assert source.description == (
-        "folder root: 1 images, 1 class; 7 left out; 1 other file not read: 1 .txt"
+        "folder root: 1 images, 1 class; 7 entries left out; "
+        "1 other file not read: 1 .txt"
     )
 
 

@@ -110,7 +110,7 @@ def test_broken_files_and_links(imagenet: Path, tmp_path: Path) -> None:
         f"train/{TEN[2]}/outside.JPEG"
     ]
     assert source.description == (
-        "ImageNet-10: train, 31 images of various sizes, 10 classes; 1 left out"
+        "ImageNet-10: train, 31 images of various sizes, 10 classes; 1 entry left out"
     )
     with pytest.raises(DataError, match=rf"1 of 31 images.*'train/{TEN[1]}/broken"):
         readable_images(source)
@@ -118,4 +118,4 @@ def test_broken_files_and_links(imagenet: Path, tmp_path: Path) -> None:
     assert isinstance(found, FolderSource)
     assert len(found.left_out) == 2 and len(found) == 30
     assert found.targets.tolist() == [k for k in range(10) for _ in range(3)]
-    assert found.description.endswith("; 1 image left out, which cannot be read")
+    assert found.description.endswith("; without 1 that cannot be read: 30 images")

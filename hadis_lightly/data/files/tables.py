@@ -167,7 +167,7 @@ class _Table:
             from pyarrow import parquet
         except ImportError:
             raise DataError(
-                "to read Parquet and Arrow files: pip install 'hadis-lightly[parquet]'"
+                "to read Parquet and Arrow files: pip install pyarrow"
             ) from None
         if path.lower().endswith(".parquet"):
             # Threads of its own would not survive in forked processes.

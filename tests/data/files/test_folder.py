@@ -131,9 +131,9 @@ def test_files_that_are_no_images_are_counted_by_suffix(tmp_path: Path) -> None:
 
 def test_packages_that_would_read_more_are_named(tmp_path: Path) -> None:
     counts = Counter({".heic": 7, ".heif": 1, ".jxl": 1, ".txt": 3})
-    files, place = ["a.png", "b.png"], {"root": str(tmp_path), "title": "some"}
-    found = FoundImages(files, [], counts)
-    source = source_of_files(files, ["", ""], found, num_channels=3, **place)
+    place = {"root": str(tmp_path), "title": "some"}
+    found = FoundImages(["a.png", "b.png"], [], counts)
+    source = source_of_files(found, ["", ""], num_channels=3, **place)
     assert source.random_subset(1).warnings == (
         "8 files are .heic or .heif and were not read: pip install pillow-heif",
         "1 file is .jxl and was not read: pip install pillow-jxl-plugin",

@@ -7,9 +7,11 @@ import shutil
 import warnings
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from hadis_lightly.models.evaluation_mode import evaluating
 from hadis_lightly.precision import has_native_bfloat16
+from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 
 # Compilation does not pay for a run of fewer steps.
@@ -27,11 +29,70 @@ def resolve_precision(
     it is on a CPU for a backbone of less than a million weights. Nothing is timed: runs
     with the same settings on the same machine have the same bits.
 
+    On CPUs PyTorch computes wrong gradients in bfloat16 for a convolution that strides
+    over a single pixel (2.14.1; findings/bfloat16_stride_over_one_pixel.sh), as those
+    of a ResNet-18 do below 17 pixels: there it is float32, too.
+
     Args:
         settings: All settings.
         backbone: The backbone of the run.
         earlier: Precision of the run that is resumed, which ``auto`` keeps.
+
+    Raises:
+        SettingsError: If bfloat16 is asked for where its gradients are wrong.
     """
+    trainer = settings.trainer
+    is_cpu = trainer.accelerator == "cpu" or not torch.cuda.is_available()
+    wanted = _wanted_precision(settings, backbone, earlier)
+    if not (is_cpu and wanted == "bf16-mixed"):
+        return wanted
+    views = settings.views
+    if not strides_over_one_pixel(backbone, len(views.mean), views.input_size):
+        return wanted
+    if trainer.precision == "auto":
+        return "32-true"
+    raise SettingsError(
+        f"trainer.precision is bf16-mixed, but at views.input_size={views.input_size} "
+        "a convolution of the backbone strides over a single pixel: PyTorch computes "
+        "wrong gradients for that on a CPU. Set trainer.precision=32-true."
+    )
+
+
+@torch.no_grad()
+def strides_over_one_pixel(network: nn.Module, channels: int, size: int) -> bool:
+    """Whether a convolution with stride gets images of a single pixel.
+
+    Args:
+        network: A backbone.
+        channels: Number of channels of its images.
+        size: Their height and width.
+    """
+    found: list[bool] = []
+
+    def look(layer: nn.Conv2d, inputs: tuple[Tensor]) -> None:
+        found.append(min(inputs[0].shape[2:]) == 1)
+
+    layers = [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d)
+        and max(layer.stride) > 1
+        and max(layer.kernel_size) > 1
+    ]
+    if layers:
+        hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+        try:
+            with evaluating(network):
+                network(torch.zeros(1, channels, size, size))
+        finally:
+            for hook in hooks:
+                hook.remove()
+    return any(found)
+
+
+def _wanted_precision(
+    settings: Settings, backbone: nn.Module, earlier: str | None
+) -> str:
     trainer = settings.trainer
     if trainer.precision != "auto":
         return trainer.precision

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from hadis_lightly.loss import HaDisLoss
@@ -25,7 +26,7 @@ from hadis_lightly.runs.performance import (
     resolve_performance,
     resolve_precision,
 )
-from hadis_lightly.settings import Settings
+from hadis_lightly.settings import Settings, SettingsError
 from hadis_lightly.training import HaDis
 
 CPU = torch.device("cpu")
@@ -77,6 +78,31 @@ def test_precision_on_a_cpu(is_native: bool, monkeypatch: pytest.MonkeyPatch) ->
         assert resolve_precision(settings, large, earlier) == earlier
     settings.trainer.precision = "64-true"
     assert resolve_precision(settings, large, "32-true") == "64-true"
+
+
+@pytest.mark.parametrize("size", [8, 16, 17, 32])
+def test_no_bfloat16_where_a_stride_meets_one_pixel(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "has_native_bfloat16", lambda: True)
+    settings = Settings()
+    settings.trainer.accelerator = "cpu"
+    settings.views.input_size = size
+    backbone = torchvision.models.resnet18()  # 5 halvings
+    backbone.fc = nn.Identity()
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    is_wrong = size <= 16
+    expected = "32-true" if is_wrong else "bf16-mixed"
+    assert resolve_precision(settings, backbone) == expected
+    settings.trainer.precision = "bf16-mixed"
+    if is_wrong:
+        with pytest.raises(SettingsError, match="strides over a single pixel"):
+            resolve_precision(settings, backbone)
+    else:
+        assert resolve_precision(settings, backbone) == "bf16-mixed"
+    assert backbone.training
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value, before[name])
 
 
 def test_what_is_asked_for_is_done() -> None:

@@ -292,3 +292,26 @@ def test_headers_alone_do_not_see_damaged_pixels(folder: Path) -> None:
     assert (headers.sizes > 0).all(axis=1).sum() == len(source) - 1
     with pytest.raises(ImageReadError, match=r"1 of \d+ images .*'text\.png'"):
         headers.apply(source, "raise")
+
+
+@pytest.mark.slow
+def test_every_file_of_a_mixed_folder_is_accounted_for(tmp_path: Path) -> None:
+    samples, bad = sorted(SAMPLES.items()), [b"", b"text", SAMPLES["png"][:200]]
+    for number in range(2300):
+        name, content = f"{number:04}.png", samples[number % len(samples)][1]
+        if number < 100:
+            content = bad[number % 3]
+        elif number < 300:
+            name = f"{number:04}.{('txt', 'mov', 'xmp')[number % 3]}"
+        place = tmp_path / f"folder {number % 7}"
+        place.mkdir(exist_ok=True)
+        (place / name).write_bytes(content)
+    found = decoded_images(folder_source(tmp_path), on_error="skip")
+    assert len(found) == 2000
+    assert {key[-8:] for key, _ in found.left_out} == {
+        f"{i:04}.png" for i in range(100)
+    }
+    assert found.description.endswith(
+        ": 2,100 images, 7 classes; 200 other files not read: 67 .mov, 67 .xmp, "
+        "66 .txt; without 100 that cannot be read: 2,000 images"
+    )

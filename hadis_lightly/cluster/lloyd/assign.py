@@ -18,6 +18,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from hadis_lightly.precision import has_native_bfloat16
+
 # Scores held at one time. Small enough to stay in a CPU's cache, large enough to
 # keep the matrix product efficient.
 CHUNK_ELEMENTS = 1 << 21
@@ -47,9 +49,7 @@ def quick_dtype(rows: Tensor) -> torch.dtype:
     """Dtype of products that need not be exact: bfloat16 where a CPU computes in it."""
     if rows.device.type != "cpu" or rows.dtype != torch.float32:
         return rows.dtype
-    capabilities = getattr(torch.cpu, "get_capabilities", None)
-    native = capabilities is not None and capabilities().get("avx512_bf16", False)
-    return torch.bfloat16 if native else rows.dtype
+    return torch.bfloat16 if has_native_bfloat16() else rows.dtype
 
 
 def half_squared_norms(centers: Tensor, *, metric: str) -> Tensor:

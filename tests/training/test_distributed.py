@@ -159,8 +159,8 @@ def test_a_recipe_with_two_processes(
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("on 2 x cpu") == 1
     titles = {"hadis": "HaDis", "cc": "CC", "pici": "PICI"}
-    # Two lines, or one if all images are in one cluster.
-    scores = done.stdout.splitlines()[-2:]
+    # Two lines, or one if all images are in one cluster; then where to view them.
+    scores = done.stdout.splitlines()[-3:]
     assert any(line.startswith(titles[method]) for line in scores)
     (folder,) = (tmp_path / "runs" / "digits").iterdir()
     results = json.loads((folder / "results.json").read_text())

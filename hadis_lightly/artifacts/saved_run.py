@@ -89,9 +89,10 @@ class SavedRun:
         """
         try:
             points: npt.NDArray[np.float32] = np.load(self.folder / MAP)
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):
             return None
-        return points if points.shape == (len(self.assignments), 2) else None
+        is_whole = points.shape == (len(self.assignments), 2)
+        return points if is_whole and points.dtype.kind == "f" else None
 
     def source(self, path: str | None = None) -> ImageSource:
         """The images, in the order of the assignments; files may be gone one by one.

@@ -66,7 +66,7 @@ class PredictSettings:
         "link", "Link or copy the images into sort_into.", choices=("link", "copy")
     )
     batch_size: int = setting(
-        256, "Images at a time; it does not change the answers.", low=1
+        256, "Images at a time; answers differ by rounding at most.", low=1
     )
     device: str = setting(
         "auto", "auto, cpu, cuda, cuda:1 or mps; auto: a CUDA GPU, else cpu."

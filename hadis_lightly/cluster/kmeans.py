@@ -52,11 +52,13 @@ class KMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     among many close local minima (K = 100) it may miss the best by a thousandth of the
     inertia; ``subsample=None`` avoids it.
 
-    From 256 clusters on, with 32 rows per cluster or more, restarts differ by few
-    thousandths of the inertia. k-means++ then takes more candidates per
-    centre and makes at most four restarts, of which only the best runs to convergence
-    after a warm-up of all. Seeding and warm-up use bfloat16 products on CPUs with
-    native bfloat16. Convergence, labels, centres and inertia are computed in float32.
+    From 256 clusters on, with 32 rows per cluster or more, k-means++ takes more
+    candidates per centre and makes at most four restarts, of which only the best runs
+    to convergence after a warm-up of all. Of spread-out rows restarts then differ by
+    few thousandths of the inertia; of more tight groups than clusters by a few
+    hundredths, and ten converged restarts may find a better one. Seeding and warm-up
+    use bfloat16 products on CPUs with native bfloat16. Convergence, labels, centres and
+    inertia are computed in float32.
 
     Args:
         n_clusters: Number of clusters, at least 1.

@@ -96,14 +96,17 @@ def _wanted_precision(
     trainer = settings.trainer
     if trainer.precision != "auto":
         return trainer.precision
+    is_cuda = trainer.accelerator != "cpu" and torch.cuda.is_available()
+    is_mps = trainer.accelerator in ("mps", "gpu") and not is_cuda
+    if is_mps:
+        return "32-true"
     if earlier is not None:
-        return earlier
-    if trainer.accelerator != "cpu" and torch.cuda.is_available():
+        return "32-true" if earlier == "16-mixed" and not is_cuda else earlier
+    if is_cuda:
         is_native = torch.cuda.get_device_capability() >= (8, 0)
     else:
-        has_mps = trainer.accelerator != "cpu" and torch.backends.mps.is_available()
         is_large = sum(p.numel() for p in backbone.parameters()) >= _MIN_WEIGHTS
-        is_native = is_large and not has_mps and has_native_bfloat16()
+        is_native = is_large and has_native_bfloat16()
     return "bf16-mixed" if is_native else "32-true"
 
 

@@ -63,6 +63,18 @@ def test_large_photos_are_read_reduced(folder: Path, tmp_path: Path) -> None:
     assert (image.size, own) == ((60, 80), (300, 400))
 
 
+@pytest.mark.parametrize("content", [b"", b"no array"])
+def test_a_broken_map_is_drawn_anew(folder: Path, content: bytes) -> None:
+    path = folder / "run" / "map.npy"
+    before = path.read_bytes()
+    try:
+        assert load_run(folder / "run").map_points() is not None
+        path.write_bytes(content)
+        assert load_run(folder / "run").map_points() is None
+    finally:
+        path.write_bytes(before)
+
+
 def test_moments_are_spread_over_the_epochs_that_there_are(folder: Path) -> None:
     epochs = [moment.epoch for moment in load_run(folder / "run").snapshots()]
     assert epochs[0] == 0 and len(epochs) >= 2

@@ -102,3 +102,14 @@ def test_seeds_are_distinct_and_restarts_are_few() -> None:
     seeds = kmeans_plusplus(rows, K, 10, generator=generator)
     assert seeds.shape == (4, K, 16)
     assert all(len(start.unique(dim=0)) == K for start in seeds)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_duplicates_end_soon(metric: str, noise: float) -> None:
+    """Their inertia is what rounding leaves, and may be below 0."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(K, 16, generator=generator).repeat(ROWS_PER_CLUSTER, 1)
+    rows += noise * torch.randn(rows.shape, generator=generator)
+    kmeans = KMeans(K, metric=metric, n_init=2, random_state=0).fit(rows)
+    assert kmeans.n_iter_ < 30

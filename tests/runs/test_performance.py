@@ -76,6 +76,10 @@ def test_precision_on_a_cpu(is_native: bool, monkeypatch: pytest.MonkeyPatch) ->
     assert resolve_precision(settings, small) == "32-true"
     for earlier in ("32-true", "bf16-mixed"):  # on whatever machine
         assert resolve_precision(settings, large, earlier) == earlier
+    assert resolve_precision(settings, large, "16-mixed") == "32-true"  # GPUs only
+    settings.trainer.accelerator = "mps"
+    assert resolve_precision(settings, large, "bf16-mixed") == "32-true"
+    settings.trainer.accelerator = "cpu"
     settings.trainer.precision = "64-true"
     assert resolve_precision(settings, large, "32-true") == "64-true"
 

@@ -23,8 +23,9 @@ from hadis_lightly.cluster.lloyd.empty import fill_empty
 
 # Below this share of the sum of squares, sums of scores leave too few digits.
 ROUGH_INERTIA = 1 / 128
-# A warm-up ends when an iteration lowers the inertia by no more than this share.
-WARM_GAIN = 1e-4
+# A warm-up ends when an iteration lowers the inertia by no more than this share of it,
+# or of the sum of squares: of duplicates the inertia is only what rounding leaves.
+WARM_GAIN, WARM_GAIN_OF_SQUARES = 1e-4, 1e-6
 
 
 class Runs(NamedTuple):
@@ -107,7 +108,7 @@ def warm_up(rows: Tensor, centers: Tensor, *, metric: str, max_iter: int) -> Run
             sums, counts = cluster_sums(rows, labels, len(start))
             sums, counts = sums.to(rows).unsqueeze(0), counts.to(rows).unsqueeze(0)
             start = _means(rows, start.unsqueeze(0), sums, counts, metric=metric)[0]
-            if before - total <= WARM_GAIN * total:
+            if before - total <= max(WARM_GAIN * total, WARM_GAIN_OF_SQUARES * squares):
                 break
             dtype = quick if total > QUICK_INERTIA * squares else rows.dtype
         ends.append(start)

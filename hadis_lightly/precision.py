@@ -40,6 +40,11 @@ def has_native_bfloat16(features: Iterable[str] | None = None) -> bool:
     return not _BFLOAT16.isdisjoint(features)
 
 
+def accurate_dtype(device: torch.device) -> torch.dtype:
+    """Widest floating dtype of the device: Apple's MPS has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
     """No gradients, no autocast, and float32 products that are really float32."""

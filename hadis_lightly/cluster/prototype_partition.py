@@ -21,13 +21,12 @@ from hadis_lightly.cluster.lloyd.arrays import (
     to_device,
 )
 from hadis_lightly.cluster.lloyd.assign import (
-    accurate_dtype,
     chunks,
     half_squared_norms,
 )
 from hadis_lightly.cluster.matching import best_matching, known_labels
 from hadis_lightly.cluster.whitening import Whitening
-from hadis_lightly.precision import full_precision
+from hadis_lightly.precision import accurate_dtype, full_precision
 
 
 class _Located(NamedTuple):

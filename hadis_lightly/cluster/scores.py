@@ -19,8 +19,9 @@ from hadis_lightly.cluster.lloyd.arrays import (
     check_finite,
     directions,
 )
-from hadis_lightly.cluster.lloyd.assign import accurate_dtype, chunks
+from hadis_lightly.cluster.lloyd.assign import chunks
 from hadis_lightly.cluster.matching import best_matching, known_labels
+from hadis_lightly.precision import accurate_dtype
 
 
 def scores_of(

@@ -14,8 +14,7 @@ from hadis_lightly.cluster.lloyd.arrays import (
     check_finite,
     to_device,
 )
-from hadis_lightly.cluster.lloyd.assign import accurate_dtype
-from hadis_lightly.precision import full_precision
+from hadis_lightly.precision import accurate_dtype, full_precision
 
 
 class Whitening:

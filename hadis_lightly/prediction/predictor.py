@@ -24,13 +24,12 @@ from hadis_lightly.artifacts.checkpoint import (
 )
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import Partition
-from hadis_lightly.cluster.lloyd.assign import accurate_dtype
 from hadis_lightly.data import load_source, plain_image, read_image
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.reader import reduce_image
 from hadis_lightly.inference import Context, accurate_precision, network_outputs
 from hadis_lightly.methods.registry import build_model, method_of
-from hadis_lightly.precision import has_native_bfloat16
+from hadis_lightly.precision import accurate_dtype, has_native_bfloat16
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.text import describe_error
 from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform

@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hadis_lightly.cluster.lloyd.assign import accurate_dtype
+from hadis_lightly.precision import accurate_dtype
 
 # On a GPU a failure is known on the host so many steps later.
 _DELAY_IN_STEPS = 20

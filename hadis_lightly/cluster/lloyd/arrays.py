@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hadis_lightly.cluster.lloyd.assign import accurate_dtype
+from hadis_lightly.precision import accurate_dtype
 
 # Squares of lengths between these bounds neither vanish nor overflow in float32.
 SHORTEST, LONGEST = 1e-12, 1e12

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from hadis_lightly.precision import has_native_bfloat16
+from hadis_lightly.precision import accurate_dtype, has_native_bfloat16
 
 # Scores held at one time. Small enough to stay in a CPU's cache, large enough to
 # keep the matrix product efficient.
@@ -27,11 +27,6 @@ CHUNK_ELEMENTS = 1 << 21
 LARGE_K, ROWS_PER_CLUSTER = 256, 32
 # Below this share of the sum of squares, scores in bfloat16 leave too few digits.
 QUICK_INERTIA = 1 / 16
-
-
-def accurate_dtype(device: torch.device) -> torch.dtype:
-    """Widest floating dtype of the device: Apple's MPS has no float64."""
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def chunks(n: int, width: int) -> Iterator[slice]:

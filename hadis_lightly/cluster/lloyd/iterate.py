@@ -10,7 +10,6 @@ from torch import Tensor
 
 from hadis_lightly.cluster.lloyd.assign import (
     QUICK_INERTIA,
-    accurate_dtype,
     chunks,
     cluster_sums,
     half_squared_norms,
@@ -20,6 +19,7 @@ from hadis_lightly.cluster.lloyd.assign import (
     total_distance,
 )
 from hadis_lightly.cluster.lloyd.empty import fill_empty
+from hadis_lightly.precision import accurate_dtype
 
 # Below this share of the sum of squares, sums of scores leave too few digits.
 ROUGH_INERTIA = 1 / 128

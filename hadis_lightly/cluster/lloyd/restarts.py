@@ -8,8 +8,8 @@ import torch
 import torch.distributed as torch_dist
 from torch import Tensor
 
-from hadis_lightly.cluster.lloyd.assign import accurate_dtype
 from hadis_lightly.cluster.lloyd.iterate import Runs
+from hadis_lightly.precision import accurate_dtype
 
 
 class Processes:

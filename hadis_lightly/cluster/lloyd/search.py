@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from hadis_lightly.cluster.lloyd.assign import (
-    accurate_dtype,
     chunks,
     nearest_center,
     total_distance,
@@ -17,6 +16,7 @@ from hadis_lightly.cluster.lloyd.assign import (
 from hadis_lightly.cluster.lloyd.iterate import Runs, lloyd, warm_up
 from hadis_lightly.cluster.lloyd.refinement import refine
 from hadis_lightly.cluster.lloyd.restarts import Processes
+from hadis_lightly.precision import accurate_dtype
 
 # Restarts that a sample ranks nearly alike are compared on all rows, so many of them.
 N_PROMISING = 2

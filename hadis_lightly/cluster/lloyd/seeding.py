@@ -12,11 +12,11 @@ from torch import Tensor
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster.lloyd.assign import (
     QUICK_INERTIA,
-    accurate_dtype,
     half_squared_norms,
     is_large,
     quick_dtype,
 )
+from hadis_lightly.precision import accurate_dtype
 
 # Candidate distances held at one time, in elements: restarts are seeded in groups.
 SEEDING_ELEMENTS = 1 << 24

@@ -1,4 +1,4 @@
-"""The machine: its cores, and whether worker processes can start."""
+"""The machine: its cores, its processes, and whether workers can start."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ def cores_left_by_workers(device: torch.device, num_workers: int) -> Iterator[No
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def has_several_processes(devices: int | str) -> bool:
+    """Whether a launcher has started several processes, or Lightning will.
+
+    Args:
+        devices: Number of devices, or ``auto``: all GPUs.
+    """
+    number = torch.cuda.device_count() if devices == "auto" else int(devices)
+    return number > 1 or os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def start_method() -> str:

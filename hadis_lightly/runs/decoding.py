@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,15 @@ from hadis_lightly.data import (
     readable_images,
     room_for_images,
 )
+from hadis_lightly.data.files.decoded import pixel_bytes
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
-from hadis_lightly.system import available_cores, start_method
+from hadis_lightly.system import (
+    available_cores,
+    has_several_processes,
+    start_method,
+)
 from hadis_lightly.text import describe_error
 
 
@@ -60,7 +64,7 @@ def decode_once(settings: Settings, source: FolderSource) -> FolderSource:
                 return decoded_images(
                     source,
                     headers,
-                    _cache(settings, _num_bytes(headers.sizes, source)),
+                    _cache(settings, _num_bytes(source, headers.sizes)),
                     on_error=data.on_error,
                     num_threads=threads,
                     progress=progress,
@@ -87,34 +91,23 @@ def describe_decoding(source: FolderSource) -> str:
         return "files are decoded in every epoch"
     path = source.decoded.path
     place = "memory" if path is None else str(path)
-    return f"decoded once, {format_bytes(num_bytes_of(source))} in {place}"
+    num_bytes = _num_bytes(source, source.decoded.sizes)
+    return f"decoded once, {format_bytes(num_bytes)} in {place}"
 
 
-def num_bytes_of(source: FolderSource) -> int:
-    """Bytes of the pixels of all images."""
-    assert source.sizes is not None
-    return _num_bytes(source.sizes, source)
-
-
-def _num_bytes(sizes: NDArray[np.int32], source: FolderSource) -> int:
-    return int(sizes.astype(np.int64).prod(axis=1).sum()) * source.num_channels
+def _num_bytes(source: FolderSource, sizes: NDArray[np.int32]) -> int:
+    return int(pixel_bytes(sizes, source.num_channels).sum())
 
 
 def _cache(settings: Settings, num_bytes: int) -> PixelCache | None:
     """The cache for so many bytes; None if they are to lie in memory."""
     place = settings.data.cache
     if place == "auto":
-        is_alone = not _starts_processes(settings)
-        if is_alone and num_bytes <= room_for_images(torch.device("cpu")):
+        # Processes that are not forked from this one do not share its memory.
+        is_shared = start_method() == "fork" and not has_several_processes(
+            settings.trainer.devices
+        )
+        if is_shared and num_bytes <= room_for_images(torch.device("cpu")):
             return None
         place = os.environ.get("HADIS_LIGHTLY_CACHE") or "~/.cache/hadis-lightly"
     return PixelCache(Path(os.path.abspath(os.path.expanduser(place))) / "pixels")
-
-
-def _starts_processes(settings: Settings) -> bool:
-    """Whether the images are needed in processes that do not share this memory."""
-    devices = settings.trainer.devices
-    num_devices = torch.cuda.device_count() if devices == "auto" else int(devices)
-    with suppress(ValueError):
-        num_devices = max(num_devices, int(os.environ.get("WORLD_SIZE", "1")))
-    return num_devices > 1 or start_method() != "fork"

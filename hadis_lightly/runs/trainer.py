@@ -25,6 +25,7 @@ from hadis_lightly.artifacts.checkpoint import CheckpointIO
 from hadis_lightly.runs.progress_bar import RunProgressBar
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
+from hadis_lightly.system import has_several_processes
 
 _PROJECT = "hadis-lightly"
 # What a run says itself, or has chosen.
@@ -105,9 +106,7 @@ def _uses_ddp(devices: int | str, strategy: str) -> bool:
     """Whether Lightning will choose DistributedDataParallel."""
     if strategy != "auto":
         return strategy == "ddp"
-    if "WORLD_SIZE" in os.environ:
-        return True
-    return (torch.cuda.device_count() if devices == "auto" else int(devices)) > 1
+    return "WORLD_SIZE" in os.environ or has_several_processes(devices)
 
 
 def build_loggers(name: str, folder: Path) -> list[Logger]:

@@ -23,7 +23,7 @@ from hadis_lightly.data.errors import (
     check_on_error,
     list_problems,
 )
-from hadis_lightly.data.files.decoded import DecodedImages, PixelCache
+from hadis_lightly.data.files.decoded import DecodedImages, PixelCache, pixel_bytes
 from hadis_lightly.data.files.folder import FolderSource, is_momentary
 from hadis_lightly.data.files.pixels import PixelRange
 from hadis_lightly.data.files.reader import open_file
@@ -201,8 +201,8 @@ def decoded_images(
             if index is not None:
                 checked = CheckedImages.from_arrays(index)
             else:
-                areas = headers.sizes.astype(np.int64).prod(axis=1)
-                cache.make_room(int(areas.sum()) * source.num_channels)
+                num_bytes = pixel_bytes(headers.sizes, source.num_channels).sum()
+                cache.make_room(int(num_bytes))
                 with atomic_write(pixels, "wb") as file:
                     checked, is_final = _decode(
                         source, headers, num_threads, progress, file

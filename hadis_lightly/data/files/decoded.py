@@ -50,7 +50,7 @@ class DecodedImages:
         cls, pixels: memoryview | Path, sizes: NDArray[np.int32], num_channels: int
     ) -> DecodedImages:
         """Images of these heights and widths, without gaps: in memory or in a file."""
-        lengths = sizes.astype(np.int64).prod(axis=1) * num_channels
+        lengths = pixel_bytes(sizes, num_channels)
         starts = np.cumsum(lengths) - lengths
         if isinstance(pixels, Path):
             return cls(_mapped(pixels), starts, sizes, num_channels, pixels)
@@ -91,6 +91,12 @@ class DecodedImages:
         if state["pixels"] is None:
             state = state | {"pixels": _mapped(state["path"])}
         self.__dict__.update(state)
+
+
+def pixel_bytes(sizes: NDArray[np.int32], num_channels: int) -> NDArray[np.int64]:
+    """Bytes of the pixels of images of these heights and widths, ``(n,)``."""
+    areas: NDArray[np.int64] = sizes.astype(np.int64).prod(axis=1)
+    return areas * num_channels
 
 
 def _remove(file: Path) -> None:

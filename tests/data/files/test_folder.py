@@ -16,14 +16,7 @@ from hadis_lightly.data.files.formats import (
     image_formats,
 )
 from hadis_lightly.data.files.walk import FoundImages
-
-
-def write(root: Path, *names: str) -> Path:
-    for number, name in enumerate(names):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 3), (number, 0, 0)).save(path)
-    return root
+from tests.data.image_files import write
 
 
 def by_key(root: Path) -> dict[str, int]:

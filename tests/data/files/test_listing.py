@@ -7,18 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hadis_lightly.data import DataError, FolderSource, load_images, load_source
-
-
-def write(root: Path, *names: str) -> Path:
-    """Images whose red says their number."""
-    for number, name in enumerate(names):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 3), (number, 0, 0)).save(path)
-    return root
+from tests.data.image_files import write
 
 
 def listed(path: Path, text: str | bytes) -> Path:

@@ -1,2 +1,2 @@
 hadis-lightly-train --multirun n_clusters=5,10,20 data.path=my_photos \
-    model.freeze_backbone=true model.weights=resnet18.pth
+    model.train=nothing model.weights=resnet18.pth

@@ -38,9 +38,9 @@ class ClusterHeadMethod(Method):
                 f"method={method}, which trains by Adam, got {learning_rate}. In "
                 f"Python with_method(settings, {method!r}) brings the paper's."
             )
-        if settings.model.freeze_backbone:
+        if settings.model.train == "nothing":
             raise SettingsError(
-                "model.freeze_backbone clusters by k-means alone: it goes with "
+                "model.train=nothing clusters by k-means alone: it goes with "
                 f"method=hadis, not with {method}."
             )
 

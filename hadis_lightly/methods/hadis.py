@@ -29,7 +29,7 @@ class HaDisMethod(Method):
 
     def title(self, settings: Settings) -> str:
         """HaDis, or what is left of it without its terms: ProPos or BYOL."""
-        if settings.model.freeze_backbone:
+        if settings.model.train == "nothing":
             return f"k-means on {settings.model.backbone}"
         if settings.model.pcl_weight > 0:
             return "HaDis" if settings.model.hsd_weight > 0 else "ProPos"

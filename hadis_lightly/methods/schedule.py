@@ -52,7 +52,7 @@ def check_ends_early(settings: Settings, name: str, epochs: int, lost: str) -> N
         SettingsError: If the run ends before or with it.
     """
     num_epochs = settings.trainer.max_epochs
-    if epochs >= num_epochs and not settings.model.freeze_backbone:
+    if epochs >= num_epochs and settings.model.train != "nothing":
         length = "1 epoch" if num_epochs == 1 else f"{num_epochs} epochs"
         raise SettingsError(
             f"{name} is {epochs}, but the run has only {length}: {lost}. Set it below "

@@ -109,8 +109,10 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
     result, settings, model = run.result, run.settings, run.settings.model
     minutes, seconds = divmod(round(result["seconds"]), 60)
     trained = f"{result['epochs']} epochs, {minutes} min {seconds:02} s"
-    if model.freeze_backbone:
+    if model.train == "nothing":
         trained = "nothing: k-means alone"
+    elif model.train == "heads":
+        trained = f"heads, {trained}"
     weights = f"weights of {model.weights}" if model.weights else "from scratch"
     versions = result.get("versions", {})
     packages = ", ".join(f"{p} {versions[p]}" for p in _PACKAGES if p in versions)

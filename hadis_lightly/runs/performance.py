@@ -125,7 +125,7 @@ def resolve_performance(
         num_steps = trainer.max_steps
         if num_steps < 0:
             num_steps = trainer.max_epochs * (num_images // settings.loader.batch_size)
-        is_long = num_steps >= _MIN_STEPS and not settings.model.freeze_backbone
+        is_long = num_steps >= _MIN_STEPS and settings.model.train == "all"
         is_wanted = is_gpu and is_long and not trainer.gather_distributed
         compile_ = "default" if is_wanted and can_compile(device) else "off"
     if layout == "auto":

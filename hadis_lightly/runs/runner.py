@@ -202,7 +202,7 @@ def _resolve_schedule(
     Raises:
         SettingsError: If a warm-up is too long for them.
     """
-    if settings.model.freeze_backbone:
+    if settings.model.train == "nothing":
         return {}
     settings.trainer.max_epochs = count_epochs(settings, num_images, num_processes)
     return method_of(settings).schedule(settings)
@@ -211,7 +211,7 @@ def _resolve_schedule(
 def _build_callback(settings: Settings, pipeline: Pipeline) -> ClusteringCallback[Any]:
     """The callback that clusters."""
     callback = method_of(settings).build_callback(settings, pipeline.plain_loader)
-    callback.clusters_at_start = settings.model.freeze_backbone
+    callback.clusters_at_start = settings.model.train == "nothing"
     callback.shows_progress = settings.trainer.progress_bar
     if settings.loader.even_clusters:
         draw_evenly(pipeline.train_loader, callback)

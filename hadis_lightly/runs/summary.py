@@ -77,7 +77,7 @@ def announcement(
     number, unit = (steps, "step") if steps > 0 else (epochs, "epoch")
     length = f"{number} {unit}{'s' * (number != 1)}"
     length += f" of batches of {settings.loader.batch_size}"
-    if settings.model.freeze_backbone:
+    if settings.model.train == "nothing":
         length = "nothing is trained"
     title = method_of(settings).title(settings)
     return (

@@ -65,7 +65,7 @@ def build_trainer(
     if has_unused_parameters and _uses_ddp(devices, strategy):
         strategy = "ddp_find_unused_parameters_true"
     trainer = pl.Trainer(
-        max_epochs=0 if settings.model.freeze_backbone else options.max_epochs,
+        max_epochs=0 if settings.model.train == "nothing" else options.max_epochs,
         max_steps=options.max_steps,
         accelerator=accelerator,
         devices=devices if devices == "auto" else int(devices),

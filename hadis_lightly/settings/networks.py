@@ -24,10 +24,11 @@ class ModelSettings:
         "for photographs and for few images.",
         is_path=True,
     )
-    freeze_backbone: bool = setting(
-        False,
-        "Train nothing: run k-means on the features of a backbone with weights. A "
-        "baseline in minutes.",
+    train: str = setting(
+        "all",
+        "What is trained: all, backbone and heads; heads, on features of a pretrained "
+        "backbone that are computed once; nothing, k-means alone on such features.",
+        choices=("all", "heads", "nothing"),
     )
     hidden_dim: int = setting(4096, "Hidden width of both heads.", low=1)
     output_dim: int = setting(

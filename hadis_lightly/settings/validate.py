@@ -30,9 +30,10 @@ def check_settings(settings: Settings) -> None:
     devices = trainer.devices
     if devices != "auto" and not (str(devices).isdecimal() and int(devices) > 0):
         raise SettingsError(f"trainer.devices must be auto or >= 1, got {devices!r}.")
-    if model.freeze_backbone and model.weights is None:
+    if model.train != "all" and model.weights is None:
         raise SettingsError(
-            "model.freeze_backbone trains nothing: it needs model.weights=FILE."
+            f"model.train={model.train} takes features of a pretrained backbone: set "
+            "model.weights=pretrained or model.weights=FILE, or model.train=all."
         )
     if settings.data.cache.lower() in ("null", "none", "true", "false", "on"):
         raise SettingsError(

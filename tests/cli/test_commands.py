@@ -146,7 +146,7 @@ def test_a_frozen_backbone_is_clustered_and_nothing_is_trained(
     torch.save(network.state_dict(), cwd / "resnet18.pth")
     frozen = (
         *("data.path=photos", "model.backbone=resnet18", "model.weights=resnet18.pth"),
-        *("model.freeze_backbone=true", *TINY, "output_dir=run"),
+        *("model.train=nothing", *TINY, "output_dir=run"),
     )
     done = commands("train", *frozen)
     assert done.status == 0, done.errors

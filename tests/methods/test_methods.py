@@ -152,8 +152,8 @@ def test_no_such_method_and_no_such_setting() -> None:
         ("cc", {"contrast.instance_temperature": 0.0}, "contrast.instance_temperature"),
         (
             "pici",
-            {"model.freeze_backbone": True, "model.weights": "a.pth"},
-            "model.freeze_backbone clusters by k-means alone: it goes with method=hadi",
+            {"model.train": "nothing", "model.weights": "a.pth"},
+            "model.train=nothing clusters by k-means alone: it goes with method=hadi",
         ),
         ("pici", {"model.weights": "a.pth"}, "model.weights is for a backbone by name"),
         ("pici", {"model.backbone": "small_resnet18"}, "model.backbone must be masked"),
@@ -240,7 +240,7 @@ def test_titles_of_hadis_are_of_the_terms_that_are_left() -> None:
     ):
         model = ModelSettings(hsd_weight=hsd_weight, pcl_weight=pcl_weight)
         assert method.title(Settings(model=model)) == title
-    frozen = ModelSettings(freeze_backbone=True, backbone="resnet18")
+    frozen = ModelSettings(train="nothing", backbone="resnet18")
     assert method.title(Settings(model=frozen)) == "k-means on resnet18"
 
 

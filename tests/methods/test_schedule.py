@@ -90,7 +90,7 @@ def test_one_that_lasts_to_the_end_is_refused(
 def test_what_switches_nothing_off_is_not_refused() -> None:
     changes: dict[str, Any] = {"trainer.max_epochs": 20, BOTH[1]: 50}
     assert schedule_of(changes, "byol")[BOTH[1]] == 50  # BYOL has no PCL
-    changes |= {"model.freeze_backbone": True, "model.weights": "a.pth"}
+    changes |= {"model.train": "nothing", "model.weights": "a.pth"}
     schedule_of(changes | {BOTH[0]: 50})  # nothing is trained
 
 

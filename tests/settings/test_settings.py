@@ -79,7 +79,7 @@ def test_range_and_choices_of_every_setting(name: str) -> None:
         ("views.mean", [0.5, 0.5], "views.mean and views.std must have one value per"),
         ("views.cj_strength", 10.0, r"views.cj_strength \* cj_hue must be <= 0.5"),
         ("model.backbone", "resnet19", "model.backbone"),
-        ("model.freeze_backbone", True, "needs model.weights=FILE"),
+        ("model.train", "heads", "set model.weights=pretrained or model.weights=FILE"),
         ("trainer.max_steps", 0, "must be -1 or at least 1, got 0"),
         ("trainer.devices", "2,3", "must be auto or >= 1, got '2,3'"),
         ("output_dir", "a" * 300, "output_dir is .*: File name too long"),

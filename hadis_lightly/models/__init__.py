@@ -17,6 +17,7 @@ from hadis_lightly.models.evaluation_mode import (
     evaluating,
     frozen_statistics,
 )
+from hadis_lightly.models.frozen_backbone import FrozenBackbone
 from hadis_lightly.models.hadis_model import HaDisModel
 from hadis_lightly.models.heads import HaDisPredictionHead, HaDisProjectionHead
 from hadis_lightly.models.masked_vit import MaskedViT, build_masked_vit
@@ -28,6 +29,7 @@ __all__ = [
     "CCClusterHead",
     "CCInstanceHead",
     "CCModel",
+    "FrozenBackbone",
     "HaDisModel",
     "HaDisPredictionHead",
     "HaDisProjectionHead",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from hadis_lightly.models.checks import check_images, check_module
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class FrozenBackbone(nn.Module):
@@ -55,9 +52,9 @@ class FrozenBackbone(nn.Module):
         features: Tensor = self.module(x)
         return features.flatten(start_dim=1)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> FrozenBackbone:
         """Stays in evaluation mode."""
         return super().train(False)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenBackbone:
         return self

@@ -50,8 +50,8 @@ def test_models_take_images_or_their_features() -> None:
     cc = CCModel(FrozenBackbone(convnet()), *heads).eval()
     for model, method in ((hadis, "forward_student"), (cc, "project")):
         features = model.backbone(images)
-        for given in zip(*(getattr(model, method)(x) for x in (images, features))):
-            assert torch.equal(*given)
+        expected, found = (getattr(model, method)(x) for x in (images, features))
+        assert all(map(torch.equal, expected, found))
         assert torch.equal(model.embed(images), model.embed(features))
 
 
@@ -117,7 +117,7 @@ def test_other_backbones_start_from_a_checkpoint_of_it(tmp_path: object) -> None
 
 
 def test_bad_input() -> None:
-    with pytest.raises(TypeError, match="backbone must be a torch.nn.Module"):
+    with pytest.raises(TypeError, match=r"backbone must be a torch\.nn\.Module"):
         FrozenBackbone(None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="floating point"):
         FrozenBackbone(convnet())(torch.zeros(2, 8, dtype=torch.uint8))

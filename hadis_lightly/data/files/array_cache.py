@@ -83,14 +83,19 @@ class ArrayCache:
         return self.folder / f"{key}.{self.suffix}"
 
     @contextmanager
-    def locked(self, key: str) -> Iterator[None]:
-        """Waits until no other process is at work on the key."""
+    def locked(self, key: str) -> Iterator[bool]:
+        """Waits until no other process is at work on the key.
+
+        Yields whether it could: not on Windows, nor on disks without locks.
+        """
+        is_locked = False
         with (self.folder / f"{key}.lock").open("w") as file:
-            with suppress(ImportError, OSError):  # Windows; a disk without locks
+            with suppress(ImportError, OSError):
                 import fcntl
 
                 fcntl.lockf(file, fcntl.LOCK_EX)
-            yield
+                is_locked = True
+            yield is_locked
 
     def load_index(self, key: str) -> dict[str, NDArray[Any]] | None:
         """The index, if it and the file are complete; else None."""

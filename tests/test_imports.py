@@ -54,7 +54,7 @@ MAY_REQUIRE: dict[str, set[str]] = {
     # Both optional, and imported where they are needed.
     "models": TENSORS | {"timm", "safetensors"},
     "transforms": TENSORS,
-    "features": {"torch", "numpy"},
+    "features": {"torch", "numpy", "PIL"},
     # load_digits reads the digits that scikit-learn ships; the last four are optional.
     "data": TENSORS
     | {"sklearn", "typing_extensions", "pillow_heif", "pillow_jxl", "pyarrow"}

@@ -72,8 +72,8 @@ class FeatureBank:
 
         Of several processes that share a cache one computes, and the others wait. A
         process that was interrupted has left what it had, and the next goes on there.
-        Where files cannot be locked, each computes the whole bank in memory.
-        Random numbers of the caller are not touched.
+        Where files cannot be locked, each computes the whole bank in memory. No random
+        number of the caller is used up.
 
         Args:
             backbone: From images to features, which are flattened.
@@ -85,8 +85,7 @@ class FeatureBank:
             progress: Called with the number of images done and of all.
 
         Raises:
-            ValueError: If the batches are not of so many images and views, or features
-                are not finite.
+            ValueError: If images or views are missing, or features are not finite.
             OSError: If the cache cannot be written, or the disk has no room for it.
         """
         check_integer("n_images", n_images, least=1)

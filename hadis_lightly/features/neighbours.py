@@ -28,15 +28,14 @@ def nearest_neighbours(
     Args:
         features: Floating point ``(n, d)``; need not be normalised.
         n_neighbours: Number of neighbours k, from 1 to ``n - 1``.
-        block_size: Images whose neighbours are looked for at a time.
+        block_size: Images at a time.
         progress: Called with the number of images done and of all.
 
     Returns:
         Indices, int64 ``(n, k)``.
 
     Raises:
-        ValueError: If the features are not finite or not ``(n, d)``, or a number is out
-            of range.
+        ValueError: If features are not finite or ``(n, d)``, or a number out of range.
 
     Example:
         >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.1]])

@@ -53,3 +53,12 @@ def test_bad_input() -> None:
         nearest_neighbours(torch.ones(4, 2), 0)
     with pytest.raises(ValueError, match="features must be finite"):
         nearest_neighbours(torch.tensor([[1.0], [torch.inf]]), 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_they_are_those_of_the_cpu() -> None:
+    features = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    found = nearest_neighbours(features.cuda(), 5)
+    assert found.device.type == "cuda"
+    assert torch.equal(found.cpu(), nearest_neighbours(features, 5))

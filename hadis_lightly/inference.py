@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -41,12 +41,19 @@ def network_outputs(network: Any, images: Tensor) -> tuple[Tensor, ...]:
         TypeError: If one is not a tensor.
         ValueError: If there is not one of each for every image.
     """
+    parts = [_outputs_at_once(network, part) for part in slices_of(images)]
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(torch.cat(outputs) for outputs in zip(*parts, strict=True))
+
+
+def slices_of(images: Tensor) -> Sequence[Tensor]:
+    """Images ``(n, c, h, w)`` at once, or on a CPU in slices that fit into caches."""
     size = max(_LEAST_SLICE, _SLICE_PIXELS // max(1, images.shape[2:].numel()))
     if images.device.type != "cpu" or len(images) <= size:
-        return _outputs_at_once(network, images)
-    slices = images.split(size)  # type: ignore[no-untyped-call]
-    parts = [_outputs_at_once(network, images) for images in slices]
-    return tuple(torch.cat(outputs) for outputs in zip(*parts, strict=True))
+        return [images]
+    slices: Sequence[Tensor] = images.split(size)  # type: ignore[no-untyped-call]
+    return slices
 
 
 def accurate_precision(network: Any, images: Tensor, half: Context) -> Context:

@@ -20,11 +20,13 @@ ORDER = [
     "cluster.lloyd",
     "cluster",
     "models",
+    "models.cluster_head",
     "transforms",
     "data",
     "data.files",
     "data.sets",
     "data.loading",
+    "features",
     "training",
     "methods",
     "artifacts",
@@ -36,7 +38,10 @@ ORDER = [
 # Rooms that know no settings of a run must not begin to.
 MAY_NOT_IMPORT = {
     room: {"settings"}
-    for room in ("loss", "cluster.lloyd", "cluster", "models", "training")
+    for room in (
+        *("loss", "cluster.lloyd", "cluster", "models", "models.cluster_head"),
+        *("features", "training"),
+    )
 }
 MAX_MODULES, MAX_LINES = 15, 300
 TENSORS = {"torch", "torchvision", "lightly", "numpy", "PIL"}
@@ -49,6 +54,7 @@ MAY_REQUIRE: dict[str, set[str]] = {
     # Both optional, and imported where they are needed.
     "models": TENSORS | {"timm", "safetensors"},
     "transforms": TENSORS,
+    "features": {"torch", "numpy", "PIL"},
     # load_digits reads the digits that scikit-learn ships; the last four are optional.
     "data": TENSORS
     | {"sklearn", "typing_extensions", "pillow_heif", "pillow_jxl", "pyarrow"}

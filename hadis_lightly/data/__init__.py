@@ -12,6 +12,7 @@ from hadis_lightly.data.errors import (
     ImageSizeError,
     describe_problems,
 )
+from hadis_lightly.data.files.array_cache import ArrayCache
 from hadis_lightly.data.files.checking import (
     decoded_images,
     read_headers,
@@ -28,11 +29,13 @@ from hadis_lightly.data.indexed_dataset import IndexedDataset
 from hadis_lightly.data.loading.all_images import (
     common_size,
     count_distinct,
+    images_key,
     stack_images,
 )
 from hadis_lightly.data.loading.device_loader import DeviceLoader
 from hadis_lightly.data.loading.epoch_sampler import EpochSampler
 from hadis_lightly.data.loading.reproducible_dataset import ReproducibleDataset
+from hadis_lightly.data.loading.row_loader import RowLoader
 from hadis_lightly.data.sets.cifar import load_cifar10, load_cifar20
 from hadis_lightly.data.sets.digits import load_digits
 from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS, load_imagenet_subset
@@ -45,6 +48,7 @@ __all__ = [
     "IMAGENET_SUBSETS",
     "MAX_PIXELS",
     "SOURCE_NAMES",
+    "ArrayCache",
     "ArraySource",
     "BinarySource",
     "DataError",
@@ -58,12 +62,14 @@ __all__ = [
     "IndexedDataset",
     "PixelCache",
     "ReproducibleDataset",
+    "RowLoader",
     "StreamedImage",
     "common_size",
     "count_distinct",
     "decoded_images",
     "describe_problems",
     "format_bytes",
+    "images_key",
     "load_cifar10",
     "load_cifar20",
     "load_digits",

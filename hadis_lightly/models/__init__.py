@@ -10,24 +10,26 @@ from hadis_lightly.models.backbones import (
     small_resnet34,
     small_resnet50,
 )
-from hadis_lightly.models.cc_heads import CCClusterHead, CCInstanceHead
-from hadis_lightly.models.cc_model import CCModel
+from hadis_lightly.models.cluster_head.cc_heads import CCClusterHead, CCInstanceHead
+from hadis_lightly.models.cluster_head.cc_model import CCModel
+from hadis_lightly.models.cluster_head.masked_vit import MaskedViT, build_masked_vit
+from hadis_lightly.models.cluster_head.pici_model import PICIModel
+from hadis_lightly.models.cluster_head.two_head_model import TwoHeadModel
 from hadis_lightly.models.evaluation_mode import (
     batch_norms,
     evaluating,
     frozen_statistics,
 )
+from hadis_lightly.models.frozen_backbone import FrozenBackbone
 from hadis_lightly.models.hadis_model import HaDisModel
 from hadis_lightly.models.heads import HaDisPredictionHead, HaDisProjectionHead
-from hadis_lightly.models.masked_vit import MaskedViT, build_masked_vit
 from hadis_lightly.models.momentum_teacher import MomentumTeacher
-from hadis_lightly.models.pici_model import PICIModel
-from hadis_lightly.models.two_head_model import TwoHeadModel
 
 __all__ = [
     "CCClusterHead",
     "CCInstanceHead",
     "CCModel",
+    "FrozenBackbone",
     "HaDisModel",
     "HaDisPredictionHead",
     "HaDisProjectionHead",

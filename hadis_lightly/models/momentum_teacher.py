@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hadis_lightly.checks import check_number
 from hadis_lightly.models.checks import check_module
+from hadis_lightly.models.frozen_backbone import FrozenBackbone
 
 _HALF = {torch.float16, torch.bfloat16}
 
@@ -20,7 +22,8 @@ class MomentumTeacher(nn.Module):
     .. math:: \theta' \leftarrow m \theta' + (1 - m) \theta
 
     Only parameters are averaged. The teacher's own forward passes in training mode
-    move the buffers of its BatchNorm layers.
+    move the buffers of its BatchNorm layers. A
+    :class:`~hadis_lightly.models.FrozenBackbone` is shared with the student instead.
 
     The weights must have at least 32 bits: in 16, steps of ``1 - momentum`` = 0.004 are
     lost in rounding, and the teacher would stand still.
@@ -73,13 +76,15 @@ class MomentumTeacher(nn.Module):
         check_number("momentum", momentum, 0, 1)
         self.check_precision(momentum)
         check_module("student", student)
-        theirs, ours = list(student.parameters()), list(self.module.parameters())
+        theirs, ours = _averaged(student), _averaged(self.module)
         for kind in ("shape", "dtype", "device"):
             if [getattr(p, kind) for p in theirs] != [getattr(p, kind) for p in ours]:
                 raise ValueError(
                     f"student and teacher have parameters of different {kind}s "
                     f"({len(theirs)} and {len(ours)} parameters)."
                 )
+        if not ours:
+            return
         # One kernel for many tensors, where a loop takes two for each.
         average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
         average(ours, theirs, None)
@@ -90,10 +95,22 @@ class MomentumTeacher(nn.Module):
         Raises:
             ValueError: If they are 16-bit and the momentum is neither 0 nor 1.
         """
-        halves = _HALF & {parameter.dtype for parameter in self.module.parameters()}
+        halves = _HALF & {parameter.dtype for parameter in _averaged(self.module)}
         if halves and 0 < momentum < 1:
             raise ValueError(
                 f"the teacher cannot follow the student in {halves.pop()}: steps of "
                 f"momentum={momentum} are lost in rounding. Keep the weights in "
                 "float32; precision='bf16-mixed' or '16-mixed' computes in 16 bits."
             )
+
+
+def _averaged(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters of a module in their order, without those of frozen backbones."""
+    return list(dict.fromkeys(_trained_parameters(module)))  # tied ones once
+
+
+def _trained_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
+    if not isinstance(module, FrozenBackbone):
+        yield from module.parameters(recurse=False)
+        for part in module.children():
+            yield from _trained_parameters(part)

@@ -36,6 +36,7 @@ _QUIET = (
     ".*LeafSpec",
     ".*dataloader is not resumable",  # Lightning does not see that ours is
     ".*torch._prims_common.check",
+    ".*in eval mode at the start of training",  # a frozen backbone is
 )
 
 

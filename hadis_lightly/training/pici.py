@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hadis_lightly.checks import check_integer
 from hadis_lightly.loss import PICILoss, PICILossTerms
 from hadis_lightly.models import PICIModel
-from hadis_lightly.models.pici_model import HeadOutputs
+from hadis_lightly.models.cluster_head.pici_model import HeadOutputs
 from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
 from hadis_lightly.training.cluster_head_module import (
     ClusterHeadModule,

@@ -194,8 +194,8 @@ def decoded_images(
         checked, _ = _decode(source, headers, num_threads, progress, memory)
         pixels = memory.getbuffer()
     else:
-        key = _cache_key(source, num_threads)
-        pixels = cache.pixels(key)
+        key = files_key(source, num_threads)
+        pixels = cache.file(key)
         with cache.locked(key):
             index = cache.load_index(key)
             if index is not None:
@@ -251,8 +251,8 @@ def _decode(
     return checked, is_final
 
 
-def _cache_key(source: FolderSource, num_threads: int) -> str:
-    """A hash of what pixels depend on: the files, and how they are read.
+def files_key(source: FolderSource, num_threads: int = 4) -> str:
+    """A hash of what pixels depend on: the files, and how they are read; 32 digits.
 
     Of a file, its path, its size, its times and a part of its contents count.
     """

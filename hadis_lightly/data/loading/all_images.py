@@ -1,13 +1,15 @@
-"""All images of a source: their common size, their pixels, how many differ."""
+"""All images of a source: their size, their pixels, their hash, how many differ."""
 
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hadis_lightly.data.errors import ImageSizeError
+from hadis_lightly.data.files.checking import files_key
 from hadis_lightly.data.files.folder import FolderSource
 from hadis_lightly.data.image_source import ArraySource, ImageSource
 from hadis_lightly.data.thread_map import Progress, thread_map
@@ -99,16 +101,42 @@ def count_distinct(source: ImageSource, enough: int, num_threads: int = 4) -> in
         >>> count_distinct(load_digits(), enough=10)
         10
     """
-
-    def digest(index: int) -> bytes:
-        image = source.read(index)
-        content = hashlib.blake2b(image.tobytes(), digest_size=16)
-        content.update(repr(image.size).encode("ascii"))
-        return content.digest()
-
     seen: set[bytes] = set()
+    digest = partial(_digest, source)
     for value in thread_map(digest, len(source), num_threads):
         seen.add(value)
         if len(seen) == enough:
             break
     return len(seen)
+
+
+def images_key(source: ImageSource, num_threads: int = 4) -> str:
+    """A hash of the images of a source, in their order: 32 hexadecimal digits.
+
+    Args:
+        source: The source. Of images in files, the files count: path, size, times and a
+            part of the contents; of others every pixel.
+        num_threads: Threads that read.
+
+    Raises:
+        ImageReadError: if an image cannot be read.
+
+    Example:
+        >>> from hadis_lightly.data import load_digits
+        >>> images_key(load_digits()) == images_key(load_digits())
+        True
+    """
+    if isinstance(source, FolderSource):
+        return files_key(source, num_threads)
+    of_all = hashlib.sha256()
+    for digest in thread_map(partial(_digest, source), len(source), num_threads):
+        of_all.update(digest)
+    return of_all.hexdigest()[:32]
+
+
+def _digest(source: ImageSource, index: int) -> bytes:
+    """A hash of one image: its size and its pixels."""
+    image = source.read(index)
+    content = hashlib.blake2b(image.tobytes(), digest_size=16)
+    content.update(repr(image.size).encode("ascii"))
+    return content.digest()

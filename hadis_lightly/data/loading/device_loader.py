@@ -1,25 +1,19 @@
-"""Batches of images that stay where the training is: an index instead of a copy."""
+"""Batches of uint8 images that stay where the training is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from hadis_lightly.data.loading.epoch_sampler import EpochSampler
+from hadis_lightly.data.loading.row_loader import RowLoader
 
 
-class DeviceLoader:
+class DeviceLoader(RowLoader):
     """Batches ``(images, targets, indices)`` of a set that stays on one device.
-
-    An epoch is a permutation and a batch is an index: no worker processes, no copies
-    from the host. Lightning takes it as it takes a ``DataLoader``. One epoch follows
-    the other, unless :attr:`sampler` is told another. With several processes each holds
-    the whole set and goes over its share (:class:`EpochSampler`), with ``drop_last`` of
-    one size.
 
     Args:
         images: uint8 ``(n, c, h, w)``, moved to the device once.
@@ -62,38 +56,19 @@ class DeviceLoader:
             raise ValueError(
                 f"images must have shape (n, c, h, w), got {tuple(images.shape)}"
             )
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be >= 1, got {batch_size}")
-        n = len(images)
-        numbers = torch.full((n,), -1) if targets is None else torch.as_tensor(targets)
-        if numbers.shape != (n,):
-            raise ValueError(
-                f"targets must have shape ({n},), got {tuple(numbers.shape)}"
-            )
-        self.device = torch.device(images.device if device is None else device)
+        super().__init__(
+            len(images),
+            targets,
+            batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            device=images.device if device is None else device,
+            seed=seed,
+        )
         self.images = images.to(self.device)
-        self.targets = numbers.long().to(self.device)
-        self.batch_size = batch_size
-        self.drop_last = drop_last
         self.transform = transform
-        # Lightning announces the epoch to these two.
-        self.sampler = EpochSampler(n, shuffle, seed, even=drop_last)
-        self.batch_sampler = None
 
-    def __len__(self) -> int:
-        """Number of batches of this process in a whole epoch."""
-        n = len(self.sampler)
-        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Any, Tensor, Tensor]]:
-        """Goes over one epoch, or over what is left of it."""
-        order = self.sampler.share().to(self.device)
-        first = self.sampler.num_done // self.batch_size
-        self.sampler.epoch += 1
-        for number in range(first, len(self)):
-            start = number * self.batch_size
-            rows = order[start : start + self.batch_size]
-            images = self.images.index_select(0, rows)
-            if self.transform is not None:
-                images = self.transform(images)
-            yield images, self.targets.index_select(0, rows), rows
+    def read(self, rows: Tensor, repeats: Tensor, epoch: int) -> Any:
+        """The images ``(m, c, h, w)``, or what the transform makes of them."""
+        images = self.images.index_select(0, rows)
+        return images if self.transform is None else self.transform(images)

@@ -64,7 +64,12 @@ class EpochSampler(Sampler[tuple[int, ...]]):
 
     def share(self) -> Tensor:
         """Indices of the images that this process takes in the epoch, in order."""
-        return self._mine(self.order())
+        return self.share_and_repeats()[0]
+
+    def share_and_repeats(self) -> tuple[Tensor, Tensor]:
+        """The share, and how often each of its images came before, int64 ``(m,)``."""
+        order, repeats = self._drawn()
+        return self._mine(order), self._mine(repeats)
 
     def __len__(self) -> int:
         """Number of images that this process takes in a whole epoch."""
@@ -75,8 +80,8 @@ class EpochSampler(Sampler[tuple[int, ...]]):
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         """Goes over the share of the epoch, or over what is left of it."""
         epoch, done = self.epoch, self.num_done
-        order, repeats = (self._mine(drawn)[done:].tolist() for drawn in self._drawn())
-        for index, repeat in zip(order, repeats, strict=True):
+        drawn = (values[done:].tolist() for values in self.share_and_repeats())
+        for index, repeat in zip(*drawn, strict=True):
             yield (epoch, index, repeat) if repeat else (epoch, index)
 
     def _drawn(self) -> tuple[Tensor, Tensor]:

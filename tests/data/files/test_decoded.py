@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from hadis_lightly.atomic import unfinished_name
 from hadis_lightly.data import (
     FolderSource,
     ImageReadError,
@@ -122,7 +123,9 @@ def test_what_nobody_reads_is_removed(tmp_path: Path) -> None:
     assert sorted((tmp_path / "cache").iterdir()) == files
     of_others = tmp_path / "cache" / "thesis.npz"
     of_others.touch()
-    for file in (*files, of_others):
+    of_a_killed_process = unfinished_name(files[-1])
+    of_a_killed_process.touch()
+    for file in (*files, of_others, of_a_killed_process):
         os.utime(file, times=(time.time() - 31 * 86_400,) * 2)
     PixelCache(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == [of_others]
@@ -130,7 +133,7 @@ def test_what_nobody_reads_is_removed(tmp_path: Path) -> None:
 
 def test_room_is_made_by_what_is_oldest(tmp_path: Path) -> None:
     cache = PixelCache(tmp_path)
-    old, new = cache.pixels("0" * 32), cache.pixels("1" * 32)
+    old, new = cache.file("0" * 32), cache.file("1" * 32)
     for age, file in ((20, old), (10, new)):
         file.write_bytes(b"x" * 4096)
         os.utime(file, times=(time.time() - age,) * 2)

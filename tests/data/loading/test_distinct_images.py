@@ -1,7 +1,8 @@
-"""How many different images there are."""
+"""How many different images there are, and a key of all of them."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from hadis_lightly.data import (
     FolderSource,
     ImageReadError,
     count_distinct,
+    images_key,
     load_digits,
     load_folder,
+    load_source,
 )
 from hadis_lightly.data.image_source import position_keys
 
@@ -93,3 +96,17 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"")
     with pytest.raises(ImageReadError, match=r"bad\.png"):
         count_distinct(load_folder(tmp_path), enough=2)
+
+
+def test_the_key_of_images_is_that_of_their_pixels(tmp_path: Path) -> None:
+    digits = load_digits()
+    key = images_key(digits)
+    assert images_key(digits.subset(np.arange(len(digits)), "all")) == key
+    assert images_key(digits.subset(np.arange(len(digits))[::-1], "turned")) != key
+    for number in range(2):
+        digits.read(number).save(tmp_path / f"{number}.png")
+    files = load_source("folder", tmp_path)
+    key = images_key(files)
+    assert images_key(files) == key
+    os.utime(tmp_path / "1.png", ns=(1, 1))
+    assert images_key(files) != key

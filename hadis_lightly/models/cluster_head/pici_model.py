@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from hadis_lightly.models.cc_heads import CCClusterHead, assignments_of
-from hadis_lightly.models.masked_vit import MaskedViT, PatchMask
-from hadis_lightly.models.two_head_model import TwoHeadModel
+from hadis_lightly.models.cluster_head.cc_heads import CCClusterHead, assignments_of
+from hadis_lightly.models.cluster_head.masked_vit import MaskedViT, PatchMask
+from hadis_lightly.models.cluster_head.two_head_model import TwoHeadModel
 
 
 class MaskedOutputs(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from hadis_lightly.models.checks import check_images, check_module
-from hadis_lightly.models.two_head_model import TwoHeadModel
+from hadis_lightly.models.cluster_head.two_head_model import TwoHeadModel
 
 
 class CCModel(TwoHeadModel):

@@ -1,0 +1,1 @@
+"""Models with a cluster head: those of CC and PICI."""

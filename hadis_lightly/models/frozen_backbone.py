@@ -1,0 +1,60 @@
+"""A backbone that is never trained, and that student and teacher share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from hadis_lightly.models.checks import check_images, check_module
+
+
+class FrozenBackbone(nn.Module):
+    """A backbone that is never trained, for heads that learn from its features.
+
+    It takes images, or features that it has computed before, which it returns as they
+    are: models, losses and callbacks work on either.
+
+    It is always in evaluation mode, and ``copy.deepcopy`` returns the same object: a
+    student and its momentum teacher share one backbone, in memory and in checkpoints.
+
+    Args:
+        backbone: From images to features; not copied. Its parameters no longer require
+            gradients.
+
+    Shape:
+        Images ``(n, c, h, w)`` to features ``(n, d)``, flattened; features ``(n, d)``
+        to themselves.
+
+    Raises:
+        TypeError: If the backbone is not a module, or the input is not a floating point
+            tensor.
+
+    Example:
+        >>> import torch
+        >>> backbone = FrozenBackbone(nn.Conv2d(3, 4, 2))
+        >>> features = backbone(torch.rand(5, 3, 2, 2))
+        >>> features.shape, features.requires_grad, backbone(features) is features
+        (torch.Size([5, 4]), False, True)
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        check_module("backbone", backbone)
+        self.module = backbone.requires_grad_(False)
+        self.train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the features ``(n, d)``."""
+        check_images(x)
+        if x.ndim == 2:
+            return x
+        features: Tensor = self.module(x)
+        return features.flatten(start_dim=1)
+
+    def train(self, mode: bool = True) -> FrozenBackbone:
+        """Stays in evaluation mode."""
+        return super().train(False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenBackbone:
+        return self

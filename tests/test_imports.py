@@ -52,7 +52,7 @@ MAY_REQUIRE: dict[str, set[str]] = {
     "loss": TENSORS,
     "cluster": {"torch", "numpy", "sklearn", "scipy"},
     # Both optional, and imported where they are needed.
-    "models": TENSORS | {"timm", "safetensors"},
+    "models": TENSORS | {"timm", "safetensors", "huggingface_hub"},
     "transforms": TENSORS,
     "features": {"torch", "numpy", "PIL"},
     # load_digits reads the digits that scikit-learn ships; the last four are optional.

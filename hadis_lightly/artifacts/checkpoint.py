@@ -231,6 +231,7 @@ def stamp(
     plain_transform: str,
     precision: str,
     schedule: Mapping[str, int],
+    weights: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint says of the run that made it."""
     decode_size = source.min_side if isinstance(source, FolderSource) else 0
@@ -246,6 +247,7 @@ def stamp(
         "decode_size": decode_size,
         "precision": precision,
         "schedule": dict(schedule),
+        "weights": weights and dict(weights),
     }
 
 

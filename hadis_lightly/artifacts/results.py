@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,8 @@ class RunResult:
     """Pipeline, precision and the other performance options, in one line."""
     schedule: dict[str, int] = field(default_factory=dict)
     """Epochs of the warm-ups and phases, by the full name of the setting."""
+    weights: dict[str, Any] | None = None
+    """Name, licence, origin and hash of the weights that the backbone started from."""
     warmup_epochs: int = 0
     """First epochs, in which clusters took no part in training yet."""
     num_resumed: int = 0

@@ -113,7 +113,7 @@ class SavedRun:
                     f"the images are no longer in {str(where)!r}; set data.path to "
                     "their folder"
                 )
-            return _files_below(root, keys, len(self.settings.views.mean))
+            return _files_below(root, keys, self.settings.views.num_channels)
         source = load_source(
             data.source, where, download=False, unlabelled=data.unlabelled
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ def launch(
     task: Callable[[Settings], object] | None = None,
     program: str | None = None,
     methods: Mapping[str, Mapping[str, Any]] | None = None,
+    left_to_weights: Sequence[str] = (),
 ) -> None:
     """Runs a recipe with the settings that the command line changes.
 
@@ -46,6 +47,8 @@ def launch(
         program: How the recipe is called; by default ``python recipes/name.py``.
         methods: The recipe's own settings for some methods, by full name; they
             replace the paper's.
+        left_to_weights: The recipe's settings of views, by name, that published
+            weights replace unless the command line gives them.
 
     Raises:
         ValueError: If the settings are those of a method which brings settings along:
@@ -70,8 +73,14 @@ def launch(
         if chosen.data.source not in DOWNLOADED:
             check_exists("data.path", chosen.data.path)
         # Only now: it takes seconds.
+        from hadis_lightly.methods.backbone import resolve_views
         from hadis_lightly.runs import run
 
+        typed = HydraConfig.get().overrides.task
+        names = {word.partition("=")[0].lstrip("+") for word in typed}
+        resolve_views(
+            chosen, [name for name in left_to_weights if f"views.{name}" not in names]
+        )
         if chosen.output_dir is None:
             chosen.output_dir = str(_own_folder(chosen, runs / time))
         (task or run)(chosen)

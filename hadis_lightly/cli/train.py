@@ -28,8 +28,8 @@ Clusters images without labels; the results go into a folder below runs/train/.
 
 n_clusters has no default. Sub-folders of the image folder are taken as classes, only
 for scores. Run time depends mainly on trainer.max_epochs, views.input_size and
-model.backbone. Pretrained weights (model.weights) help most with few images; with
-model.freeze_backbone=true nothing is trained and k-means takes a minute or two.
+model.backbone. Pretrained weights (model.weights=pretrained) help most with few images;
+with model.freeze_backbone=true nothing is trained and k-means takes a minute or two.
 
 The defaults are for a few hundred to some ten thousand photographs; the paper's, for
 CIFAR-10, are in recipes/cifar10.py."""
@@ -72,7 +72,14 @@ METHODS: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Runs the command."""
     program = "hadis-lightly-train"
-    launch(SETTINGS, "train", _DESCRIPTION, program=program, methods=METHODS)
+    launch(
+        SETTINGS,
+        "train",
+        _DESCRIPTION,
+        program=program,
+        methods=METHODS,
+        left_to_weights=("input_size", "mean", "std"),
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,52 @@
-"""The backbone that the settings name, with its weights."""
+"""The backbone that the settings name, with its weights and what they say of views."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
+from hadis_lightly.backbone_names import MASKED_VIT
 from hadis_lightly.models import build_backbone, feature_dim, load_backbone_weights
+from hadis_lightly.models.pretrained import (
+    PublishedWeights,
+    find_weights,
+    weights_hash,
+)
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
+
+
+def resolve_views(settings: Settings, left_to_weights: Sequence[str] = ()) -> None:
+    """Fills in what the settings of views leave to the weights; changes them in place.
+
+    Size, normalisation, crop and interpolation come from the description of published
+    weights; without one they have the defaults of :class:`ViewSettings`, as they have
+    where a run names no weights. What is set stays.
+
+    Args:
+        settings: All settings.
+        left_to_weights: Names of settings of views that give way to a description.
+
+    Raises:
+        SettingsError: If there are no such weights.
+    """
+    views, found = settings.views, _published(settings)
+    values: dict[str, Any] = {"input_size": views.size_px, **(views.normalize or {})}
+    if found is not None:
+        values = {
+            "input_size": found.input_size,
+            "mean": found.mean,
+            "std": found.std,
+            "plain_crop": found.crop,
+            "plain_interpolation": found.interpolation,
+        }
+    for name, value in values.items():
+        gives_way = found is not None and name in left_to_weights
+        if getattr(views, name) is None or gives_way:
+            setattr(views, name, value)
 
 
 def build_backbone_of(
@@ -17,21 +56,59 @@ def build_backbone_of(
 
     Raises:
         SettingsError: If there is no backbone of that name, if it does not take such
-            images, or if the weights cannot be read or do not fit.
+            images, or if the weights cannot be had, cannot be read or do not fit.
     """
-    name, path = settings.model.backbone, settings.model.weights
-    input_size = settings.views.input_size
+    name, weights = settings.model.backbone, settings.model.weights
+    input_size = settings.views.size_px
     try:
         backbone = build_backbone(name, num_channels, input_size)
         input_dim = feature_dim(backbone, num_channels, input_size)
     except ValueError as error:
         raise SettingsError(f"model.{error}") from None
     is_resumed = settings.trainer.resume not in (None, "auto")  # has all weights
-    if with_weights and path is not None and not is_resumed:
+    if with_weights and weights is not None and not is_resumed:
+        found = _published(settings)
         try:
+            path = found.file() if found else weights
             loaded = load_backbone_weights(backbone, path, name)
         except ValueError as error:
             raise SettingsError(f"model.weights: {error}") from None
         if rank_zero_only.rank == 0 and not settings.quiet:  # type: ignore[attr-defined]
-            print(f"backbone starts from {loaded}", flush=True)
+            print(f"backbone starts from {loaded}{_origin(found)}", flush=True)
     return backbone, input_dim
+
+
+def describe_weights(settings: Settings, backbone: nn.Module) -> dict[str, Any] | None:
+    """Name, licence, origin and hash of the weights that a backbone starts from.
+
+    None if it starts at random.
+    """
+    if settings.model.weights is None:
+        return None
+    found = _published(settings)
+    return {
+        "name": found.name if found else settings.model.weights,
+        "license": found and found.license,
+        "origin": found and found.origin,
+        "sha256": weights_hash(backbone),
+    }
+
+
+def _published(settings: Settings) -> PublishedWeights | None:
+    """The weights that the settings name, if their publisher describes them."""
+    model = settings.model
+    if model.weights is None or model.backbone == MASKED_VIT:
+        return None
+    try:
+        return find_weights(model.backbone, model.weights)
+    except ValueError as error:
+        raise SettingsError(f"model.weights: {error}") from None
+
+
+def _origin(found: PublishedWeights | None) -> str:
+    """Name, licence and origin of weights, as far as they are known."""
+    if found is None:
+        return ""
+    license = f", licence {found.license}" if found.license else ""
+    origin = f", from {found.origin}" if found.origin else ""
+    return f" ({found.name}{license}{origin})"

@@ -63,7 +63,7 @@ class HaDisMethod(Method):
             settings, num_channels, with_weights=with_weights
         )
         choice = settings.model
-        if choice.freeze_backbone:  # its own features are clustered
+        if choice.train == "nothing":  # its own features are clustered
             return HaDisModel(backbone, nn.Identity(), nn.Identity(), latent_std=0.0)
         d, hidden_dim = choice.output_dim, choice.hidden_dim
         return HaDisModel(

@@ -50,7 +50,7 @@ class PICIMethod(ClusterHeadMethod):
             raise SettingsError(
                 "model.weights is for a backbone by name, not for method=pici."
             )
-        size, patch_size = settings.views.input_size, settings.pici.patch_size
+        size, patch_size = settings.views.size_px, settings.pici.patch_size
         if size % patch_size:
             raise SettingsError(
                 f"views.input_size must be a multiple of pici.patch_size={patch_size}, "
@@ -98,7 +98,7 @@ class PICIMethod(ClusterHeadMethod):
         try:
             autoencoder = build_masked_vit(
                 num_channels,
-                settings.views.input_size,
+                settings.views.size_px,
                 patch_size=sizes.patch_size,
                 width=sizes.width,
                 depth=sizes.depth,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -44,8 +45,8 @@ class _Candidate(NamedTuple):
     others: dict[str, str]
     """The other names with this prefix: by the backbone's own children, and as in the
     file."""
-    size: int
-    """Number of tensors in the same dict."""
+    table: dict[str, Tensor]
+    """All tensors of the same dict."""
 
 
 @torch.no_grad()
@@ -58,7 +59,8 @@ def load_backbone_weights(
     Lightning's, or of one of our own runs, from which the teacher is taken. Prefixes
     such as ``state_dict``, ``model.``, ``module.`` or ``backbone.`` are recognised, and
     so are the numbers of ``nn.Sequential(*list(resnet.children())[:-1])``. A first
-    convolution over colours is summed for grey images.
+    convolution over colours is summed for grey images. What timm converts for a model
+    of its own, such as position embeddings for images of another size, is converted.
 
     Args:
         backbone: The network, without its classifier.
@@ -94,6 +96,10 @@ def load_backbone_weights(
 
     found = max(_candidates(backbone, wanted, file.tables), key=rank)
     problems = _problems(backbone, wanted, found)
+    if problems and (adapted := _adapted_by_timm(backbone, found)) is not None:
+        again = max(_candidates(backbone, wanted, {"": adapted}), key=rank)
+        if not _problems(backbone, wanted, again):
+            found, problems = found._replace(tensors=again.tensors), []
     where = f" (prefix {found.prefix!r})" if found.prefix else ""
     if problems:
         ours = name or f"this {type(backbone).__name__}"
@@ -106,7 +112,9 @@ def load_backbone_weights(
         )
     for name, value in found.tensors.items():
         wanted[name].copy_(value)
-    return f"{file.path.name}: {len(found.tensors)} of {found.size} tensors{where}"
+    return (
+        f"{file.path.name}: {len(found.tensors)} of {len(found.table)} tensors{where}"
+    )
 
 
 def _recognise(tables: Mapping[str, dict[str, Tensor]]) -> str | None:
@@ -130,7 +138,7 @@ def _candidates(
     children = [name for name, _ in backbone.named_children()]
     numbered = {str(index): name for index, name in enumerate(children)}
     for dicts, table in tables.items():
-        current = {name: _renamed(name) for name in table}
+        current = _in_order(table, wanted) or {name: _renamed(name) for name in table}
         for names in ({}, numbered):
             for prefix in _prefixes(current.values(), wanted, names):
                 tensors, others = {}, {}
@@ -144,7 +152,40 @@ def _candidates(
                         tensors[ours] = _in_channels(table[name], wanted[ours])
                     else:
                         tensors[ours] = table[name]
-                yield _Candidate(dicts + prefix, tensors, others, len(table))
+                yield _Candidate(dicts + prefix, tensors, others, table)
+
+
+def _in_order(
+    table: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> dict[str, str] | None:
+    """Names of the package efficientnet_pytorch to timm's, which have its order."""
+    if "_conv_stem.weight" not in table:
+        return None
+    theirs = [name for name in table if not name.startswith("_fc.")]
+    kinds = [[name.rpartition(".")[2] for name in names] for names in (theirs, wanted)]
+    if kinds[0] != kinds[1]:
+        return None
+    return dict(zip(theirs, wanted, strict=True))
+
+
+def _adapted_by_timm(
+    backbone: nn.Module, found: _Candidate
+) -> dict[str, Tensor] | None:
+    """The tensors as timm converts them for a model of its own, if it does.
+
+    Its create_model does the same to a file, but leaves at random what it lacks.
+    """
+    module = sys.modules[type(backbone).__module__]
+    convert = getattr(module, "checkpoint_filter_fn", None)
+    if convert is None or not module.__name__.startswith("timm."):
+        return None
+    others = {ours: found.table[name] for ours, name in found.others.items()}
+    try:
+        adapted: dict[str, Tensor] = convert({**found.tensors, **others}, backbone)
+    # A file that it is not made for fails anywhere.
+    except Exception:
+        return None
+    return adapted
 
 
 def _prefixes(

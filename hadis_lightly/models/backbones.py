@@ -100,8 +100,8 @@ _OWN = {
     "small_convnet": small_convnet,
     "small_pooled_convnet": small_pooled_convnet,
 }
-# These have auxiliary classifiers, for training alone.
-_WITH_AUXILIARY = ("googlenet", "inception_v3")
+#: These have auxiliary classifiers, for training alone.
+WITH_AUXILIARY = ("googlenet", "inception_v3")
 
 
 def check_backbone(name: str) -> None:
@@ -154,7 +154,7 @@ def build_backbone(
     if name.startswith(TIMM):
         return _build_timm(name, num_channels, input_size)
     options = _size_options(name, input_size)
-    if name in _WITH_AUXILIARY:
+    if name in WITH_AUXILIARY:
         options |= {"aux_logits": False, "init_weights": False}
     model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     if num_channels != 3:

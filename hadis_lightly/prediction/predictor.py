@@ -101,11 +101,11 @@ class ClusterPredictor:
         self.model = model.to(self.device, self.dtype).eval()
         self.partition = partition.to(self.device)
         views = settings.views
-        self.num_channels = len(views.mean)
+        self.num_channels = views.num_channels
         is_batched = plain_transform == "batched"
         kind = BatchedTestTransform if is_batched else HaDisTestTransform
         self.decode_size = decode_size
-        self._transform = kind(views.input_size, views.normalize)
+        self._transform = kind.from_settings(views)
 
     @classmethod
     def from_checkpoint(
@@ -124,7 +124,7 @@ class ClusterPredictor:
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = load_checkpoint(checkpoint)
         settings = checkpoint.settings
-        model = build_model(settings, len(settings.views.mean), with_weights=False)
+        model = build_model(settings, settings.views.num_channels, with_weights=False)
         try:
             model.load_state_dict(checkpoint.weights())
         except RuntimeError as error:

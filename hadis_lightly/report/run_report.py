@@ -114,6 +114,9 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
     elif model.train == "heads":
         trained = f"heads, {trained}"
     weights = f"weights of {model.weights}" if model.weights else "from scratch"
+    if origin := result.get("weights"):
+        known = [origin["name"], origin["license"], origin["origin"]]
+        weights = f"weights {', '.join(filter(None, known))}"
     versions = result.get("versions", {})
     packages = ", ".join(f"{p} {versions[p]}" for p in _PACKAGES if p in versions)
     rows = [
@@ -121,7 +124,7 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
         ("Method", result["method"]),
         ("Trained", trained),
         ("Backbone", f"{model.backbone}, {weights}"),
-        ("Views", f"{settings.views.input_size} x {settings.views.input_size} pixels"),
+        ("Views", f"{settings.views.size_px} x {settings.views.size_px} pixels"),
         ("Device", result.get("device", "")),
         ("Seed", str(settings.seed)),
         ("Versions", packages),

@@ -34,7 +34,7 @@ from hadis_lightly.text import describe_error
 def decode_size(settings: Settings) -> int:
     """Shorter side that images in files are reduced to, in pixels; 0 for none."""
     size = settings.data.decode_size
-    return 2 * settings.views.input_size if size is None else size
+    return 2 * settings.views.size_px if size is None else size
 
 
 def decode_once(settings: Settings, source: FolderSource) -> FolderSource:

@@ -43,6 +43,8 @@ class ResumePoint(NamedTuple):
     """Settings that have changed: the length, or what may alter the last bits."""
     precision: str | None
     """Precision of the run; None if an earlier version did not note it."""
+    weights: dict[str, Any] | None
+    """Weights that the backbone started from, see ``describe_weights``."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, settings: Settings) -> ResumePoint:
@@ -55,6 +57,7 @@ class ResumePoint(NamedTuple):
             step=checkpoint.content["global_step"],
             changes=different_settings(stamp["settings"], settings, exactly=True),
             precision=stamp.get("precision"),
+            weights=stamp.get("weights"),
         )
 
     def __str__(self) -> str:

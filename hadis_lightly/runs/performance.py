@@ -47,12 +47,12 @@ def resolve_precision(
     if not (is_cpu and wanted == "bf16-mixed"):
         return wanted
     views = settings.views
-    if not strides_over_one_pixel(backbone, len(views.mean), views.input_size):
+    if not strides_over_one_pixel(backbone, views.num_channels, views.size_px):
         return wanted
     if trainer.precision == "auto":
         return "32-true"
     raise SettingsError(
-        f"trainer.precision is bf16-mixed, but at views.input_size={views.input_size} "
+        f"trainer.precision is bf16-mixed, but at views.input_size={views.size_px} "
         "a convolution of the backbone strides over a single pixel: PyTorch computes "
         "wrong gradients for that on a CPU. Set trainer.precision=32-true."
     )

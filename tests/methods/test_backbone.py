@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torchvision
 
+from hadis_lightly.artifacts.checkpoint import load_checkpoint
+from hadis_lightly.methods.backbone import resolve_views
 from hadis_lightly.methods.registry import build_model
 from hadis_lightly.models import load_backbone_weights, small_convnet
 from hadis_lightly.runs import run
@@ -23,6 +28,7 @@ from hadis_lightly.settings import (
     TrainerSettings,
     ViewSettings,
 )
+from hadis_lightly.settings.views import CIFAR10_NORMALIZE
 
 
 def tiny_settings(folder: Path, **model: Any) -> Settings:
@@ -97,3 +103,56 @@ def test_weights_that_a_run_cannot_have(weights: str, tmp_path: Path) -> None:
         run(settings)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_views_are_described_by_the_weights_unless_they_are_set() -> None:
+    settings = Settings(
+        views=ViewSettings(input_size=96, std=[1.0, 1.0, 1.0]),
+        model=ModelSettings(backbone="convnext_tiny", weights="pretrained"),
+    )
+    resolve_views(settings)
+    views = settings.views
+    assert (views.input_size, views.std) == (96, [1.0, 1.0, 1.0])
+    assert views.mean == [0.485, 0.456, 0.406]
+    assert views.plain_crop == pytest.approx(224 / 236)
+    assert views.plain_interpolation == "bilinear"
+    resolve_views(settings, ["input_size"])
+    assert views.input_size == 224
+    settings = Settings()
+    resolve_views(settings, ["input_size"])
+    assert settings.views == ViewSettings(32, **CIFAR10_NORMALIZE)
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of weights where torch.hub keeps those of torchvision."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    url = torchvision.models.ShuffleNet_V2_X0_5_Weights.DEFAULT.url
+    file = tmp_path / "home" / "hub" / "checkpoints" / url.rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    torch.save(torchvision.models.shufflenet_v2_x0_5().state_dict(), file)
+    return file
+
+
+def test_a_run_from_published_weights(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_settings(
+        tmp_path / "run",
+        backbone="shufflenet_v2_x0_5",
+        weights="pretrained",
+        freeze_backbone=True,
+    )
+    settings.views = ViewSettings(input_size=32)  # in place of 224
+    result = run(settings)
+    assert "(ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1, from https:" in (
+        capsys.readouterr().out
+    )
+    checkpoint = load_checkpoint(result.output_dir)
+    views = checkpoint.settings.views
+    assert (views.input_size, views.mean, views.plain_crop) == (32, [0.449], 0.875)
+    stored = json.loads((result.output_dir / "results.json").read_text())
+    assert stored["weights"] == result.weights == checkpoint.stamp["weights"]
+    assert stored["weights"]["name"].endswith(".IMAGENET1K_V1")
+    assert len(stored["weights"]["sha256"]) == 64
+    assert asdict(views) == stored["settings"]["views"]

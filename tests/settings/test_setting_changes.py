@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from hadis_lightly.settings import Settings
+from hadis_lightly.settings import Settings, ViewSettings
 from hadis_lightly.settings.changes import different_settings
 
 
@@ -24,6 +24,12 @@ def test_what_matters_and_what_does_not() -> None:
     ]
     where = {"output_dir": "x", "trainer": {"resume": "auto", "progress_bar": False}}
     assert changed(exactly=True, **where) == []
+
+
+def test_one_value_for_grey_images_is_the_mean_of_three() -> None:
+    now = Settings(views=ViewSettings(mean=[0.2, 0.4, 0.6]))
+    before = asdict(Settings(views=ViewSettings(mean=[0.4])))
+    assert different_settings(before, now) == []
 
 
 def test_the_machine_matters_for_the_last_bits_only() -> None:

@@ -12,7 +12,10 @@ import torch
 from lightly.transforms.torchvision_v2_compatibility import torchvision_transforms as T
 from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms._presets import ImageClassification
 
+from hadis_lightly.settings import ViewSettings
 from hadis_lightly.transforms import (
     CIFAR10_NORMALIZE,
     CIFAR100_NORMALIZE,
@@ -78,6 +81,35 @@ def test_of_long_images_the_middle_is_as_if_the_whole_had_been_scaled(
         assert (made - expected).abs().max() <= 1 / 255 + 1e-6
         batch = BatchedTestTransform(side, None)(pixels.unsqueeze(0))
         torch.testing.assert_close(batch[0], made)
+
+
+@pytest.mark.parametrize(
+    ("resized", "interpolation"), [(256, "bilinear"), (235, "bicubic")]
+)
+def test_crop_and_interpolation_of_published_weights(
+    resized: int, interpolation: str, random_image: ImageMaker
+) -> None:
+    """As torchvision's and timm's own transforms: 224 / 0.95 is 235.8."""
+    image, crop = random_image(90, 60), 0.875 if resized == 256 else 0.95
+    theirs = ImageClassification(
+        crop_size=224,
+        resize_size=resized,
+        interpolation=InterpolationMode(interpolation),
+    )
+    options = {"crop": crop, "interpolation": interpolation}
+    made = HaDisTestTransform(224, **options)(image)
+    torch.testing.assert_close(made, theirs(image), rtol=0, atol=1e-5)
+    settings = ViewSettings(
+        224, plain_crop=crop, plain_interpolation=interpolation, **IMAGENET_NORMALIZE
+    )
+    batch = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0)
+    made = BatchedTestTransform.from_settings(settings)(batch)[0]
+    # A few levels of 255 apart, since both round after each direction.
+    assert (made - theirs(image)).abs().max() <= 3 / 255 / 0.224
+    with pytest.raises(ValueError, match=r"^crop must be .* got 0"):
+        HaDisTestTransform(crop=0.0)
+    with pytest.raises(ValueError, match=r"^interpolation must be .* got 'box'"):
+        BatchedTestTransform(interpolation="box")
 
 
 def test_memory_is_bounded_however_long_an_image_is() -> None:

@@ -3,7 +3,7 @@
 from hadis_lightly.features.bank_file import FeatureCache
 from hadis_lightly.features.feature_bank import FeatureBank, bank_key
 from hadis_lightly.features.feature_loader import FeatureLoader, PlainFeatureLoader
-from hadis_lightly.features.neighbours import nearest_neighbours
+from hadis_lightly.features.neighbours import nearest_neighbours, reciprocal_neighbours
 from hadis_lightly.features.view_batches import (
     ViewBatches,
     views_of_array,
@@ -18,6 +18,7 @@ __all__ = [
     "ViewBatches",
     "bank_key",
     "nearest_neighbours",
+    "reciprocal_neighbours",
     "views_of_array",
     "views_of_source",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -88,6 +91,16 @@ class FeatureLoader(RowLoader):
         self.neighbours = None if neighbours is None else neighbours.to(self.device)
         self.n_views_per_step = n_views_per_step
         self.seed = seed
+        #: Called when an epoch begins; returns clusters ``(n,)``, or None. A neighbour
+        #: in another cluster gives way to the image itself.
+        self.labels: Callable[[], Tensor | None] | None = None
+        self._labels: Tensor | None = None
+
+    def __iter__(self) -> Iterator[tuple[Any, Tensor, Tensor]]:
+        """Goes over one epoch, or over what is left of it."""
+        labels = None if self.labels is None else self.labels()
+        self._labels = None if labels is None else labels.to(self.device)
+        yield from super().__iter__()
 
     def read(self, rows: Tensor, repeats: Tensor, epoch: int) -> list[Tensor]:
         """The views of a batch, each float32 ``(m, d)``."""
@@ -103,6 +116,9 @@ class FeatureLoader(RowLoader):
             others = self.neighbours[rows].gather(
                 1, _distinct(draws[:, :k], n_drawn - 1)
             )
+            if self._labels is not None:
+                is_near = self._labels[others] == self._labels[images]
+                others = torch.where(is_near, others, images)
             images = torch.cat([images, others], dim=1)
             views = (draws[:, k:] * n_views).long()
         pairs = zip(images.unbind(1), views.unbind(1), strict=True)

@@ -64,6 +64,30 @@ def nearest_neighbours(
     return torch.cat(blocks)
 
 
+def reciprocal_neighbours(neighbours: Tensor) -> Tensor:
+    """Neighbours that have the image among theirs; others give way to the image itself.
+
+    Of an image in the middle of many, few neighbours are left out; of one at the edge,
+    whose neighbours are nearer to others, most.
+
+    Args:
+        neighbours: Of :func:`nearest_neighbours`, int64 ``(n, k)``.
+
+    Returns:
+        Indices, int64 ``(n, k)``.
+
+    Example:
+        >>> reciprocal_neighbours(torch.tensor([[2], [2], [0]])).tolist()
+        [[2], [1], [0]]
+    """
+    own = torch.arange(len(neighbours), device=neighbours.device).unsqueeze(1)
+    columns = []
+    for theirs in neighbours.unbind(1):  # the c-th neighbour of every image, (n,)
+        is_mutual = (neighbours[theirs] == own).any(dim=1, keepdim=True)
+        columns.append(torch.where(is_mutual, theirs.unsqueeze(1), own))
+    return torch.cat(columns, dim=1)
+
+
 def _largest(values: Tensor, k: int) -> Tensor:
     """Columns of the k largest values of each row; of equal ones the first."""
     largest, columns = values.topk(k + 1, dim=1)

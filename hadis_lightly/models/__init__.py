@@ -24,6 +24,7 @@ from hadis_lightly.models.frozen_backbone import FrozenBackbone
 from hadis_lightly.models.hadis_model import HaDisModel
 from hadis_lightly.models.heads import HaDisPredictionHead, HaDisProjectionHead
 from hadis_lightly.models.momentum_teacher import MomentumTeacher
+from hadis_lightly.models.principal_components import PrincipalComponents
 
 __all__ = [
     "CCClusterHead",
@@ -36,6 +37,7 @@ __all__ = [
     "MaskedViT",
     "MomentumTeacher",
     "PICIModel",
+    "PrincipalComponents",
     "TwoHeadModel",
     "batch_norms",
     "build_backbone",

@@ -21,10 +21,12 @@ class FrozenBackbone(nn.Module):
     Args:
         backbone: From images to features; not copied. Its parameters no longer require
             gradients.
+        reduction: What else is done with the flat features, if anything, such as
+            :class:`PrincipalComponents`.
 
     Shape:
-        Images ``(n, c, h, w)`` to features ``(n, d)``, flattened; features ``(n, d)``
-        to themselves.
+        Images ``(n, c, h, w)`` to features ``(n, d)``; features ``(n, d)`` to
+        themselves, as they come out of the reduction.
 
     Raises:
         TypeError: If the backbone is not a module, or the input is not a floating point
@@ -38,10 +40,13 @@ class FrozenBackbone(nn.Module):
         (torch.Size([5, 4]), False, True)
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, reduction: nn.Module | None = None) -> None:
         super().__init__()
         check_module("backbone", backbone)
+        if reduction is not None:
+            check_module("reduction", reduction)
         self.module = backbone.requires_grad_(False)
+        self.reduction = nn.Identity() if reduction is None else reduction
         self.train(False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,8 +54,8 @@ class FrozenBackbone(nn.Module):
         check_images(x)
         if x.ndim == 2:
             return x
-        features: Tensor = self.module(x)
-        return features.flatten(start_dim=1)
+        features: Tensor = self.reduction(self.module(x).flatten(start_dim=1))
+        return features
 
     def train(self, mode: bool = True) -> FrozenBackbone:
         """Stays in evaluation mode."""

@@ -55,11 +55,13 @@ def decode_once(settings: Settings, source: FolderSource) -> FolderSource:
     with StepProgress("checking images", show) as progress:
         headers = read_headers(source, threads, progress)
     checked = source
+    # Features are computed from one decoding, and kept themselves.
+    keeps_pixels = data.cache != "off" and settings.model.train == "all"
     if data.check == "headers" or not headers.problems:
         hint = "; with data.check=full images with damaged pixels are named, too"
         checked = headers.apply(source, data.on_error, hint)
     with StepProgress("decoding images", show) as progress:
-        if data.cache != "off":
+        if keeps_pixels:
             try:
                 return decoded_images(
                     source,
@@ -101,13 +103,18 @@ def _num_bytes(source: FolderSource, sizes: NDArray[np.int32]) -> int:
 
 def _cache(settings: Settings, num_bytes: int) -> PixelCache | None:
     """The cache for so many bytes; None if they are to lie in memory."""
-    place = settings.data.cache
-    if place == "auto":
+    if settings.data.cache == "auto":
         # Processes that are not forked from this one do not share its memory.
         is_shared = start_method() == "fork" and not has_several_processes(
             settings.trainer.devices
         )
         if is_shared and num_bytes <= room_for_images(torch.device("cpu")):
             return None
-        place = os.environ.get("HADIS_LIGHTLY_CACHE") or "~/.cache/hadis-lightly"
-    return PixelCache(Path(os.path.abspath(os.path.expanduser(place))) / "pixels")
+    return PixelCache(cache_folder(settings.data.cache) / "pixels")
+
+
+def cache_folder(cache: str) -> Path:
+    """The folder that ``data.cache`` stands for."""
+    if cache == "auto":
+        cache = os.environ.get("HADIS_LIGHTLY_CACHE") or "~/.cache/hadis-lightly"
+    return Path(os.path.abspath(os.path.expanduser(cache)))

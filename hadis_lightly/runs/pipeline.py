@@ -58,14 +58,11 @@ class Pipeline(NamedTuple):
     num_workers: int
     """Worker processes of the training loader."""
     kind: str
-    """device, workers or lightly."""
+    """device, workers or lightly; or features, of a backbone that is not trained."""
     reason: str
     """The reason for this kind."""
-
-    @property
-    def plain_transform(self) -> str:
-        """Scales plain images: ``batched``, on the device, or ``pillow``."""
-        return "batched" if self.kind == "device" else "pillow"
+    plain_transform: str
+    """Scales plain images: ``batched``, on the device, or ``pillow``."""
 
 
 def build_pipeline(
@@ -92,10 +89,11 @@ def build_pipeline(
     """
     kind, reason = settings.data.pipeline, "as asked for"
     if kind in ("auto", "device"):
-        images, reason = _resident_images(settings, source, device, num_processes)
+        images, reason = resident_images(settings, source, device, num_processes)
         if images is not None:
             loaders = _device_loaders(settings, source, images)
-            return Pipeline(*loaders, _build_views(settings), 0, "device", reason)
+            views = build_views(settings)
+            return Pipeline(*loaders, views, 0, "device", reason, "batched")
         if kind == "device":
             raise SettingsError(f"data.pipeline is device, but {reason}.")
         kind = "workers" if device.type in ("cpu", "cuda") else "lightly"
@@ -104,19 +102,21 @@ def build_pipeline(
     transform: Callable[[Any], Any] = HaDisTransform.from_settings(settings.views)
     if kind == "workers":
         transform = HaDisCropTransform(settings.views.size_px, settings.views.min_scale)
-    views = _build_views(settings) if kind == "workers" else None
+    views = build_views(settings) if kind == "workers" else None
     plain = HaDisTestTransform.from_settings(settings.views)
-    workers, obstacle = _num_workers(settings, source, device)
+    workers, obstacle = choose_num_workers(settings, source, device)
     if obstacle is not None:
         reason = f"{reason}; num_workers 0: {obstacle}"
     train_loader, plain_loader = (
         _loader(settings, source, device, view, workers, is_training=is_training)
         for view, is_training in ((transform, True), (plain, False))
     )
-    return Pipeline(train_loader, plain_loader, views, workers, kind, reason)
+    return Pipeline(
+        train_loader, plain_loader, views, workers, kind, reason, "pillow"
+    )
 
 
-def _resident_images(
+def resident_images(
     settings: Settings,
     source: ImageSource,
     device: torch.device,
@@ -215,7 +215,7 @@ def draw_evenly(train_loader: Any, callback: ClusteringCallback[Any]) -> None:
     sampler.cluster_labels = labels
 
 
-def _build_views(settings: Settings) -> BatchedViews:
+def build_views(settings: Settings) -> BatchedViews:
     """Makes the views of whole batches, in the dtype and layout of the run."""
     dtypes = {"bf16-mixed": torch.bfloat16, "64-true": torch.float64}
     is_last = settings.trainer.channels_last == "on"
@@ -234,7 +234,7 @@ def _plain_batch_size(settings: Settings, device: torch.device) -> int:
     return max(least, settings.loader.batch_size)
 
 
-def _num_workers(
+def choose_num_workers(
     settings: Settings, source: ImageSource, device: torch.device
 ) -> tuple[int, str | None]:
     """Worker processes of a loader, and why there are none if they cannot start."""

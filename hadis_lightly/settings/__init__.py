@@ -6,6 +6,7 @@ from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.images import DataSettings, LoaderSettings
 from hadis_lightly.settings.networks import (
     ContrastSettings,
+    FeatureSettings,
     ModelSettings,
     PICISettings,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "ClusteringSettings",
     "ContrastSettings",
     "DataSettings",
+    "FeatureSettings",
     "LoaderSettings",
     "ModelSettings",
     "OptimizerSettings",

@@ -75,6 +75,38 @@ class ModelSettings:
 
 
 @dataclass
+class FeatureSettings:
+    """Features of a backbone that is not trained: model.train=heads and nothing."""
+
+    n_views: int = setting(
+        8,
+        "Views of each image whose features are computed, once, beside those of the "
+        "plain image; heads train on them. More cost time.",
+        low=2,
+        high=1024,
+    )
+    n_components: int | None = setting(
+        256,
+        "Principal components of the features that the heads see; null for all "
+        "features.",
+        low=1,
+    )
+    n_neighbours: int = setting(
+        20,
+        "Nearest neighbours of an image, by the cosine of plain features. The second "
+        "view is of one of them if each is among the neighbours of the other, else of "
+        "the image itself. 0 for none. Not in the paper.",
+        low=0,
+        high=1000,
+    )
+    same_cluster: bool = setting(
+        True,
+        "From the first pseudo-labels on, neighbours in other clusters do not count. "
+        "Not in the paper.",
+    )
+
+
+@dataclass
 class ContrastSettings:
     """Heads and losses of cc and pici."""
 

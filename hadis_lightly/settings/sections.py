@@ -8,6 +8,7 @@ from hadis_lightly.fields import setting
 from hadis_lightly.settings.images import DataSettings, LoaderSettings
 from hadis_lightly.settings.networks import (
     ContrastSettings,
+    FeatureSettings,
     ModelSettings,
     PICISettings,
 )
@@ -45,6 +46,7 @@ class Settings:
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
     contrast: ContrastSettings = field(default_factory=ContrastSettings)
     pici: PICISettings = field(default_factory=PICISettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)

@@ -1,0 +1,92 @@
+"""Features reduced to their leading principal components."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hadis_lightly.checks import check_integer
+from hadis_lightly.precision import accurate_dtype, full_precision
+
+# Rows that are looked at together, to keep float64 copies small.
+_BLOCK = 4096
+
+
+class PrincipalComponents(nn.Module):
+    r"""Projects features onto their leading principal components, as buffers.
+
+    They are found once, by :meth:`fit`, and never trained. Heads on fewer features are
+    faster, and did not do worse (docs/photos.md). Divided by one number, the standard
+    deviation of the first component, so that the scale of a backbone does not matter.
+
+    Args:
+        input_dim: Number of features D.
+        output_dim: Number of components m, at most D. Components that the features do
+            not have, being too few, are 0.
+
+    Shape: ``(n, D)`` to ``(n, m)``.
+
+    Raises:
+        ValueError: If a size is below 1, or there are more components than features.
+
+    Example:
+        >>> components = PrincipalComponents(2, 1)
+        >>> x = torch.tensor([[3.0, 0.1], [-3.0, 0.1]])
+        >>> components.fit(x)(x)
+        tensor([[ 1.],
+                [-1.]])
+    """
+
+    mean: Tensor
+    components: Tensor
+
+    def __init__(self, input_dim: int, output_dim: int) -> None:
+        super().__init__()
+        check_integer("input_dim", input_dim, least=1)
+        check_integer("output_dim", output_dim, least=1)
+        if output_dim > input_dim:
+            raise ValueError(
+                f"output_dim must be at most input_dim={input_dim}, got {output_dim}."
+            )
+        self.register_buffer("mean", torch.zeros(input_dim))
+        self.register_buffer("components", torch.eye(input_dim)[:, :output_dim])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the reduced features, in float32."""
+        with torch.autocast(x.device.type, enabled=False):
+            return (x.float() - self.mean) @ self.components
+
+    @full_precision()
+    def fit(self, features: Tensor) -> PrincipalComponents:
+        """Finds the components of features ``(n, D)``, n >= 2; returns itself.
+
+        Raises:
+            ValueError: If they have another shape.
+        """
+        d, m = self.components.shape
+        if features.ndim != 2 or features.shape[1] != d or len(features) < 2:
+            raise ValueError(
+                f"features must be (n, {d}) with n >= 2, got {tuple(features.shape)}."
+            )
+        device = self.mean.device
+        dtype = accurate_dtype(device)
+        total = torch.zeros(d, dtype=dtype, device=device)
+        for block in features.split(_BLOCK):  # type: ignore[no-untyped-call]
+            total += block.to(device, dtype).sum(dim=0)
+        mean = total / len(features)
+        scatter = torch.zeros(d, d, dtype=dtype, device=device)
+        for block in features.split(_BLOCK):  # type: ignore[no-untyped-call]
+            centered = block.to(device, dtype) - mean
+            scatter += centered.T @ centered
+        variances, directions = torch.linalg.eigh((scatter / len(features)).cpu())
+        variances, directions = variances.flip(0)[:m], directions.flip(1)[:, :m]
+        # The signs of eigenvectors are arbitrary: the largest number is positive.
+        largest = directions.abs().argmax(dim=0, keepdim=True)
+        directions = directions * directions.gather(0, largest).sign()
+        floor = variances[0] * d * torch.finfo(torch.float32).eps
+        directions = directions * (variances > floor)
+        if variances[0] > 0:
+            directions = directions / variances[0].sqrt()
+        self.mean.copy_(mean)
+        self.components.copy_(directions)
+        return self

@@ -1,0 +1,211 @@
+"""Features of a backbone that is not trained: their bank, neighbours and loaders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+
+from hadis_lightly.data import ImageSource, format_bytes, images_key
+from hadis_lightly.features import (
+    FeatureBank,
+    FeatureCache,
+    FeatureLoader,
+    PlainFeatureLoader,
+    ViewBatches,
+    bank_key,
+    nearest_neighbours,
+    reciprocal_neighbours,
+    views_of_array,
+    views_of_source,
+)
+from hadis_lightly.models import FrozenBackbone, PrincipalComponents
+from hadis_lightly.progress import StepProgress
+from hadis_lightly.runs.decoding import cache_folder
+from hadis_lightly.runs.pipeline import (
+    Pipeline,
+    build_views,
+    choose_num_workers,
+    resident_images,
+)
+from hadis_lightly.settings.errors import SettingsError
+from hadis_lightly.settings.sections import Settings
+from hadis_lightly.system import available_cores
+from hadis_lightly.text import describe_error
+from hadis_lightly.transforms import (
+    BatchedTestTransform,
+    HaDisCropTransform,
+    HaDisTestTransform,
+)
+
+# Rows that are reduced to their components together.
+_BLOCK = 1024
+
+
+def build_feature_pipeline(
+    settings: Settings,
+    source: ImageSource,
+    backbone: FrozenBackbone,
+    device: torch.device,
+    num_processes: int = 1,
+) -> Pipeline:
+    """Computes the features of all images, or opens those of an earlier run.
+
+    Args:
+        settings: All settings.
+        source: The images.
+        backbone: Takes the images; its components are fitted to their features.
+        device: Device that trains.
+        num_processes: Number of processes.
+
+    Raises:
+        DataError: If an image cannot be read.
+        SettingsError: If ``data.cache`` is a folder that cannot be written.
+    """
+    bank, kind = _bank(settings, source, backbone, device, num_processes)
+    place = "memory" if bank.path is None else str(bank.path)
+    num_bytes = bank.features.numel() * bank.features.element_size()
+    reason = f"{format_bytes(num_bytes)} of features in {place}"
+    plain = bank.plain.to(device)
+    reduction, features = backbone.reduction, bank.features
+    if isinstance(reduction, PrincipalComponents):
+        reduction.to(device).fit(plain)
+        features = _reduced(features, reduction, device)
+    plain_loader = PlainFeatureLoader(features[:, 0], source.targets, device=device)
+    neighbours = None
+    if settings.model.train == "heads":
+        neighbours = find_neighbours(plain, settings.features.n_neighbours, settings)
+    train_loader = FeatureLoader(
+        features[:, 1:] if settings.model.train == "heads" else features,
+        source.targets,
+        settings.loader.batch_size,
+        neighbours=neighbours,
+        n_views_per_step=2 if features.shape[1] > 1 else 1,
+        device=device,
+        seed=settings.seed,
+    )
+    return Pipeline(train_loader, plain_loader, None, 0, "features", reason, kind)
+
+
+def find_neighbours(
+    plain: Tensor, n_neighbours: int, settings: Settings
+) -> Tensor | None:
+    """Reciprocal neighbours ``(n, k)`` among plain features; None without."""
+    number = min(n_neighbours, len(plain) - 1)
+    if number < 1:
+        return None
+    show = settings.trainer.progress_bar
+    with StepProgress("finding neighbours", show) as progress:
+        found = nearest_neighbours(plain, number, progress=progress)
+    return reciprocal_neighbours(found)
+
+
+def _bank(
+    settings: Settings,
+    source: ImageSource,
+    backbone: FrozenBackbone,
+    device: torch.device,
+    num_processes: int,
+) -> tuple[FeatureBank, str]:
+    """The bank, and how its plain images were scaled: ``batched`` or ``pillow``."""
+    n_views = settings.features.n_views if settings.model.train == "heads" else 0
+    views = asdict(settings.views)
+    cache = _cache(settings)
+    keys = {}
+    if cache is not None:
+        images = images_key(source, available_cores())
+        for kind in ("batched", "pillow"):
+            told = {"views": views, "n_views": n_views, "plain": kind}
+            keys[kind] = bank_key(images, backbone.module, told)
+            bank = FeatureBank.open(cache, keys[kind])
+            if bank is not None:
+                return bank, kind
+    with _on_device(backbone, device):
+        resident, _ = resident_images(settings, source, device, num_processes)
+        kind = "pillow" if resident is None else "batched"
+        batches = _batches(settings, source, resident, n_views, device)
+        show = settings.trainer.progress_bar
+        with StepProgress("computing features", show) as progress:
+            bank = FeatureBank.compute(
+                backbone.module,
+                batches,
+                len(source),
+                n_views,
+                cache=cache,
+                key=keys.get(kind, ""),
+                progress=progress,
+            )
+    return bank, kind
+
+
+def _batches(
+    settings: Settings,
+    source: ImageSource,
+    resident: Tensor | None,
+    n_views: int,
+    device: torch.device,
+) -> ViewBatches:
+    """Plain images and their views, in the order of the source."""
+    choice, views = settings.views, build_views(settings)
+    if resident is not None:
+        plain = BatchedTestTransform.from_settings(choice)
+        return views_of_array(resident, plain, views, n_views, seed=0)
+    crops = None
+    if n_views:
+        crops = HaDisCropTransform(choice.size_px, choice.min_scale, n_views)
+    return views_of_source(
+        source,
+        HaDisTestTransform.from_settings(choice),
+        crops,
+        views,
+        seed=0,
+        device=device,
+        num_workers=choose_num_workers(settings, source, device)[0],
+    )
+
+
+def _reduced(
+    features: Tensor, reduction: PrincipalComponents, device: torch.device
+) -> Tensor:
+    """Components ``(n, 1 + V, m)`` of features ``(n, 1 + V, d)``, in half precision."""
+    n, width = features.shape[:2]
+    reduced = torch.empty(n, width, reduction.components.shape[1], dtype=torch.float16)
+    for start in range(0, n, _BLOCK):
+        block = features[start : start + _BLOCK].to(device)
+        reduced[start : start + _BLOCK] = reduction(block).cpu()
+    return reduced
+
+
+def _cache(settings: Settings) -> FeatureCache | None:
+    """Where features are kept; None for memory."""
+    if settings.data.cache == "off":
+        return None
+    try:
+        return FeatureCache(cache_folder(settings.data.cache) / "features")
+    except OSError as error:
+        why = f"cannot keep features: {describe_error(error)}"
+        if settings.data.cache != "auto":
+            raise SettingsError(
+                f"data.cache is {settings.data.cache!r}: {why}"
+            ) from None
+        rank_zero_warn(f"{why}. They stay in memory.")
+        return None
+
+
+@contextmanager
+def _on_device(backbone: FrozenBackbone, device: torch.device) -> Iterator[None]:
+    """Moves a backbone to the device, and back to the CPU: it is not trained."""
+    layout = torch.channels_last if device.type in ("cpu", "cuda") else None
+    backbone.to(device)
+    if layout is not None:
+        backbone.module.to(memory_format=layout)
+    try:
+        yield
+    finally:
+        backbone.to("cpu")

@@ -42,6 +42,7 @@ def folded(network: Network, images: Tensor) -> Network:
         ValueError: If there are no images.
 
     Example:
+        >>> import torch
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
         >>> folded(network, torch.rand(2, 3, 8, 8))[1]
         Sequential()

@@ -43,7 +43,7 @@ class Assigning(Network):
         return embeddings, nn.functional.linear(x.flatten(1), close).softmax(dim=1)
 
 
-@pytest.mark.parametrize(("side", "largest"), [(4, 8192), (32, 128), (400, 16)])
+@pytest.mark.parametrize(("side", "largest"), [(4, 8192), (32, 128), (400, 8)])
 def test_slices_have_a_number_of_pixels(side: int, largest: int) -> None:
     class Mean(Network):
         def embed(self, x: Tensor) -> Tensor:
@@ -65,6 +65,13 @@ def test_half_precision_is_taken_where_it_agrees() -> None:
     overflowing = Network(offset=torch.inf)
     for spoilt in (Network(offset=4096.0), overflowing, Assigning()):
         assert accurate_precision(spoilt, images, HALF) is nullcontext
+
+
+def test_half_precision_is_taken_where_clusters_agree() -> None:
+    images = torch.randn(40, 3, 4, 4)
+    for bins, chosen in ((2, HALF), (1e6, nullcontext)):
+        labels = lambda x, bins=bins: (x[:, 0] * bins).round()  # noqa: E731
+        assert accurate_precision(Network(), images, HALF, labels) is chosen
 
 
 @pytest.mark.parametrize(("offset", "agrees"), [(0.0, True), (4096.0, False)])

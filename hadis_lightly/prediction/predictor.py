@@ -27,6 +27,7 @@ from hadis_lightly.cluster import Partition
 from hadis_lightly.data import load_source, plain_image, read_image
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.reader import reduce_image
+from hadis_lightly.folding import folded
 from hadis_lightly.inference import Context, accurate_precision, network_outputs
 from hadis_lightly.methods.registry import build_model, method_of
 from hadis_lightly.precision import accurate_dtype, has_native_bfloat16
@@ -97,7 +98,7 @@ class ClusterPredictor:
         is_native = self.half is torch.bfloat16 and has_native_bfloat16()
         if self.device.type != "cuda" and not (self.device.type == "cpu" and is_native):
             self.half = None
-        self._context: Context | None = nullcontext if self.half is None else None
+        self._context: Context | None = None
         self.model = model.to(self.device, self.dtype).eval()
         self.partition = partition.to(self.device)
         views = settings.views
@@ -240,8 +241,7 @@ class ClusterPredictor:
         if self.settings.trainer.channels_last != "off" and is_known:
             images = images.contiguous(memory_format=torch.channels_last)
         if self._context is None:
-            half = partial(torch.autocast, self.device.type, dtype=self.half)
-            self._context = accurate_precision(self.model, images, half)
+            self._context = self._prepare(images)
         with self._context():
             outputs = network_outputs(self.model, images)
         clusters = self.partition
@@ -251,6 +251,15 @@ class ClusterPredictor:
             distance=clusters.distance(*outputs).cpu(),
             embeddings=outputs[0].cpu(),
         )
+
+    def _prepare(self, images: Tensor) -> Context:
+        """Makes the networks fast; their precision, by the first images."""
+        if self.device.type == "cpu":
+            self.model = folded(self.model, images)
+        if self.half is None:
+            return nullcontext
+        half = partial(torch.autocast, self.device.type, dtype=self.half)
+        return accurate_precision(self.model, images, half, self.partition.predict)
 
 
 def _image_of(array: np.ndarray[Any, Any]) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager, nullcontext
-from itertools import islice
+from itertools import chain, islice
 from operator import length_hint
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from torch import distributed as torch_dist
 from hadis_lightly.checks import check_integer
 from hadis_lightly.data.key_index import KeyIndex, Keys, common_names
 from hadis_lightly.data.loading import process_shares
-from hadis_lightly.inference import accurate_precision, network_outputs
+from hadis_lightly.inference import Context, accurate_precision, network_outputs
 from hadis_lightly.models import evaluating
 
 
@@ -142,10 +142,15 @@ def embed_dataset(
     precision = trainer.precision_plugin.forward_context if trainer else nullcontext
     is_mixed = trainer and isinstance(trainer.precision_plugin, MixedPrecision)
     with evaluating(module), _validating(trainer):
-        for number, batch in enumerate(islice(dataloader, max_batches), start=1):
-            images, classes, its_keys = _parts(_transferred(batch, module, trainer))
-            if is_mixed and number == 1:
-                precision = accurate_precision(module, images, precision)
+        batches = (
+            _parts(_transferred(batch, module, trainer))
+            for batch in islice(dataloader, max_batches)
+        )
+        first = list(islice(batches, 1))
+        if is_mixed:
+            precision = _common_precision(module, first, precision)
+        batches_and_first = chain(first, batches)
+        for number, (images, classes, its_keys) in enumerate(batches_and_first, 1):
             with precision():
                 outputs = network_outputs(module, images)
             tables = tables or [_Table(capacity, like=output) for output in outputs]
@@ -171,6 +176,23 @@ def embed_dataset(
         raise ValueError("dataloader is empty: there is nothing to embed.")
     embeddings, *probabilities = wholes
     return EmbeddedSet(embeddings, classes, found, *probabilities)
+
+
+def _common_precision(
+    module: pl.LightningModule, first: list[tuple[Tensor, Tensor, Keys]], half: Context
+) -> Context:
+    """Half precision if it suits the first batches of all processes, if they have one.
+
+    See :func:`~hadis_lightly.inference.accurate_precision`.
+    """
+    chosen = half
+    for images, _, _ in first:
+        chosen = accurate_precision(module, images, half)
+    if module.device.type != "cpu" or lightly_dist.world_size() == 1:
+        return chosen
+    agrees = torch.tensor(int(chosen is half))
+    torch_dist.all_reduce(agrees, torch_dist.ReduceOp.MIN)
+    return half if agrees else nullcontext
 
 
 def _indices(keys: KeyIndex, names: KeyIndex | None) -> Tensor:

@@ -33,6 +33,8 @@ from hadis_lightly.data import (
     read_image,
     stream_images,
 )
+from hadis_lightly.inference import network_outputs
+from hadis_lightly.models import batch_norms
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction import predictor as predictor_module
 from hadis_lightly.prediction.table import SortIntoFolders, predict_to_table
@@ -281,6 +283,15 @@ def test_a_cpu_keeps_bfloat16_if_it_has_it(
     exact, found = made.predict(images), predictor.predict(images)
     assert torch.equal(found.embeddings, exact.embeddings) is not is_kept
     assert (found.embeddings * exact.embeddings).sum(1).min() > 0.999
+
+
+def test_networks_are_folded_at_the_first_images(run_folder: Path) -> None:
+    predictor = ClusterPredictor.from_checkpoint(run_folder, device="cpu")
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    (exact,) = network_outputs(predictor.model, images)
+    before = batch_norms(predictor.model.teacher)
+    torch.testing.assert_close(predictor.predict(images).embeddings, exact)
+    assert len(batch_norms(predictor.model.teacher)) < len(before)
 
 
 def test_an_earlier_table_is_never_overwritten(

@@ -25,6 +25,7 @@ from torch.utils.data import (
 from hadis_lightly.data.loading.process_shares import share_of
 from hadis_lightly.training.embedding import embed_dataset
 from tests.training.forked_processes import run_forked
+from tests.training.plain_trainer import plain_trainer
 
 pytestmark = pytest.mark.skipif(
     not torch_dist.is_available(), reason="needs torch.distributed"
@@ -52,6 +53,14 @@ class WithClusters(Module):
     def embed_and_assign(self, x: Tensor) -> tuple[Tensor, Tensor]:
         embeddings = self.embed(x)
         return embeddings, embeddings[:, :3].softmax(dim=1)
+
+
+class SpoiltForOne(Module):
+    """Loses digits where the offset is large: in the process of rank 1."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        offset = 4096.0 * (torch_dist.get_rank() == 1)
+        return super().embed(x) + offset - offset
 
 
 class Images(Dataset[Any]):
@@ -176,7 +185,14 @@ def special_cases() -> dict[str, Any]:
         torch_dist.all_gather_object = gather
     clusters = embed_dataset(WithClusters(), loader)
     limited = embed_dataset(Module(), DataLoader(Images(False), 2), max_batches=1)
+    rank = torch_dist.get_rank()
+    few = batches([[0, 2], [1, 3], []][rank], with_names=False)
+    rounded, exact = (
+        embed_dataset(SpoiltForOne(), few, plain_trainer(precision=precision))
+        for precision in ("bf16-mixed", "32-true")
+    )
     return {
+        "precision": (rounded.embeddings, exact.embeddings),
         "bytes": (bytes_first, sum(sent)),
         "second": (second.embeddings, second.keys is first.keys),
         "kept": share_of(loader) is share_of(loader) is not loader,
@@ -242,6 +258,12 @@ def test_every_image_counts_once_in_an_order_that_is_the_same_everywhere(
         assert torch.equal(targets, expected.targets[order])
         if CASES[case][1]:
             assert num_images == len(ALL[rank::world_size])
+
+
+def test_all_processes_embed_in_one_precision(results: list[dict[str, Any]]) -> None:
+    for result in results:
+        found, exact = result["precision"]
+        assert len(found) == 4 and torch.equal(found, exact)
 
 
 def test_names_are_exchanged_in_the_first_pass_alone(

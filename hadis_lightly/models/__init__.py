@@ -10,7 +10,6 @@ from hadis_lightly.models.backbones import (
     small_resnet34,
     small_resnet50,
 )
-from hadis_lightly.models.cc_heads import CCClusterHead, CCInstanceHead
 from hadis_lightly.models.cc_model import CCModel
 from hadis_lightly.models.evaluation_mode import (
     batch_norms,
@@ -18,7 +17,12 @@ from hadis_lightly.models.evaluation_mode import (
     frozen_statistics,
 )
 from hadis_lightly.models.hadis_model import HaDisModel
-from hadis_lightly.models.heads import HaDisPredictionHead, HaDisProjectionHead
+from hadis_lightly.models.heads import (
+    CCClusterHead,
+    CCInstanceHead,
+    HaDisPredictionHead,
+    HaDisProjectionHead,
+)
 from hadis_lightly.models.masked_vit import MaskedViT, build_masked_vit
 from hadis_lightly.models.momentum_teacher import MomentumTeacher
 from hadis_lightly.models.pici_model import PICIModel

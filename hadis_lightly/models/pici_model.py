@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from hadis_lightly.models.cc_heads import CCClusterHead, assignments_of
+from hadis_lightly.models.heads import CCClusterHead, assignments_of
 from hadis_lightly.models.masked_vit import MaskedViT, PatchMask
 from hadis_lightly.models.two_head_model import TwoHeadModel
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hadis_lightly.folding import folded
 from hadis_lightly.inference import slices_of
 from hadis_lightly.precision import has_native_bfloat16
 
@@ -27,11 +28,18 @@ class BackbonePass:
     Args:
         backbone: From images to features; in evaluation mode.
         images: A first batch of plain images, ``(n, c, h, w)``.
+        is_half: Whether it is half precision; by default the images decide.
     """
 
-    def __init__(self, backbone: nn.Module, images: Tensor) -> None:
-        self.backbone = backbone
+    def __init__(
+        self, backbone: nn.Module, images: Tensor, is_half: bool | None = None
+    ) -> None:
+        on_cpu = images.device.type == "cpu"
+        self.backbone = folded(backbone, images) if on_cpu else backbone
         self.half: torch.dtype | None = None
+        if is_half is not None:
+            self.half = _half(images.device) if is_half else None
+            return
         half, first = _half(images.device), images[:_NUM_COMPARED]
         if half is not None:
             cosines = F.cosine_similarity(

@@ -44,6 +44,7 @@ class BankFile:
 
     Attributes:
         num_done: Number of images done.
+        is_half: Whether the backbone computed them in half precision.
         path: The file; None for memory.
     """
 
@@ -56,10 +57,10 @@ class BankFile:
         self._file: IO[bytes] = io.BytesIO()
         self._shape: tuple[int, ...] = (n_images, self.width, 0)
         self._dtype: np.dtype[Any] = np.dtype(np.float16)
-        self.num_done = 0
+        self.num_done, self.is_half = 0, False
         index = None if cache is None else cache.load_index(key)
         if index is not None and self.path is not None:
-            self._shape, self._dtype, self.num_done = _read(index)
+            self._shape, self._dtype, self.num_done, self.is_half = _read(index)
             self._file = self.path.open("r+b")
         self._saved_at = time.monotonic()
 
@@ -136,12 +137,14 @@ class BankFile:
         if self.cache is not None and self.num_done > 0:
             self._file.flush()
             os.fsync(self._file.fileno())
-            index = _index(self._shape, self._dtype, self.num_done)
+            index = _index(self._shape, self._dtype, self.num_done, self.is_half)
             self.cache.save_index(self.key, index)
             self._saved_at = time.monotonic()
 
 
-def save_bank(cache: FeatureCache, key: str, features: Tensor) -> None:
+def save_bank(
+    cache: FeatureCache, key: str, features: Tensor, is_half: bool
+) -> None:
     """Puts a bank from memory into a cache, whole.
 
     Raises:
@@ -151,33 +154,40 @@ def save_bank(cache: FeatureCache, key: str, features: Tensor) -> None:
     cache.make_room(rows.nbytes)
     with atomic_write(cache.file(key), "wb") as file:
         file.write(rows.data)
-    cache.save_index(key, _index(rows.shape, rows.dtype, len(rows)))
+    cache.save_index(key, _index(rows.shape, rows.dtype, len(rows), is_half))
 
 
-def load_bank(cache: FeatureCache, key: str) -> Tensor | None:
-    """The features ``(n, 1 + V, d)`` of a complete file, mapped; else None."""
+def load_bank(cache: FeatureCache, key: str) -> tuple[Tensor, bool] | None:
+    """The features ``(n, 1 + V, d)`` of a complete file, mapped; else None.
+
+    Beside them whether the backbone computed them in half precision.
+    """
     index = cache.load_index(key)
     if index is None:
         return None
-    shape, dtype, num_done = _read(index)
-    return _mapped(cache.file(key), shape, dtype) if num_done == shape[0] else None
+    shape, dtype, num_done, is_half = _read(index)
+    if num_done < shape[0]:
+        return None
+    return _mapped(cache.file(key), shape, dtype), is_half
 
 
 def _index(
-    shape: tuple[int, ...], dtype: np.dtype[Any], num_done: int
+    shape: tuple[int, ...], dtype: np.dtype[Any], num_done: int, is_half: bool
 ) -> dict[str, NDArray[Any]]:
     return {
         "shape": np.array(shape),
         "dtype": np.array(dtype.name),
         "num_done": np.array(num_done),
+        "is_half": np.array(is_half),
     }
 
 
 def _read(
     index: dict[str, NDArray[Any]],
-) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+) -> tuple[tuple[int, ...], np.dtype[Any], int, bool]:
     shape = tuple(index["shape"].tolist())
-    return shape, np.dtype(str(index["dtype"])), int(index["num_done"])
+    dtype = np.dtype(str(index["dtype"]))
+    return shape, dtype, int(index["num_done"]), bool(index["is_half"])
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:

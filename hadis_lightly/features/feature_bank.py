@@ -34,10 +34,12 @@ class FeatureBank:
     Args:
         features: float16 ``(n, 1 + V, d)``, or float32 where that loses too much, on
             the CPU. From a file they are mapped, and read when they are needed.
+        is_half: Whether the backbone computed them in half precision.
         path: Their file; None if they lie in memory.
     """
 
     features: Tensor
+    is_half: bool = False
     path: Path | None = None
 
     @property
@@ -53,8 +55,8 @@ class FeatureBank:
     @classmethod
     def open(cls, cache: FeatureCache, key: str) -> FeatureBank | None:
         """The bank of a cache; None if it is not there, or not complete."""
-        features = load_bank(cache, key)
-        return None if features is None else cls(features, cache.file(key))
+        found = load_bank(cache, key)
+        return None if found is None else cls(*found, cache.file(key))
 
     @classmethod
     def compute(
@@ -105,8 +107,8 @@ class FeatureBank:
                 _append_all(rows, backbone, batches, progress)
         if cache is not None and not is_locked:
             with suppress(OSError):
-                save_bank(cache, key, rows.features())
-        return cls(rows.features(), rows.path)
+                save_bank(cache, key, rows.features(), rows.is_half)
+        return cls(rows.features(), rows.is_half, rows.path)
 
 
 def _append_all(
@@ -117,7 +119,10 @@ def _append_all(
     for batch in batches(rows.num_done):
         features = []
         for images in batch:
-            run = run or BackbonePass(backbone, images)
+            if run is None:
+                is_half = rows.is_half if rows.num_done else None
+                run = BackbonePass(backbone, images, is_half)
+                rows.is_half = run.half is not None
             features.append(run(images))
         if not rows.append(torch.stack(features, dim=1).cpu()):  # (b, 1 + V, d)
             return False

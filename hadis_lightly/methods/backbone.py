@@ -9,7 +9,13 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from hadis_lightly.backbone_names import MASKED_VIT
-from hadis_lightly.models import build_backbone, feature_dim, load_backbone_weights
+from hadis_lightly.models import (
+    FrozenBackbone,
+    PrincipalComponents,
+    build_backbone,
+    feature_dim,
+    load_backbone_weights,
+)
 from hadis_lightly.models.pretrained import (
     PublishedWeights,
     find_weights,
@@ -75,7 +81,21 @@ def build_backbone_of(
             raise SettingsError(f"model.weights: {error}") from None
         if rank_zero_only.rank == 0 and not settings.quiet:  # type: ignore[attr-defined]
             print(f"backbone starts from {loaded}{_origin(found)}", flush=True)
-    return backbone, input_dim
+    return _frozen(settings, backbone, input_dim)
+
+
+def _frozen(
+    settings: Settings, backbone: nn.Module, input_dim: int
+) -> tuple[nn.Module, int]:
+    """The backbone as it is trained, or is not; and its number of features."""
+    if settings.model.train == "all":
+        return backbone, input_dim
+    wanted = settings.features.n_components
+    if settings.model.train == "nothing" or wanted is None:
+        return FrozenBackbone(backbone), input_dim
+    output_dim = min(wanted, input_dim)
+    reduction = PrincipalComponents(input_dim, output_dim)
+    return FrozenBackbone(backbone, reduction), output_dim
 
 
 def describe_weights(settings: Settings, backbone: nn.Module) -> dict[str, Any] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from hadis_lightly.models.checks import check_images, check_module
@@ -15,8 +13,9 @@ class FrozenBackbone(nn.Module):
     It takes images, or features that it has computed before, which it returns as they
     are: models, losses and callbacks work on either.
 
-    It is always in evaluation mode, and ``copy.deepcopy`` returns the same object: a
-    student and its momentum teacher share one backbone, in memory and in checkpoints.
+    It is always in evaluation mode, and a student and its
+    :class:`~hadis_lightly.models.MomentumTeacher` share it, in memory and in
+    checkpoints.
 
     Args:
         backbone: From images to features; not copied. Its parameters no longer require
@@ -60,6 +59,3 @@ class FrozenBackbone(nn.Module):
     def train(self, mode: bool = True) -> FrozenBackbone:
         """Stays in evaluation mode."""
         return super().train(False)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenBackbone:
-        return self

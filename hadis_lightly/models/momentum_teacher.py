@@ -52,7 +52,8 @@ class MomentumTeacher(nn.Module):
     def __init__(self, student: nn.Module) -> None:
         super().__init__()
         check_module("student", student)
-        self.module = copy.deepcopy(student).requires_grad_(False)
+        shared = {id(x): x for x in student.modules() if isinstance(x, FrozenBackbone)}
+        self.module = copy.deepcopy(student, shared).requires_grad_(False)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

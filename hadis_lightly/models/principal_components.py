@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hadis_lightly.checks import check_integer
@@ -13,11 +14,11 @@ _BLOCK = 4096
 
 
 class PrincipalComponents(nn.Module):
-    r"""Projects features onto their leading principal components, as buffers.
+    """Projects L2-normalised features onto their leading principal components.
 
-    They are found once, by :meth:`fit`, and never trained. Heads on fewer features are
-    faster, and did not do worse (docs/photos.md). Divided by one number, the standard
-    deviation of the first component, so that the scale of a backbone does not matter.
+    They are buffers, found once by :meth:`fit` and never trained. Heads on normalised
+    and fewer features are faster and better (docs/results/features.md). All components
+    are divided by one number, the standard deviation of the first.
 
     Args:
         input_dim: Number of features D.
@@ -31,7 +32,7 @@ class PrincipalComponents(nn.Module):
 
     Example:
         >>> components = PrincipalComponents(2, 1)
-        >>> x = torch.tensor([[3.0, 0.1], [-3.0, 0.1]])
+        >>> x = torch.tensor([[3.0, 0.0], [-0.2, 0.0]])
         >>> components.fit(x)(x)
         tensor([[ 1.],
                 [-1.]])
@@ -54,7 +55,7 @@ class PrincipalComponents(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns the reduced features, in float32."""
         with torch.autocast(x.device.type, enabled=False):
-            return (x.float() - self.mean) @ self.components
+            return (F.normalize(x.float(), dim=1) - self.mean) @ self.components
 
     @full_precision()
     def fit(self, features: Tensor) -> PrincipalComponents:
@@ -72,11 +73,11 @@ class PrincipalComponents(nn.Module):
         dtype = accurate_dtype(device)
         total = torch.zeros(d, dtype=dtype, device=device)
         for block in features.split(_BLOCK):  # type: ignore[no-untyped-call]
-            total += block.to(device, dtype).sum(dim=0)
+            total += F.normalize(block.to(device, dtype), dim=1).sum(dim=0)
         mean = total / len(features)
         scatter = torch.zeros(d, d, dtype=dtype, device=device)
         for block in features.split(_BLOCK):  # type: ignore[no-untyped-call]
-            centered = block.to(device, dtype) - mean
+            centered = F.normalize(block.to(device, dtype), dim=1) - mean
             scatter += centered.T @ centered
         variances, directions = torch.linalg.eigh((scatter / len(features)).cpu())
         variances, directions = variances.flip(0)[:m], directions.flip(1)[:, :m]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 
 from hadis_lightly.data import ImageSource, format_bytes, images_key
 from hadis_lightly.features import (
@@ -30,14 +29,18 @@ from hadis_lightly.progress import StepProgress
 from hadis_lightly.runs.decoding import cache_folder
 from hadis_lightly.runs.pipeline import (
     Pipeline,
+    build_pipeline,
     build_views,
     choose_num_workers,
+    draw_evenly,
     resident_images,
 )
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.system import available_cores
 from hadis_lightly.text import describe_error
+from hadis_lightly.training.clustering_callback import ClusteringCallback
+from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
 from hadis_lightly.transforms import (
     BatchedTestTransform,
     HaDisCropTransform,
@@ -46,6 +49,23 @@ from hadis_lightly.transforms import (
 
 # Rows that are reduced to their components together.
 _BLOCK = 1024
+
+
+def pipeline_of(
+    settings: Settings,
+    source: ImageSource,
+    backbone: nn.Module,
+    device: torch.device,
+    num_processes: int = 1,
+) -> Pipeline:
+    """The loaders of a run: of images, or of features if the backbone is frozen.
+
+    See :func:`~hadis_lightly.runs.pipeline.build_pipeline` and
+    :func:`build_feature_pipeline`.
+    """
+    if isinstance(backbone, FrozenBackbone):
+        return build_feature_pipeline(settings, source, backbone, device, num_processes)
+    return build_pipeline(settings, source, device, num_processes)
 
 
 def build_feature_pipeline(
@@ -78,26 +98,38 @@ def build_feature_pipeline(
         reduction.to(device).fit(plain)
         features = _reduced(features, reduction, device)
     plain_loader = PlainFeatureLoader(features[:, 0], source.targets, device=device)
-    neighbours = None
-    if settings.model.train == "heads":
-        neighbours = find_neighbours(plain, settings.features.n_neighbours, settings)
+    is_trained = settings.model.train == "heads"
     train_loader = FeatureLoader(
-        features[:, 1:] if settings.model.train == "heads" else features,
+        features[:, 1:] if is_trained else features.expand(-1, 2, -1),
         source.targets,
         settings.loader.batch_size,
-        neighbours=neighbours,
-        n_views_per_step=2 if features.shape[1] > 1 else 1,
+        neighbours=_neighbours(settings, plain) if is_trained else None,
         device=device,
         seed=settings.seed,
     )
-    return Pipeline(train_loader, plain_loader, None, 0, "features", reason, kind)
+    precision = "32-true"
+    if bank.is_half:
+        precision = "16-mixed" if device.type == "cuda" else "bf16-mixed"
+    loaders = train_loader, plain_loader
+    return Pipeline(*loaders, None, 0, "features", reason, kind, precision)
 
 
-def find_neighbours(
-    plain: Tensor, n_neighbours: int, settings: Settings
-) -> Tensor | None:
+def follow_clusters(
+    settings: Settings, train_loader: Any, callback: ClusteringCallback[Any]
+) -> None:
+    """Lets a training loader draw by the clusters of the epoch before."""
+    if settings.loader.even_clusters:
+        draw_evenly(train_loader, callback)
+    is_fitting = isinstance(train_loader, FeatureLoader)
+    if is_fitting and isinstance(callback, PrototypeKMeans):
+        if settings.features.same_cluster:
+            keys = torch.arange(train_loader.sampler.n)
+            train_loader.labels = lambda: callback.labels(keys)
+
+
+def _neighbours(settings: Settings, plain: Tensor) -> Tensor | None:
     """Reciprocal neighbours ``(n, k)`` among plain features; None without."""
-    number = min(n_neighbours, len(plain) - 1)
+    number = min(settings.features.n_neighbours, len(plain) - 1)
     if number < 1:
         return None
     show = settings.trainer.progress_bar

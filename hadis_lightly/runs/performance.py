@@ -100,6 +100,8 @@ def _wanted_precision(
     is_mps = trainer.accelerator in ("mps", "gpu") and not is_cuda
     if is_mps:
         return "32-true"
+    if settings.model.train != "all" and not is_cuda:
+        return "32-true"  # heads are small
     if earlier is not None:
         return "32-true" if earlier == "16-mixed" and not is_cuda else earlier
     if is_cuda:

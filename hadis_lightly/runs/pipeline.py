@@ -63,6 +63,8 @@ class Pipeline(NamedTuple):
     """The reason for this kind."""
     plain_transform: str
     """Scales plain images: ``batched``, on the device, or ``pillow``."""
+    precision: str | None = None
+    """Of features that were computed before the training."""
 
 
 def build_pipeline(

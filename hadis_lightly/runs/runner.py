@@ -32,6 +32,7 @@ from hadis_lightly.methods.schedule import count_epochs, describe_schedule
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.report.run_figures import draw_figures
 from hadis_lightly.runs.checkpointing import RunCheckpoint
+from hadis_lightly.runs.features import follow_clusters, pipeline_of
 from hadis_lightly.runs.folder import (
     ResumePoint,
     RunFolder,
@@ -43,7 +44,7 @@ from hadis_lightly.runs.performance import (
     resolve_performance,
     resolve_precision,
 )
-from hadis_lightly.runs.pipeline import Pipeline, build_pipeline, draw_evenly
+from hadis_lightly.runs.pipeline import Pipeline
 from hadis_lightly.runs.pixel_scores import pixel_scores
 from hadis_lightly.runs.source import (
     build_source,
@@ -143,7 +144,7 @@ def _train(
     if schedule:
         trainer.fit_loop.max_epochs = resolved.trainer.max_epochs
     resolved = resolve_performance(resolved, device, len(source))
-    pipeline = build_pipeline(resolved, source, device, world_size)
+    pipeline = pipeline_of(resolved, source, model.backbone, device, world_size)
     callback = _build_callback(resolved, pipeline)
     if resolved.trainer.channels_last == "on":
         # The same numbers, up to twice as fast.
@@ -162,7 +163,12 @@ def _train(
         _say(settings, performance)
         _say(settings, describe_schedule(schedule))
         made_with = stamp(
-            settings, source, pipeline.plain_transform, precision, schedule, weights
+            settings,
+            source,
+            pipeline.plain_transform,
+            pipeline.precision or precision,
+            schedule,
+            weights,
         )
         saving = _add_callbacks(settings, folder, trainer, callback, made_with)
         start = folder.start
@@ -215,8 +221,7 @@ def _build_callback(settings: Settings, pipeline: Pipeline) -> ClusteringCallbac
     callback = method_of(settings).build_callback(settings, pipeline.plain_loader)
     callback.clusters_at_start = settings.model.train == "nothing"
     callback.shows_progress = settings.trainer.progress_bar
-    if settings.loader.even_clusters:
-        draw_evenly(pipeline.train_loader, callback)
+    follow_clusters(settings, pipeline.train_loader, callback)
     return callback
 
 

@@ -9,7 +9,14 @@ from typing import Any
 from hadis_lightly.fields import field_infos
 from hadis_lightly.settings.images import absolute_path
 from hadis_lightly.settings.sections import Settings
-from hadis_lightly.settings.views import grey_normalize
+from hadis_lightly.settings.views import CIFAR10_NORMALIZE, ViewSettings, grey_normalize
+
+# What null means in a run without published weights.
+_LEFT_OPEN = {
+    "views.input_size": ViewSettings().size_px,
+    "views.mean": CIFAR10_NORMALIZE["mean"],
+    "views.std": CIFAR10_NORMALIZE["std"],
+}
 
 
 def different_settings(
@@ -31,8 +38,10 @@ def different_settings(
     theirs = flat_settings(asdict(Settings())) | flat_settings(before)
     for flat in (ours, theirs):  # earlier versions kept the path as it was typed
         flat["data.path"] = absolute_path(flat["data.path"])
+        for name, default in _LEFT_OPEN.items():
+            flat[name] = default if flat[name] is None else flat[name]
     for name in ("views.mean", "views.std"):  # of grey images, once they are known
-        if len(theirs[name] or ()) == 1 and len(ours[name] or ()) == 3:
+        if len(theirs[name]) == 1 and len(ours[name]) == 3:
             ours[name] = grey_normalize(ours[name])
     return [
         f"{name}: {theirs[name]} -> {ours[name]}"

@@ -19,6 +19,7 @@ from hadis_lightly.artifacts.results import split_scores
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cluster import clustering_scores
 from hadis_lightly.data import IMAGENET_SUBSETS
+from hadis_lightly.methods.backbone import resolve_views
 from hadis_lightly.settings import Settings
 from tests.data.public_stand_ins import (
     patches,
@@ -52,6 +53,7 @@ NUMBER = r"-?[\d.]+"
 def test_settings_are_the_papers(name: str) -> None:
     recipe = runpy.run_path(str(script(name)))
     settings: Settings = recipe["SETTINGS"]
+    resolve_views(settings)
     views, model = settings.views, settings.model
     found = settings.n_clusters, settings.loader.batch_size, views.input_size
     assert (*found, model.pcl_weight, views.mean, views.std) == PAPER[name]

@@ -7,6 +7,7 @@ from typing import Any
 
 from hadis_lightly.settings import Settings, ViewSettings
 from hadis_lightly.settings.changes import different_settings
+from hadis_lightly.settings.views import CIFAR10_NORMALIZE
 
 
 def changed(exactly: bool = False, **sections: Any) -> list[str]:
@@ -30,6 +31,11 @@ def test_one_value_for_grey_images_is_the_mean_of_three() -> None:
     now = Settings(views=ViewSettings(mean=[0.2, 0.4, 0.6]))
     before = asdict(Settings(views=ViewSettings(mean=[0.4])))
     assert different_settings(before, now) == []
+
+
+def test_views_that_are_left_open_have_their_defaults() -> None:
+    before = asdict(Settings(views=ViewSettings(32, **CIFAR10_NORMALIZE)))
+    assert different_settings(before, Settings(), exactly=True) == []
 
 
 def test_the_machine_matters_for_the_last_bits_only() -> None:

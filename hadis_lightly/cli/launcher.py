@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,7 @@ def launch(
     task: Callable[[Settings], object] | None = None,
     program: str | None = None,
     methods: Mapping[str, Mapping[str, Any]] | None = None,
-    left_to_weights: Sequence[str] = (),
+    from_pixels: Mapping[str, Any] | None = None,
 ) -> None:
     """Runs a recipe with the settings that the command line changes.
 
@@ -47,8 +48,9 @@ def launch(
         program: How the recipe is called; by default ``python recipes/name.py``.
         methods: The recipe's own settings for some methods, by full name; they
             replace the paper's.
-        left_to_weights: The recipe's settings of views, by name, that published
-            weights replace unless the command line gives them.
+        from_pixels: The recipe's own settings for ``model.train=all``, by full name,
+            where the recipe trains heads; neither those that a method brings nor those
+            on the command line. Of the views, published weights replace them.
 
     Raises:
         ValueError: If the settings are those of a method which brings settings along:
@@ -77,10 +79,15 @@ def launch(
         from hadis_lightly.runs import run
 
         typed = HydraConfig.get().overrides.task
-        names = {word.partition("=")[0].lstrip("+") for word in typed}
-        resolve_views(
-            chosen, [name for name in left_to_weights if f"views.{name}" not in names]
-        )
+        given = {word.partition("=")[0].lstrip("+") for word in typed}
+        own = from_pixels if from_pixels and chosen.model.train == "all" else {}
+        left = {name: own[name] for name in own if name not in given}
+        for full_name, value in left.items():
+            section, _, last = full_name.partition(".")
+            if full_name not in brought[chosen.method]:
+                setattr(getattr(chosen, section), last, copy.deepcopy(value))
+        views = [x.removeprefix("views.") for x in left if x.startswith("views.")]
+        resolve_views(chosen, views)
         if chosen.output_dir is None:
             chosen.output_dir = str(_own_folder(chosen, runs / time))
         (task or run)(chosen)

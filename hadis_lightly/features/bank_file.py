@@ -142,9 +142,7 @@ class BankFile:
             self._saved_at = time.monotonic()
 
 
-def save_bank(
-    cache: FeatureCache, key: str, features: Tensor, is_half: bool
-) -> None:
+def save_bank(cache: FeatureCache, key: str, features: Tensor, is_half: bool) -> None:
     """Puts a bank from memory into a cache, whole.
 
     Raises:

@@ -37,6 +37,7 @@ class FeatureLoader(RowLoader):
         drop_last: As above.
         device: As above; by default where the views are.
         seed: Seed of the orders and of what is drawn.
+        passes: How often an epoch goes over all images, each time with other views.
 
     Raises:
         ValueError: If a shape does not fit, or a number is out of range.
@@ -60,6 +61,7 @@ class FeatureLoader(RowLoader):
         drop_last: bool = True,
         device: torch.device | str | None = None,
         seed: int = 0,
+        passes: int = 1,
     ) -> None:
         if views.ndim != 3:
             raise ValueError(f"views must be (n, V, d), got {tuple(views.shape)}.")
@@ -86,6 +88,7 @@ class FeatureLoader(RowLoader):
             drop_last=drop_last,
             device=views.device if device is None else device,
             seed=seed,
+            passes=passes,
         )
         self.views = views.to(self.device)
         self.neighbours = None if neighbours is None else neighbours.to(self.device)

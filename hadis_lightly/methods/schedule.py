@@ -16,8 +16,17 @@ def count_epochs(settings: Settings, num_images: int, world_size: int) -> int:
     trainer = settings.trainer
     if trainer.max_steps < 0:
         return trainer.max_epochs
-    steps_per_epoch = num_images // (settings.loader.batch_size * world_size)
-    return min(trainer.max_epochs, math.ceil(trainer.max_steps / steps_per_epoch))
+    passes = passes_of(settings, num_images, world_size)
+    steps = passes * num_images // (settings.loader.batch_size * world_size)
+    return min(trainer.max_epochs, math.ceil(trainer.max_steps / steps))
+
+
+def passes_of(settings: Settings, num_images: int, world_size: int) -> int:
+    """How often an epoch goes over all images: once, unless heads learn from few."""
+    if settings.model.train != "heads":
+        return 1
+    at_once = settings.loader.batch_size * world_size
+    return math.ceil(settings.features.min_steps * at_once / num_images)
 
 
 def describe_schedule(schedule: Mapping[str, int]) -> str:

@@ -24,6 +24,7 @@ from hadis_lightly.features import (
     views_of_array,
     views_of_source,
 )
+from hadis_lightly.methods.schedule import passes_of
 from hadis_lightly.models import FrozenBackbone, PrincipalComponents
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.runs.decoding import cache_folder
@@ -106,6 +107,7 @@ def build_feature_pipeline(
         neighbours=_neighbours(settings, plain) if is_trained else None,
         device=device,
         seed=settings.seed,
+        passes=passes_of(settings, len(source), num_processes),
     )
     precision = "32-true"
     if bank.is_half:
@@ -120,11 +122,11 @@ def follow_clusters(
     """Lets a training loader draw by the clusters of the epoch before."""
     if settings.loader.even_clusters:
         draw_evenly(train_loader, callback)
-    is_fitting = isinstance(train_loader, FeatureLoader)
-    if is_fitting and isinstance(callback, PrototypeKMeans):
-        if settings.features.same_cluster:
-            keys = torch.arange(train_loader.sampler.n)
-            train_loader.labels = lambda: callback.labels(keys)
+    if not (settings.features.same_cluster and isinstance(callback, PrototypeKMeans)):
+        return
+    if isinstance(train_loader, FeatureLoader):
+        keys = torch.arange(train_loader.sampler.n)
+        train_loader.labels = lambda: callback.labels(keys)
 
 
 def _neighbours(settings: Settings, plain: Tensor) -> Tensor | None:

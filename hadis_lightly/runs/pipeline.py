@@ -94,8 +94,8 @@ def build_pipeline(
         images, reason = resident_images(settings, source, device, num_processes)
         if images is not None:
             loaders = _device_loaders(settings, source, images)
-            views = build_views(settings)
-            return Pipeline(*loaders, views, 0, "device", reason, "batched")
+            made_there = build_views(settings)
+            return Pipeline(*loaders, made_there, 0, "device", reason, "batched")
         if kind == "device":
             raise SettingsError(f"data.pipeline is device, but {reason}.")
         kind = "workers" if device.type in ("cpu", "cuda") else "lightly"
@@ -113,9 +113,7 @@ def build_pipeline(
         _loader(settings, source, device, view, workers, is_training=is_training)
         for view, is_training in ((transform, True), (plain, False))
     )
-    return Pipeline(
-        train_loader, plain_loader, views, workers, kind, reason, "pillow"
-    )
+    return Pipeline(train_loader, plain_loader, views, workers, kind, reason, "pillow")
 
 
 def resident_images(

@@ -134,8 +134,9 @@ def _train(
     earlier = folder.start and folder.start.precision
     precision = resolve_precision(settings, model.backbone, earlier)
     resolved.trainer.precision = precision
-    weights = folder.start and folder.start.weights
-    weights = weights or describe_weights(settings, model.backbone)
+    weights = (folder.start and folder.start.weights) or describe_weights(
+        settings, model.backbone
+    )
     trainer = build_trainer(resolved, folder.path, method.has_unused_parameters)
     device, world_size = trainer.strategy.root_device, trainer.world_size
     check_size(settings, len(source), world_size)
@@ -162,14 +163,8 @@ def _train(
         _say(settings, announcement(settings, source, world_size, name, folder.path))
         _say(settings, performance)
         _say(settings, describe_schedule(schedule))
-        made_with = stamp(
-            settings,
-            source,
-            pipeline.plain_transform,
-            pipeline.precision or precision,
-            schedule,
-            weights,
-        )
+        precision, scaling = pipeline.precision or precision, pipeline.plain_transform
+        made_with = stamp(settings, source, scaling, precision, schedule, weights)
         saving = _add_callbacks(settings, folder, trainer, callback, made_with)
         start = folder.start
         if start is not None:

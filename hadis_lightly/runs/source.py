@@ -57,9 +57,11 @@ def build_source(settings: Settings) -> ImageSource:
                 f"views.{name} has {given} values, but the images have "
                 f"{source.num_channels} channels."
             )
+    _lower_batch_size(settings, len(source))
     check_size(settings, len(source))
     if isinstance(source, FolderSource):
         source = decode_once(settings, source)
+        _lower_batch_size(settings, len(source))
         check_size(settings, len(source))
     num_distinct = count_distinct(source, settings.n_clusters, available_cores())
     if num_distinct < settings.n_clusters:
@@ -68,6 +70,19 @@ def build_source(settings: Settings) -> ImageSource:
             seen = f"all {len(source):,} images are equal"
         raise SettingsError(f"n_clusters is {settings.n_clusters}, but {seen}.")
     return source
+
+
+def _lower_batch_size(settings: Settings, n: int) -> None:
+    """Leaves at least two batches in a pass over few images, where heads learn.
+
+    Their epochs take several passes, see ``features.min_steps``.
+    """
+    if settings.model.train != "heads":
+        return
+    devices = settings.trainer.devices
+    world_size = 1 if devices == "auto" else int(devices)
+    most = max(2, n // (2 * world_size))
+    settings.loader.batch_size = min(settings.loader.batch_size, most)
 
 
 def _check_output(settings: Settings, source: ImageSource) -> None:

@@ -112,7 +112,8 @@ class LoaderSettings:
     batch_size: int = setting(
         256,
         "Images per step and device. Lower it if memory runs out or images are few; "
-        "HSD and PCL compare within a batch, so keep at least 64 if you can.",
+        "HSD and PCL compare within a batch, so keep at least 64 if you can. With "
+        "model.train=heads at most half of the images.",
         low=2,
         reason="BatchNorm needs two",
     )

@@ -99,6 +99,11 @@ class FeatureSettings:
         low=0,
         high=1000,
     )
+    min_steps: int = setting(
+        40,
+        "Fewest steps in an epoch: of few images, an epoch takes several passes.",
+        low=1,
+    )
     same_cluster: bool = setting(
         True,
         "From the first pseudo-labels on, neighbours in other clusters do not count. "

@@ -32,10 +32,15 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         seed: Seed of the orders.
         even: Whether shares are of one size, for training: up to N - 1 images are left
             out of an epoch. Else every image is in exactly one share.
+        passes: How often an epoch goes over all images, each time in another order;
+            for sets so small that an epoch would have few steps.
     """
 
-    def __init__(self, n: int, shuffle: bool, seed: int, *, even: bool = True) -> None:
+    def __init__(
+        self, n: int, shuffle: bool, seed: int, *, even: bool = True, passes: int = 1
+    ) -> None:
         self.n = n
+        self.passes = passes
         self.shuffle = shuffle
         self.seed = seed
         self.even = even
@@ -59,7 +64,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         return num_images if epoch == self.epoch else 0
 
     def order(self) -> Tensor:
-        """Indices of the images in the order of the epoch, int64 ``(n,)``."""
+        """Indices of the images in the order of the epoch, int64 ``(passes * n,)``."""
         return self._drawn()[0]
 
     def share(self) -> Tensor:
@@ -73,9 +78,9 @@ class EpochSampler(Sampler[tuple[int, ...]]):
 
     def __len__(self) -> int:
         """Number of images that this process takes in a whole epoch."""
-        world_size = lightly_dist.world_size()
-        left_over = 0 if self.even else lightly_dist.rank() < self.n % world_size
-        return self.n // world_size + left_over
+        world_size, num_drawn = lightly_dist.world_size(), self.passes * self.n
+        left_over = 0 if self.even else lightly_dist.rank() < num_drawn % world_size
+        return num_drawn // world_size + left_over
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         """Goes over the share of the epoch, or over what is left of it."""
@@ -85,11 +90,22 @@ class EpochSampler(Sampler[tuple[int, ...]]):
             yield (epoch, index, repeat) if repeat else (epoch, index)
 
     def _drawn(self) -> tuple[Tensor, Tensor]:
-        """The order of the epoch, and how often each image came before, ``(n,)``."""
+        """The order of the epoch, and a number that differs where an image repeats.
+
+        Both ``(passes * n,)``; the number is 0 where an image comes first.
+        """
+        orders, repeats = zip(*map(self._drawn_once, range(self.passes)), strict=True)
+        numbers = (
+            number * self.passes + again for again, number in enumerate(repeats)
+        )
+        return torch.cat(orders), torch.cat(list(numbers))
+
+    def _drawn_once(self, again: int) -> tuple[Tensor, Tensor]:
+        """The order of a pass, and how often each image came before in it, ``(n,)``."""
         never = torch.zeros(self.n, dtype=torch.int64)
         if not self.shuffle:
             return torch.arange(self.n), never
-        entropy = np.random.SeedSequence([self.seed, self.epoch])
+        entropy = np.random.SeedSequence([self.seed, self.epoch, *[again] * (again > 0)])
         seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
         generator = torch.Generator().manual_seed(seed)
         labels = None if self.cluster_labels is None else self.cluster_labels()

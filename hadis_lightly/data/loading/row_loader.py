@@ -30,6 +30,7 @@ class RowLoader(ABC):
         drop_last: Whether to leave out a last batch that is not full.
         device: Where the set stays.
         seed: Seed of the orders, which depend on it and on the epoch alone.
+        passes: How often an epoch goes over the set.
 
     Raises:
         ValueError: if ``targets`` has another shape, or ``batch_size < 1``.
@@ -45,6 +46,7 @@ class RowLoader(ABC):
         drop_last: bool,
         device: torch.device | str,
         seed: int,
+        passes: int = 1,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
@@ -58,7 +60,9 @@ class RowLoader(ABC):
         self.batch_size = batch_size
         self.drop_last = drop_last
         # Lightning announces the epoch to these two.
-        self.sampler = EpochSampler(n, shuffle, seed, even=drop_last)
+        self.sampler = EpochSampler(
+            n, shuffle, seed, even=drop_last, passes=passes
+        )
         self.batch_sampler = None
 
     @abstractmethod

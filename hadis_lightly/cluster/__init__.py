@@ -9,6 +9,7 @@ from hadis_lightly.cluster.partition import Partition
 from hadis_lightly.cluster.partition_fitting import fit_partition
 from hadis_lightly.cluster.prototype_partition import PrototypePartition
 from hadis_lightly.cluster.scores import (
+    agreement,
     clustering_scores,
     has_external_scores,
     label_free_scores,
@@ -22,6 +23,7 @@ __all__ = [
     "Partition",
     "PrototypePartition",
     "Whitening",
+    "agreement",
     "clustering_scores",
     "collapse_signs",
     "fit_partition",

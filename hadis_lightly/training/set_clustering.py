@@ -178,7 +178,7 @@ class SetClustering(ClusteredSet[C], ABC):
         seconds = time.perf_counter() - start
         labels, prototypes = partition.labels, partition.prototypes
         scores = scores_of(embedded.targets, labels, rows, prototypes)
-        self._scores = scores | self._own_scores
+        self._scores = {**scores, **self._own_scores}
         if epoch > self.warmup_epochs:
             is_trained = epoch >= _MIN_EPOCHS
             signs = collapse_signs(rows, labels, prototypes) if is_trained else {}

@@ -36,7 +36,7 @@ class Whitening:
     Example:
         >>> X = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
         >>> Whitening().fit(X).transform(X).abs().max(dim=0).values
-        tensor([1.7995, 0.8729])
+        tensor([1.7823, 0.9075])
 
     - [0]: Ledoit and Wolf, 2004, https://doi.org/10.1016/S0047-259X(03)00096-4
     """

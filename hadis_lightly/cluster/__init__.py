@@ -9,7 +9,6 @@ from hadis_lightly.cluster.partition import Partition
 from hadis_lightly.cluster.partition_fitting import fit_partition
 from hadis_lightly.cluster.prototype_partition import PrototypePartition
 from hadis_lightly.cluster.scores import (
-    agreement,
     clustering_scores,
     has_external_scores,
     label_free_scores,
@@ -23,7 +22,6 @@ __all__ = [
     "Partition",
     "PrototypePartition",
     "Whitening",
-    "agreement",
     "clustering_scores",
     "collapse_signs",
     "fit_partition",

@@ -55,25 +55,6 @@ def scores_of(
     return scores | label_free_scores(embeddings, labels, prototypes)
 
 
-def agreement(labels: Tensor | npt.ArrayLike, others: Tensor | npt.ArrayLike) -> float:
-    """Adjusted Rand index of two clusterings of one set: 1 if they are the same.
-
-    Args:
-        labels: Clusters, ``(n,)`` integers >= 0.
-        others: Clusters in the other, likewise; their numbers need not match.
-
-    Returns:
-        At most 1; by chance about 0.
-
-    Example:
-        >>> agreement([0, 0, 1, 1], [1, 1, 0, 0])
-        1.0
-    """
-    first = as_labels(labels, name="labels").cpu().numpy()
-    second = as_labels(others, name="others", n_rows=len(first)).cpu().numpy()
-    return float(adjusted_rand_score(first, second))
-
-
 def has_external_scores(
     targets: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike
 ) -> bool:

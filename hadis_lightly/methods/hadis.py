@@ -86,7 +86,6 @@ class HaDisMethod(Method):
             n_init=options.n_init,
             whiten=options.whiten,
             warm_start=options.warm_start,
-            min_agreement=options.min_agreement,
             random_state=settings.seed,
         )
 

@@ -37,11 +37,6 @@ _SCORES = {
         "Mean cosine of an image to the mean of its cluster: 1 is identical. Read it "
         "beside the others: it is also high after a collapse.",
     ),
-    "agreement": (
-        "Agreement",
-        "How far the last two clusterings are the same: 0 is what chance would give, "
-        "1 is no change.",
-    ),
     "size_min": ("Smallest cluster", "Images in the smallest cluster."),
     "size_max": ("Largest cluster", "Images in the largest cluster."),
 }

@@ -49,14 +49,6 @@ class ClusteringSettings:
         "optimizer.warmup_epochs. Paper: 50 of 1000.",
         low=0,
     )
-    min_agreement: float = setting(
-        0.0,
-        "After the warm-up, wait with pseudo-labels until each of 5 clusterings in a "
-        "row agrees with the one before, by an adjusted Rand index of at least this, "
-        "such as 0.95. 0: do not wait. Not in the paper.",
-        low=0,
-        high=1,
-    )
     every_n_epochs: int = setting(
         1, "Epochs between clusterings; the last epoch always ends with one.", low=1
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
 import torch
@@ -34,7 +32,6 @@ class ClusteredSet(Generic[C]):
     _embeddings: Tensor | None = None
     _measures: dict[str, Tensor]
     _scores: dict[str, float]
-    _own_scores: Mapping[str, float] = MappingProxyType({})  # of a subclass
 
     @property
     def labels_(self) -> Tensor:

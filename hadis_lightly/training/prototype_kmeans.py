@@ -10,15 +10,12 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from hadis_lightly.checks import check_bool, check_number
-from hadis_lightly.cluster import PrototypePartition, agreement
+from hadis_lightly.checks import check_bool
+from hadis_lightly.cluster import PrototypePartition
 from hadis_lightly.data.key_index import Keys
 from hadis_lightly.loss import HaDisLoss, PCLLoss
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
-
-# Clusterings in a row that have to agree.
-_TO_SETTLE = 5
 
 
 class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
@@ -48,12 +45,6 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         warm_start: Whether k-means starts once, from the last clusters, in place of
             ``n_init`` restarts. Faster; NOTE: not in the paper, and it stays in the
             local optimum of its first clustering.
-        min_agreement: Agreement at which clusters count as settled, in [0, 1]: after
-            the warm-up there are pseudo-labels only once each of 5 clusterings in a
-            row has at least this adjusted Rand index with the one before it, and from
-            then on. It may never happen; ``scores_["agreement"]`` is the last value.
-            0: right after the warm-up, as in the paper. On digits 0.95 tells a
-            partition that still changes from a settled one.
         name: Prefix of the logged scores. Several callbacks in one Trainer need
             different names.
         follow_limits: Whether ``limit_train_batches``, ``overfit_batches`` and
@@ -122,7 +113,6 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         *,
         whiten: bool = False,
         warm_start: bool = False,
-        min_agreement: float = 0.0,
         name: str = "cluster",
         follow_limits: bool = True,
     ) -> None:
@@ -138,9 +128,7 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
             follow_limits=follow_limits,
         )
         check_bool("warm_start", warm_start)
-        check_number("min_agreement", min_agreement, 0, 1)
         self.warm_start = warm_start
-        self.min_agreement = min_agreement
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Checks the module, and that its losses have as many clusters."""
@@ -159,28 +147,6 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
                     f"{type(part).__name__} has n_clusters={part.n_clusters}, but "
                     f"PrototypeKMeans has n_clusters={self.n_clusters}."
                 )
-
-    @property
-    def is_warming_up(self) -> bool:
-        """Whether clusters do not count yet: in the warm-up, or until they settle."""
-        return super().is_warming_up or (self._is_training and not self._has_settled())
-
-    def _is_after_warmup(self) -> bool:
-        """Whether the last clusters came at the end of the warm-up or later."""
-        return bool(self.history_) and self.history_[-1]["epoch"] >= self.warmup_epochs
-
-    def _has_settled(self) -> bool:
-        """Whether enough clusterings in a row have agreed since training began."""
-        if self.min_agreement == 0:
-            return True
-        in_a_row, has_settled = 0, False
-        for row in self.history_:
-            agrees = row.get("agreement", -1.0) >= self.min_agreement
-            in_a_row = in_a_row + 1 if agrees else 0
-            has_settled = has_settled or in_a_row == _TO_SETTLE
-            if row["epoch"] == 0:  # a training begins
-                has_settled = False
-        return has_settled
 
     def labels(self, keys: Keys) -> Tensor | None:
         """Pseudo-labels of some images, ``(n,)``; None during warm-up.
@@ -243,10 +209,4 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         last = self.partition_
         start = last.labels if last is not None and self.warm_start else None
         partition = self.fit_kmeans(embedded.embeddings, start)
-        if last is not None:
-            partition = partition.renumbered(last.labels)
-        self._own_scores = {}
-        # Not in the warm-up, where clusters come of a single restart.
-        if self.min_agreement > 0 and last is not None and self._is_after_warmup():
-            self._own_scores = {"agreement": agreement(last.labels, partition.labels)}
-        return partition
+        return partition if last is None else partition.renumbered(last.labels)

@@ -177,11 +177,11 @@ class SetClustering(ClusteredSet[C], ABC):
         self.on_clustered(trainer, pl_module, embedded, epoch)
         seconds = time.perf_counter() - start
         labels, prototypes = partition.labels, partition.prototypes
-        scores = scores_of(embedded.targets, labels, rows, prototypes)
-        self._scores = {**scores, **self._own_scores}
+        self._scores = scores_of(embedded.targets, labels, rows, prototypes)
         if epoch > self.warmup_epochs:
-            is_trained = epoch >= _MIN_EPOCHS
-            signs = collapse_signs(rows, labels, prototypes) if is_trained else {}
+            signs = {}
+            if epoch >= _MIN_EPOCHS:
+                signs = collapse_signs(rows, labels, prototypes)
             self._warn_of_collapse(signs, trainer, epoch)
         self.history_.append({"epoch": epoch, "seconds": seconds} | self._scores)
         self._num_batches, self._is_restored = num_batches_trained(trainer), False

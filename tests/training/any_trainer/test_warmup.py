@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor
 
 from hadis_lightly.cluster import KMeans
-from hadis_lightly.training import PrototypeKMeans
 from tests.training.any_trainer.parts import Net, fit, k_means, loader
 
 
@@ -76,43 +72,6 @@ def test_restarts_begin_when_labels_count(monkeypatch: pytest.MonkeyPatch) -> No
     restarts.clear()
     fit(k_means(n_init=5), fast_dev_run=True)
     assert restarts == [1, 1]
-
-
-class Shuffling(Net):
-    """Embeds the pixels, in the first two epochs those of other images."""
-
-    def embed(self, x: Tensor) -> Tensor:
-        epoch = self.current_epoch
-        rows = x.flatten(1)
-        if epoch < 2:
-            order = torch.Generator().manual_seed(epoch)
-            rows = rows[torch.randperm(len(rows), generator=order)]
-        return rows
-
-
-def test_labels_wait_until_clusters_settle_and_after_a_restart_no_longer(
-    tmp_path: Path,
-) -> None:
-    def first_labels(**options: Any) -> tuple[int, PrototypeKMeans, pl.Trainer]:
-        prototypes = k_means(warmup_epochs=1, min_agreement=0.9, n_init=10)
-        module = Shuffling(prototypes)
-        trainer = fit(prototypes, module, **options)
-        with_labels = [epoch for epoch, labels in module.seen if labels is not None]
-        return min(with_labels, default=-1), prototypes, trainer
-
-    first, prototypes, _ = first_labels(max_epochs=10)
-    agreements = [row.get("agreement") for row in prototypes.history_]
-    assert agreements[:2] == [None, None]  # the first ones come of a single restart
-    assert all(x is not None and x < 0.5 for x in agreements[2:4])
-    assert all(x is not None and x > 0.9 for x in agreements[4:])
-    assert first == 8  # after the fifth of those
-    assert prototypes.scores_["agreement"] == agreements[-1]
-    never, _, trainer = first_labels(max_epochs=6)
-    assert never == -1
-    trainer.save_checkpoint(tmp_path / "before.ckpt")
-    again, resumed, _ = first_labels(max_epochs=10, ckpt_path=tmp_path / "before.ckpt")
-    assert again == 8
-    assert [row.get("agreement") for row in resumed.history_] == agreements
 
 
 def test_a_missing_key_is_known_before_the_warm_up_is_over() -> None:

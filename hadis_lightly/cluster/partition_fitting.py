@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hadis_lightly.checks import check_bool, check_integer
@@ -72,7 +71,7 @@ def fit_partition(
     processes = Processes(distributed)
     whitening = None
     if whiten:
-        whitening = _whitening(rows, n_clusters, processes)
+        whitening = _whitening(rows, processes)
         points = whitening.transform(rows)
     kmeans = KMeans(
         n_clusters,
@@ -107,17 +106,12 @@ def _kept(rows: Tensor, has_direction: Tensor, n_clusters: int) -> Tensor:
     return rows[has_direction]
 
 
-def _whitening(rows: Tensor, n_clusters: int, processes: Processes) -> Whitening:
+def _whitening(rows: Tensor, processes: Processes) -> Whitening:
     """The whitening of process 0: eigenvectors may come with another sign or order."""
-    whitening = Whitening(min_components=max(1, n_clusters - 1)).fit(rows)
-    if processes.size == 1:
-        return whitening
-    d, m = whitening.components_.shape
-    # Padded to the same shape in all processes.
-    components = processes.from_first(F.pad(whitening.components_, (0, d - m)))
-    components = components[:, components.any(dim=0)].contiguous()
-    mean = processes.from_first(whitening.mean_)
-    return Whitening.from_state_dict({"mean": mean, "components": components})
+    state = Whitening().fit(rows).state_dict()
+    return Whitening.from_state_dict(
+        {name: processes.from_first(value) for name, value in state.items()}
+    )
 
 
 def _init(

@@ -65,7 +65,8 @@ class ClusteringSettings:
     )
     whiten: bool = setting(
         False,
-        "Cluster whitened embeddings. Not in the paper; helps short runs.",
+        "Cluster whitened embeddings. Not in the paper; helps short runs from random "
+        "weights, harms features of pretrained ones.",
     )
     pixel_baseline: bool = setting(
         False,

@@ -125,6 +125,7 @@ SMALL_VIT = (
 )  # fmt: skip
 DIGITS = (
     "trainer.max_epochs=2",
+    "clustering.warmup_epochs=null",
     "data.limit=301",
     "loader.batch_size=30",
     "trainer.devices=2",

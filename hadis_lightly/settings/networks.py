@@ -38,14 +38,6 @@ class ModelSettings:
         "Embedding size. clustering.whiten needs at least n_clusters - 1.",
         low=1,
     )
-    n_heads: int = setting(
-        1,
-        "Heads side by side, whose embeddings are put together: clusters depend less "
-        "on the seed. Cost grows with them, and so does the learning rate, because "
-        "they share one loss. Not in the paper.",
-        low=1,
-        high=64,
-    )
     latent_std: float = setting(
         0.001, "Standard deviation of the noise added to projections (Eq. 2).", low=0
     )

@@ -52,7 +52,7 @@ SETTINGS = Settings(
     ),
     optimizer=OptimizerSettings(learning_rate=0.2, warmup_epochs=2),
     # Pseudo-labels that come early keep a wrong partition.
-    clustering=ClusteringSettings(warmup_epochs=15, whiten=True),
+    clustering=ClusteringSettings(warmup_epochs=15, whiten=True, cosine_start=True),
     trainer=TrainerSettings(max_epochs=30),
 )
 
@@ -67,6 +67,7 @@ FROM_PIXELS: dict[str, Any] = {
     "model.hidden_dim": 1024,
     "optimizer.warmup_epochs": None,
     "clustering.warmup_epochs": None,
+    "clustering.cosine_start": False,
     "trainer.max_epochs": 60,
 }
 

@@ -32,6 +32,7 @@ def fit_partition(
     n_init: int = 10,
     random_state: int | torch.Generator | None = None,
     whiten: bool = False,
+    cosine_start: bool = False,
     start: Tensor | npt.ArrayLike | None = None,
     distributed: bool = False,
 ) -> PrototypePartition:
@@ -45,6 +46,9 @@ def fit_partition(
         n_init: Restarts of k-means.
         random_state: Seed of k-means.
         whiten: Whether k-means sees whitened embeddings, see :class:`Whitening`.
+        cosine_start: With ``whiten``, whether k-means on the whitened embeddings runs
+            once, from the clusters that ``n_init`` restarts find on the cosine. Where
+            clusters overlap its own restarts differ more from each other.
         start: Labels ``(n,)`` in ``[0, k)``: k-means runs once, from the means of these
             clusters. If one of them is empty it starts as usual.
         distributed: With several processes of torch.distributed, whether they share the
@@ -63,6 +67,7 @@ def fit_partition(
     """
     check_integer("n_clusters", n_clusters, least=1)
     check_bool("whiten", whiten)
+    check_bool("cosine_start", cosine_start)
     data = as_rows(embeddings, name="embeddings")
     check_finite(data, name="embeddings")
     rows = directions(data)
@@ -70,6 +75,14 @@ def fit_partition(
     rows = points = _kept(rows, has_direction, n_clusters)
     processes = Processes(distributed)
     whitening = None
+    if whiten and cosine_start and start is None:
+        start = fit_partition(
+            data,
+            n_clusters,
+            n_init=n_init,
+            random_state=random_state,
+            distributed=distributed,
+        ).labels
     if whiten:
         whitening = _whitening(rows, processes)
         points = whitening.transform(rows)

@@ -85,6 +85,7 @@ class HaDisMethod(Method):
             every_n_epochs=options.every_n_epochs,
             n_init=options.n_init,
             whiten=options.whiten,
+            cosine_start=options.cosine_start,
             warm_start=options.warm_start,
             random_state=settings.seed,
         )

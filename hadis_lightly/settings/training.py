@@ -68,6 +68,11 @@ class ClusteringSettings:
         "Cluster whitened embeddings. Not in the paper; helps short runs from random "
         "weights, harms features of pretrained ones.",
     )
+    cosine_start: bool = setting(
+        False,
+        "With clustering.whiten, start k-means on whitened embeddings from clusters "
+        "on the cosine. Not in the paper; for heads on pretrained features.",
+    )
     pixel_baseline: bool = setting(
         False,
         "Also cluster the raw pixels for comparison. Needs class labels, and memory "

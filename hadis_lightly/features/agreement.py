@@ -17,15 +17,15 @@ def view_agreement(features: Tensor) -> float | None:
     """Share of the nearest neighbours that two views of an image agree on.
 
     It needs no labels: of the 10 plain images nearest to the first view by cosine, the
-    fraction that is among the 10 nearest to the second, too, as a mean over the images;
-    the image itself does not count. By chance it would be about ``10 /
-    n``. At most 2,000 images are looked at, evenly spaced.
+    fraction that is also among the 10 nearest to the second, as a mean over images. The
+    image itself does not count. Chance gives ``10 / n``. Of more than 2,000 images,
+    2,000 are taken, evenly spaced.
 
     Args:
         features: Of a bank, floating point ``(n, 1 + V, d)``: of the plain image first.
 
     Returns:
-        From 0 to 1; None if there are fewer than two views, or 2 * 10 images.
+        From 0 to 1; None if there are fewer than two views or 20 images.
     """
     n, width = features.shape[:2]
     if n < 2 * _NUM_NEIGHBOURS or width < 3:

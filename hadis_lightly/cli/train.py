@@ -50,9 +50,8 @@ SETTINGS = Settings(
         output_dim=128,
         teacher_momentum=0.99,
     ),
-    optimizer=OptimizerSettings(learning_rate=0.2, warmup_epochs=2),
-    # Pseudo-labels that come early keep a wrong partition.
-    clustering=ClusteringSettings(warmup_epochs=15, whiten=True),
+    optimizer=OptimizerSettings(learning_rate=0.2),
+    clustering=ClusteringSettings(whiten=True),
     trainer=TrainerSettings(max_epochs=30),
 )
 
@@ -65,8 +64,6 @@ FROM_PIXELS: dict[str, Any] = {
     "views.std": IMAGENET_NORMALIZE["std"],
     "model.backbone": "resnet18",
     "model.hidden_dim": 1024,
-    "optimizer.warmup_epochs": None,
-    "clustering.warmup_epochs": None,
     "trainer.max_epochs": 60,
 }
 

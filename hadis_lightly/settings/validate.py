@@ -30,9 +30,9 @@ def check_settings(settings: Settings) -> None:
     devices = trainer.devices
     if devices != "auto" and not (str(devices).isdecimal() and int(devices) > 0):
         raise SettingsError(f"trainer.devices must be auto or >= 1, got {devices!r}.")
-    if model.train != "all" and settings.method == "pici":
+    if model.train == "heads" and settings.method == "pici":
         raise SettingsError(
-            f"model.train={model.train} needs a backbone by name; method=pici trains a "
+            "model.train=heads needs a backbone by name; method=pici trains a "
             "masked autoencoder of its own: set model.train=all model.weights=null."
         )
     if model.train != "all" and model.weights is None:

@@ -12,14 +12,14 @@ _RECIPE = """
 import json
 from dataclasses import asdict
 from hadis_lightly.cli.launcher import launch
-from hadis_lightly.cli.train import FROM_PIXELS, SETTINGS
+from hadis_lightly.cli.train import BY_TRAINING, SETTINGS
 
 launch(
     SETTINGS,
     "train",
     "",
     lambda settings: print(json.dumps(asdict(settings.views))),
-    from_pixels=FROM_PIXELS,
+    by_training=BY_TRAINING,
 )
 """
 

@@ -94,9 +94,9 @@ def launch(
 
     sources = {name: {"data": DataSettings(source=name)} for name in SOURCE_NAMES}
     sources[settings.data.source] = {"data": settings.data}
-    of_recipe = methods or {}
+    own_of = methods or {}
     brought = {
-        method: {"method": method, **paper_settings(method), **of_recipe.get(method, {})}
+        method: {"method": method, **paper_settings(method), **own_of.get(method, {})}
         for method in METHOD_NAMES
     }
     brought[settings.method] = {"method": settings.method}

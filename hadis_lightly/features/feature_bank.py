@@ -23,6 +23,7 @@ from hadis_lightly.features.bank_file import (
 )
 from hadis_lightly.features.view_batches import ViewBatches
 from hadis_lightly.models import evaluating
+from hadis_lightly.models.pretrained import weights_hash
 
 Progress = Callable[[int, int], None]
 
@@ -145,10 +146,5 @@ def bank_key(images: str, backbone: nn.Module, description: Mapping[str, Any]) -
             size, normalisation, settings of the views, their number and their seed, the
             kind of the pipeline.
     """
-    told = json.dumps([1, images, description], sort_keys=True)
-    digest = hashlib.sha256(told.encode())
-    for name, value in backbone.state_dict().items():
-        told = f"\n{name} {value.dtype} {tuple(value.shape)}\n"
-        digest.update(told.encode())
-        digest.update(value.cpu().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:32]
+    told = json.dumps([2, images, weights_hash(backbone), description], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:32]

@@ -18,8 +18,9 @@ class FeatureLoader(RowLoader):
     """Training batches ``((x0, x1, ...), targets, indices)`` of features of views.
 
     ``x0`` is a view of each image, and every further ``x`` a view of one of its
-    neighbours, no neighbour twice; without neighbours they are different views of the
-    image itself. What is drawn depends on seed, epoch and image alone: not on the
+    neighbours, no neighbour twice; without neighbours they are views of the image
+    itself. The numbers of the views differ, so that an image that is its own neighbour
+    is not compared with the same numbers. What is drawn depends on seed, epoch and image alone: not on the
     batch, the number of processes, or whether the run was interrupted. NOTE: Neighbours
     are not in the paper of HaDis.
 
@@ -31,8 +32,8 @@ class FeatureLoader(RowLoader):
         batch_size: Images per batch and process.
         neighbours: Indices of the k neighbours of each image, int64 ``(n, k)``, as of
             :func:`nearest_neighbours`; None for none.
-        n_views_per_step: Number of views in a batch, at least 2; at most ``k + 1`` with
-            neighbours, at most V without.
+        n_views_per_step: Number of views in a batch, at least 2; at most V and, with
+            neighbours, ``k + 1``.
         shuffle: See :class:`~hadis_lightly.data.RowLoader`.
         drop_last: As above.
         device: As above; by default where the views are.
@@ -67,15 +68,15 @@ class FeatureLoader(RowLoader):
             raise ValueError(f"views must be (n, V, d), got {tuple(views.shape)}.")
         n, n_views = views.shape[:2]
         check_integer("n_views_per_step", n_views_per_step, least=2)
-        most = n_views
+        most, of = n_views, "views"
         if neighbours is not None:
             if neighbours.ndim != 2 or len(neighbours) != n:
                 raise ValueError(
                     f"neighbours must be ({n}, k), got {tuple(neighbours.shape)}."
                 )
-            most = neighbours.shape[1] + 1
+            if neighbours.shape[1] + 1 < most:
+                most, of = neighbours.shape[1] + 1, "neighbours and the image"
         if n_views_per_step > most:
-            of = "views" if neighbours is None else "neighbours and the image"
             raise ValueError(
                 f"n_views_per_step must be at most {most}, the number of {of}, got "
                 f"{n_views_per_step}."
@@ -110,20 +111,19 @@ class FeatureLoader(RowLoader):
         n, n_views = self.views.shape[:2]
         n_drawn, keys = self.n_views_per_step, rows + n * repeats
         images = rows.unsqueeze(1)  # (m, 1)
+        k = 0 if self.neighbours is None else self.neighbours.shape[1]
+        draws = keyed_uniforms(self.seed, epoch, keys, n_views + k)
+        views = _distinct(draws[:, :n_views], n_drawn)
         if self.neighbours is None:
-            draws = keyed_uniforms(self.seed, epoch, keys, n_views)
-            images, views = images.expand(-1, n_drawn), _distinct(draws, n_drawn)
+            images = images.expand(-1, n_drawn)
         else:
-            k = self.neighbours.shape[1]
-            draws = keyed_uniforms(self.seed, epoch, keys, k + n_drawn)
             others = self.neighbours[rows].gather(
-                1, _distinct(draws[:, :k], n_drawn - 1)
+                1, _distinct(draws[:, n_views:], n_drawn - 1)
             )
             if self._labels is not None:
                 is_near = self._labels[others] == self._labels[images]
                 others = torch.where(is_near, others, images)
             images = torch.cat([images, others], dim=1)
-            views = (draws[:, k:] * n_views).long()
         pairs = zip(images.unbind(1), views.unbind(1), strict=True)
         return [self.views[image, view].float() for image, view in pairs]
 

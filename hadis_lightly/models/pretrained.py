@@ -114,7 +114,7 @@ def _of_torchvision(backbone: str, weights: str) -> PublishedWeights | None:
         if Path(weights).suffix or os.path.lexists(os.path.expanduser(weights)):
             return None
         names = ", ".join(w.name for w in enum)
-        raise ValueError(f"{weights!r} is no file, and {backbone} has only {names}.")
+        raise ValueError(f"there is no file {weights!r}; {backbone} has {names}.")
     view, meta = found.transforms(), found.meta
     half = [0.5] * 3
     # torchvision changes the normalisation inside of these when it loads the weights.

@@ -27,7 +27,7 @@ def outputs_of(
     partition: Partition,
     feature_dtype: torch.dtype = torch.float16,
 ) -> Outputs:
-    """Makes networks fast, in a precision that changes nothing.
+    """Makes networks fast, in a precision that agrees with float32.
 
     Args:
         model: Networks of a run, in evaluation mode.

@@ -49,6 +49,8 @@ from hadis_lightly.transforms import (
     HaDisTestTransform,
 )
 
+# Of the views: all runs share them.
+_SEED = 0
 # Rows that are reduced to their components together.
 _BLOCK = 1024
 
@@ -160,14 +162,19 @@ def _bank(
 ) -> tuple[FeatureBank, str]:
     """The bank, and how its plain images were scaled: ``batched`` or ``pillow``."""
     n_views = settings.features.n_views if settings.model.train == "heads" else 0
-    views = asdict(settings.views)
     cache = _cache(settings)
     keys = {}
     if cache is not None:
         images = images_key(source, available_cores())
         for kind in ("batched", "pillow"):
-            told = {"views": views, "n_views": n_views, "plain": kind}
-            keys[kind] = bank_key(images, backbone.module, told)
+            description = {
+                "backbone": settings.model.backbone,
+                "views": asdict(settings.views),
+                "n_views": n_views,
+                "seed": _SEED,
+                "plain": kind,
+            }
+            keys[kind] = bank_key(images, backbone.module, description)
             bank = FeatureBank.open(cache, keys[kind])
             if bank is not None:
                 return bank, kind
@@ -200,7 +207,7 @@ def _batches(
     choice, views = settings.views, build_views(settings)
     if resident is not None:
         plain = BatchedTestTransform.from_settings(choice)
-        return views_of_array(resident, plain, views, n_views, seed=0)
+        return views_of_array(resident, plain, views, n_views, seed=_SEED)
     crops = None
     if n_views:
         crops = HaDisCropTransform(choice.size_px, choice.min_scale, n_views)
@@ -209,7 +216,7 @@ def _batches(
         HaDisTestTransform.from_settings(choice),
         crops,
         views,
-        seed=0,
+        seed=_SEED,
         device=device,
         num_workers=choose_num_workers(settings, source, device)[0],
     )

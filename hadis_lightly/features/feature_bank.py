@@ -88,9 +88,12 @@ class FeatureBank:
             progress: Called with the number of images done and of all.
 
         Raises:
-            ValueError: If images or views are missing, or features are not finite.
+            ValueError: If images or views are missing, features are not finite, or
+                there is a cache without a key.
             OSError: If the cache cannot be written, or the disk has no room for it.
         """
+        if cache is not None and not key:
+            raise ValueError("a cache needs a key, see bank_key.")
         check_integer("n_images", n_images, least=1)
         check_integer("n_views", n_views, least=0)
         with ExitStack() as stack:

@@ -20,9 +20,9 @@ class FeatureLoader(RowLoader):
     ``x0`` is a view of each image, and every further ``x`` a view of one of its
     neighbours, no neighbour twice; without neighbours they are views of the image
     itself. The numbers of the views differ, so that an image that is its own neighbour
-    is not compared with the same numbers. What is drawn depends on seed, epoch and image alone: not on the
-    batch, the number of processes, or whether the run was interrupted. NOTE: Neighbours
-    are not in the paper of HaDis.
+    is not compared with the same features. What is drawn depends on seed, epoch and
+    image alone: not on the batch, the number of processes, or whether the run was
+    interrupted. NOTE: Neighbours are not in the paper of HaDis.
 
     Features keep their dtype on the device, and come as float32.
 

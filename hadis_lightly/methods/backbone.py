@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
@@ -22,6 +23,7 @@ from hadis_lightly.models.pretrained import (
     find_weights,
     weights_hash,
 )
+from hadis_lightly.models.weight_files import read_weights
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.settings.views import IMAGENET_NORMALIZE
@@ -34,7 +36,7 @@ def resolve_views(settings: Settings, left_to_weights: Sequence[str] = ()) -> No
     weights; without one they have the defaults of :class:`ViewSettings`, as they have
     where a run names no weights. Features of a file that nobody describes take size and
     normalisation of the weights that are published for the backbone, or 224 pixels and
-    ImageNet's. What is set stays.
+    ImageNet's; those of a run all that the run had. What is set stays.
 
     Args:
         settings: All settings.
@@ -53,12 +55,25 @@ def resolve_views(settings: Settings, left_to_weights: Sequence[str] = ()) -> No
             "plain_crop": found.crop,
             "plain_interpolation": found.interpolation,
         }
+    elif settings.model.train != "all" and (seen := _views_of_run(settings)):
+        values = seen
     elif settings.model.train != "all" and settings.model.backbone not in OWN_BACKBONES:
         values = _usual_views(settings.model.backbone)
     for name, value in values.items():
         gives_way = found is not None and name in left_to_weights
         if getattr(views, name) is None or gives_way:
             setattr(views, name, value)
+
+
+def _views_of_run(settings: Settings) -> dict[str, Any]:
+    """How the run whose weights are taken saw its images; empty if they are of none."""
+    path = Path(str(settings.model.weights)).expanduser()
+    try:
+        views = read_weights(path).views
+    except ValueError:  # named where the weights are loaded
+        return {}
+    names = ("input_size", "mean", "std", "plain_crop", "plain_interpolation")
+    return {name: views[name] for name in names if views.get(name) is not None}
 
 
 def _usual_views(backbone: str) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from hadis_lightly.precision import accurate_dtype, full_precision
 
 # Rows that are looked at together, to keep float64 copies small.
 _BLOCK = 4096
+# Variance of rows of length 1 that is rounding of features kept in float16.
+_ROUNDING = 1e-8
 
 
 class PrincipalComponents(nn.Module):
@@ -84,10 +86,9 @@ class PrincipalComponents(nn.Module):
         # The signs of eigenvectors are arbitrary: the largest number is positive.
         largest = directions.abs().argmax(dim=0, keepdim=True)
         directions = directions * directions.gather(0, largest).sign()
-        floor = variances[0] * d * torch.finfo(torch.float32).eps
+        floor = (variances[0] * d * torch.finfo(torch.float32).eps).clamp_min(_ROUNDING)
         directions = directions * (variances > floor)
-        if variances[0] > 0:
-            directions = directions / variances[0].sqrt()
+        directions = directions / variances[0].clamp_min(_ROUNDING).sqrt()
         self.mean.copy_(mean)
         self.components.copy_(directions)
         return self

@@ -34,6 +34,8 @@ class WeightFile(NamedTuple):
     is ``""``."""
     backbone: str | None
     """``model.backbone``, if the file is a checkpoint of a run."""
+    views: dict[str, Any]
+    """Its settings of views, if it is one; else empty."""
 
 
 def read_weights(path: Path) -> WeightFile:
@@ -101,10 +103,21 @@ def _read(path: Path) -> WeightFile:
             f"{str(path)!r} has no weights: expected a dict of tensors, such as "
             f"model.state_dict(), got a {type(content).__name__} without tensors."
         )
-    backbone = content
-    for key in ("hadis_lightly", "settings", "model", "backbone"):
-        backbone = backbone.get(key) if isinstance(backbone, Mapping) else None
-    return WeightFile(path, tables, backbone if isinstance(backbone, str) else None)
+    settings = _at(content, "hadis_lightly", "settings")
+    backbone, views = _at(settings, "model", "backbone"), _at(settings, "views")
+    return WeightFile(
+        path,
+        tables,
+        backbone if isinstance(backbone, str) else None,
+        dict(views) if isinstance(views, Mapping) else {},
+    )
+
+
+def _at(content: Any, *keys: str) -> Any:
+    """What lies in nested dicts under the keys; None if there is nothing."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
 
 
 def _kind(head: bytes) -> str:

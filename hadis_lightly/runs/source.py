@@ -73,11 +73,11 @@ def build_source(settings: Settings) -> ImageSource:
 
 
 def _lower_batch_size(settings: Settings, n: int) -> None:
-    """Leaves at least two batches in a pass over few images, where heads learn.
+    """Leaves at least two batches in a pass over few images, unless all is trained.
 
-    Their epochs take several passes, see ``features.min_steps``.
+    Epochs of heads take several passes, see ``features.min_steps``.
     """
-    if settings.model.train != "heads":
+    if settings.model.train == "all":
         return
     devices = settings.trainer.devices
     world_size = 1 if devices == "auto" else int(devices)

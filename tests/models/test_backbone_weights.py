@@ -220,7 +220,7 @@ def test_names_that_torchvision_has_changed(
     assert state.keys() != theirs.keys()
     monkeypatch.setattr(
         "hadis_lightly.models.backbone_weights.read_weights",
-        lambda path: WeightFile(path, {"": state}, None),
+        lambda path: WeightFile(path, {"": state}, None, {}),
     )
     n = len(theirs)
     assert load_backbone_weights(backbone, "a") == f"a: {n - 2} of {n} tensors"

@@ -16,7 +16,7 @@ import torch
 
 from hadis_lightly.artifacts.checkpoint import CheckpointIO
 from hadis_lightly.data.files import folder as image_folder
-from hadis_lightly.runs import RunInterrupted, run, runner
+from hadis_lightly.runs import RunInterrupted, outcome, run
 from hadis_lightly.settings import Settings
 from hadis_lightly.training import HaDis, PrototypeKMeans
 from hadis_lightly.training.cluster_head_callback import ClusterHeadAssignment
@@ -75,7 +75,7 @@ def _child(settings: Settings, marks: Connection) -> None:
         mark(callback, "cluster", "clustering")
         mark(callback, "on_train_epoch_start", "between epochs")
     mark(CheckpointIO, "save_checkpoint", "checkpoint")
-    mark(runner, "write_results", "results")
+    mark(outcome, "write_results", "results")
     try:
         run(settings)
     except RunInterrupted as interruption:

@@ -1,2 +1,1 @@
-hadis-lightly-train --multirun n_clusters=5,10,20 data.path=my_photos \
-    model.train=nothing model.weights=resnet18.pth
+hadis-lightly-train --multirun n_clusters=5,10,20 data.path=my_photos

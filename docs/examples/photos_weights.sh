@@ -1,2 +1,3 @@
-python docs/examples/save_torchvision_weights.py resnet18 resnet18.pth
-hadis-lightly-train data.path=my_photos n_clusters=12 model.weights=resnet18.pth
+hadis-lightly-train data.path=my_photos n_clusters=12 \
+    model.train=all model.backbone=resnet18 views.input_size=96
+hadis-lightly-train data.path=my_photos n_clusters=12 model.train=all model.weights=null

@@ -232,6 +232,7 @@ def stamp(
     precision: str,
     schedule: Mapping[str, int],
     weights: Mapping[str, Any] | None = None,
+    feature_dtype: str = "float16",
 ) -> dict[str, Any]:
     """What a checkpoint says of the run that made it."""
     decode_size = source.min_side if isinstance(source, FolderSource) else 0
@@ -246,6 +247,7 @@ def stamp(
         "plain_transform": plain_transform,
         "decode_size": decode_size,
         "precision": precision,
+        "feature_dtype": feature_dtype,
         "schedule": dict(schedule),
         "weights": weights and dict(weights),
     }
@@ -274,6 +276,8 @@ def backbone_state_dict(
     checkpoint = path if isinstance(path, Checkpoint) else load_checkpoint(path)
     for prefix in (prefixes[network] + "backbone.", *_ONLY_BACKBONE):
         found = checkpoint.weights(prefix)
+        if found and checkpoint.settings.model.train != "all":
+            return checkpoint.weights(f"{prefix}module.")
         if found:
             return found
     raise CheckpointError(f"checkpoint {str(checkpoint.path)!r} has no backbone.")

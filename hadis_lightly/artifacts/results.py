@@ -59,6 +59,8 @@ class RunResult:
     """Epochs of the warm-ups and phases, by the full name of the setting."""
     weights: dict[str, Any] | None = None
     """Name, licence, origin and hash of the weights that the backbone started from."""
+    view_agreement: float | None = None
+    """Share of nearest neighbours that two views of an image agree on, of features."""
     warmup_epochs: int = 0
     """First epochs, in which clusters took no part in training yet."""
     num_resumed: int = 0

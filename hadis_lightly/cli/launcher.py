@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def launch(
     task: Callable[[Settings], object] | None = None,
     program: str | None = None,
     methods: Mapping[str, Mapping[str, Any]] | None = None,
-    from_pixels: Mapping[str, Any] | None = None,
+    by_training: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Runs a recipe with the settings that the command line changes.
 
@@ -48,9 +48,9 @@ def launch(
         program: How the recipe is called; by default ``python recipes/name.py``.
         methods: The recipe's own settings for some methods, by full name; they
             replace the paper's.
-        from_pixels: The recipe's own settings for ``model.train=all``, by full name,
-            where the recipe trains heads; neither those that a method brings nor those
-            on the command line. Of the views, published weights replace them.
+        by_training: The recipe's own settings for other values of ``model.train``, by
+            full name. Those that a method brings, and those on the command line, stay;
+            settings of views give way to published weights.
 
     Raises:
         ValueError: If the settings are those of a method which brings settings along:
@@ -80,7 +80,7 @@ def launch(
 
         typed = HydraConfig.get().overrides.task
         given = {word.partition("=")[0].lstrip("+") for word in typed}
-        own = from_pixels if from_pixels and chosen.model.train == "all" else {}
+        own = (by_training or {}).get(chosen.model.train, {})
         left = {name: own[name] for name in own if name not in given}
         for full_name, value in left.items():
             section, _, last = full_name.partition(".")
@@ -94,9 +94,9 @@ def launch(
 
     sources = {name: {"data": DataSettings(source=name)} for name in SOURCE_NAMES}
     sources[settings.data.source] = {"data": settings.data}
-    own = methods or {}
+    of_recipe = methods or {}
     brought = {
-        method: {"method": method, **paper_settings(method), **own.get(method, {})}
+        method: {"method": method, **paper_settings(method), **of_recipe.get(method, {})}
         for method in METHOD_NAMES
     }
     brought[settings.method] = {"method": settings.method}

@@ -50,9 +50,8 @@ SETTINGS = Settings(
         output_dim=128,
         teacher_momentum=0.99,
     ),
-    optimizer=OptimizerSettings(learning_rate=0.2, warmup_epochs=2),
-    # Pseudo-labels that come early keep a wrong partition.
-    clustering=ClusteringSettings(warmup_epochs=15, whiten=True),
+    optimizer=OptimizerSettings(learning_rate=0.4),
+    clustering=ClusteringSettings(whiten=True, cosine_start=True),
     trainer=TrainerSettings(max_epochs=30),
 )
 
@@ -65,9 +64,16 @@ FROM_PIXELS: dict[str, Any] = {
     "views.std": IMAGENET_NORMALIZE["std"],
     "model.backbone": "resnet18",
     "model.hidden_dim": 1024,
-    "optimizer.warmup_epochs": None,
-    "clustering.warmup_epochs": None,
+    "optimizer.learning_rate": 0.2,
+    "clustering.cosine_start": False,
     "trainer.max_epochs": 60,
+}
+
+#: By model.train, where it is not heads.
+BY_TRAINING: dict[str, dict[str, Any]] = {
+    "all": FROM_PIXELS,
+    # Whitening helps the embeddings of heads, but not features as they are.
+    "nothing": {"clustering.whiten": False, "clustering.cosine_start": False},
 }
 
 #: The same for the methods with a cluster head.
@@ -93,7 +99,7 @@ def main() -> None:
         _DESCRIPTION,
         program="hadis-lightly-train",
         methods=METHODS,
-        from_pixels=FROM_PIXELS,
+        by_training=BY_TRAINING,
     )
 
 

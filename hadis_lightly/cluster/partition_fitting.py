@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hadis_lightly.checks import check_bool, check_integer
@@ -33,6 +32,7 @@ def fit_partition(
     n_init: int = 10,
     random_state: int | torch.Generator | None = None,
     whiten: bool = False,
+    cosine_start: bool = False,
     start: Tensor | npt.ArrayLike | None = None,
     distributed: bool = False,
 ) -> PrototypePartition:
@@ -46,6 +46,9 @@ def fit_partition(
         n_init: Restarts of k-means.
         random_state: Seed of k-means.
         whiten: Whether k-means sees whitened embeddings, see :class:`Whitening`.
+        cosine_start: With ``whiten``, whether k-means on the whitened embeddings runs
+            once, from the clusters that ``n_init`` restarts find on the cosine. Where
+            clusters overlap its own restarts differ more from each other.
         start: Labels ``(n,)`` in ``[0, k)``: k-means runs once, from the means of these
             clusters. If one of them is empty it starts as usual.
         distributed: With several processes of torch.distributed, whether they share the
@@ -64,6 +67,7 @@ def fit_partition(
     """
     check_integer("n_clusters", n_clusters, least=1)
     check_bool("whiten", whiten)
+    check_bool("cosine_start", cosine_start)
     data = as_rows(embeddings, name="embeddings")
     check_finite(data, name="embeddings")
     rows = directions(data)
@@ -71,8 +75,16 @@ def fit_partition(
     rows = points = _kept(rows, has_direction, n_clusters)
     processes = Processes(distributed)
     whitening = None
+    if whiten and cosine_start and start is None:
+        start = fit_partition(
+            data,
+            n_clusters,
+            n_init=n_init,
+            random_state=random_state,
+            distributed=distributed,
+        ).labels
     if whiten:
-        whitening = _whitening(rows, n_clusters, processes)
+        whitening = _whitening(rows, processes)
         points = whitening.transform(rows)
     kmeans = KMeans(
         n_clusters,
@@ -107,17 +119,12 @@ def _kept(rows: Tensor, has_direction: Tensor, n_clusters: int) -> Tensor:
     return rows[has_direction]
 
 
-def _whitening(rows: Tensor, n_clusters: int, processes: Processes) -> Whitening:
+def _whitening(rows: Tensor, processes: Processes) -> Whitening:
     """The whitening of process 0: eigenvectors may come with another sign or order."""
-    whitening = Whitening(min_components=max(1, n_clusters - 1)).fit(rows)
-    if processes.size == 1:
-        return whitening
-    d, m = whitening.components_.shape
-    # Padded to the same shape in all processes.
-    components = processes.from_first(F.pad(whitening.components_, (0, d - m)))
-    components = components[:, components.any(dim=0)].contiguous()
-    mean = processes.from_first(whitening.mean_)
-    return Whitening.from_state_dict({"mean": mean, "components": components})
+    state = Whitening().fit(rows).state_dict()
+    return Whitening.from_state_dict(
+        {name: processes.from_first(value) for name, value in state.items()}
+    )
 
 
 def _init(

@@ -1,4 +1,4 @@
-"""Whitening: principal components of equal weight."""
+"""Whitening of a shrunk covariance: principal components of nearly equal weight."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
-from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster.lloyd.arrays import (
     as_rows,
     check_columns,
@@ -18,36 +17,33 @@ from hadis_lightly.precision import accurate_dtype, full_precision
 
 
 class Whitening:
-    r"""Projects onto the leading principal components, each scaled to variance 1.
+    r"""Scales principal components towards equal variance, small ones less.
 
     Where few directions carry most of the variance, k-means splits clusters along them
     and merges clusters that differ in the others only; among components of equal weight
-    it does not. Components beyond the effective dimension are noise, which whitening
-    would amplify, and are left out.
-
-    Args:
-        min_components: Minimum number of components, as far as the data have them. K
-            clusters need at least K - 1 to be told apart.
+    it does not. Components of little variance are mostly noise, which whitening would
+    amplify. So it is the covariance shrunk half-way to a multiple of the identity, as
+    in [0], that is whitened: with the mean variance :math:`\bar\lambda` over all d
+    directions, a component of variance :math:`\lambda` is divided by
+    :math:`\sqrt{\lambda + \bar\lambda}`. All are then scaled by one number, which
+    makes the mean squared length of a row d, as if each had variance 1.
 
     Attributes:
         mean_: Mean of the rows, ``(d,)``.
         components_: Scaled components, ``(d, n_components_)``.
-        n_components_: The participation ratio of the eigenvalues of the covariance,
-            :math:`(\sum_i \lambda_i)^2 / \sum_i \lambda_i^2`, rounded: d for a ball,
-            1 for a line.
+        n_components_: Number of components, all d of them.
 
     Example:
         >>> X = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-        >>> Whitening(min_components=2).fit(X).transform(X).abs().max(dim=0).values
-        tensor([1.4142, 1.4142])
+        >>> Whitening().fit(X).transform(X).abs().max(dim=0).values
+        tensor([1.7823, 0.9075])
+
+    - [0]: Ledoit and Wolf, 2004, https://doi.org/10.1016/S0047-259X(03)00096-4
     """
 
     mean_: Tensor
     components_: Tensor
     n_components_: int
-
-    def __init__(self, min_components: int = 1) -> None:
-        self.min_components = min_components
 
     @full_precision()
     def fit(self, X: Tensor | npt.ArrayLike) -> Whitening:
@@ -59,7 +55,6 @@ class Whitening:
         Raises:
             ValueError: If there is one row only, all are equal, or one is not finite.
         """
-        check_integer("min_components", self.min_components, least=1)
         data = as_rows(X)
         device = data.device
         if accurate_dtype(device) != torch.float64:
@@ -76,15 +71,13 @@ class Whitening:
         covariance = centered.T @ centered / len(data)
         variances, directions = torch.linalg.eigh(covariance)
         variances, directions = variances.flip(0), directions.flip(1)
-        floor = variances[0] * len(variances) * torch.finfo(data.dtype).eps
-        rank = int((variances > floor.clamp_min(0)).sum())
-        if rank == 0:
+        if float(variances[0]) <= 0:
             raise ValueError(f"X has no variance: all {len(data)} rows are equal.")
-        effective = variances.sum().square() / variances.square().sum()
-        wanted = max(int(self.min_components), round(float(effective)))
-        self.n_components_ = min(wanted, rank)
-        leading = slice(0, self.n_components_)
-        components = directions[:, leading] / variances[leading].sqrt()
+        variances = variances.clamp_min(0)
+        shrunk = variances + variances.mean()
+        scale = (len(variances) / (variances / shrunk).sum()).sqrt()
+        components = directions * (scale / shrunk.sqrt())
+        self.n_components_ = len(variances)
         self.mean_ = (first + shift).to(data.dtype).to(device)
         self.components_ = components.to(data.dtype).to(device)
         return self

@@ -1,5 +1,7 @@
 """Features of a frozen backbone: computed once and kept, neighbours, loaders."""
 
+from hadis_lightly.features.agreement import view_agreement
+from hadis_lightly.features.backbone_pass import BackbonePass
 from hadis_lightly.features.bank_file import FeatureCache
 from hadis_lightly.features.feature_bank import FeatureBank, bank_key
 from hadis_lightly.features.feature_loader import FeatureLoader, PlainFeatureLoader
@@ -11,6 +13,7 @@ from hadis_lightly.features.view_batches import (
 )
 
 __all__ = [
+    "BackbonePass",
     "FeatureBank",
     "FeatureCache",
     "FeatureLoader",
@@ -19,6 +22,7 @@ __all__ = [
     "bank_key",
     "nearest_neighbours",
     "reciprocal_neighbours",
+    "view_agreement",
     "views_of_array",
     "views_of_source",
 ]

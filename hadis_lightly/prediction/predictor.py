@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
-from functools import partial
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -27,10 +25,9 @@ from hadis_lightly.cluster import Partition
 from hadis_lightly.data import load_source, plain_image, read_image
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.reader import reduce_image
-from hadis_lightly.folding import folded
-from hadis_lightly.inference import Context, accurate_precision, network_outputs
 from hadis_lightly.methods.registry import build_model, method_of
 from hadis_lightly.precision import accurate_dtype, has_native_bfloat16
+from hadis_lightly.prediction.outputs import Outputs, outputs_of
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.text import describe_error
 from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
@@ -70,6 +67,8 @@ class ClusterPredictor:
             as in float32. On Apple's MPS all is float32.
         decode_size: Shorter side in pixels that the run reduced larger images to; 0 if
             it did not.
+        feature_dtype: ``float16`` or ``float32``: of the features that heads trained
+            on, if the backbone was frozen.
 
     Raises:
         ValueError: If there is no such device.
@@ -89,6 +88,7 @@ class ClusterPredictor:
         device: str = "auto",
         precision: str = "32-true",
         decode_size: int = 0,
+        feature_dtype: str = "float16",
     ) -> None:
         self.settings = settings
         self.device = check_device(device)
@@ -98,7 +98,8 @@ class ClusterPredictor:
         is_native = self.half is torch.bfloat16 and has_native_bfloat16()
         if self.device.type != "cuda" and not (self.device.type == "cpu" and is_native):
             self.half = None
-        self._context: Context | None = None
+        self.feature_dtype: torch.dtype = getattr(torch, feature_dtype)
+        self._outputs: Outputs | None = None
         self.model = model.to(self.device, self.dtype).eval()
         self.partition = partition.to(self.device)
         views = settings.views
@@ -142,6 +143,7 @@ class ClusterPredictor:
             device,
             checkpoint.stamp.get("precision", "32-true"),
             checkpoint.stamp.get("decode_size", 0),
+            checkpoint.stamp.get("feature_dtype", "float16"),
         )
 
     def transform(self, image: AnyImage) -> Tensor:
@@ -240,10 +242,11 @@ class ClusterPredictor:
         is_known = self.device.type in ("cpu", "cuda")
         if self.settings.trainer.channels_last != "off" and is_known:
             images = images.contiguous(memory_format=torch.channels_last)
-        if self._context is None:
-            self._context = self._prepare(images)
-        with self._context():
-            outputs = network_outputs(self.model, images)
+        if self._outputs is None:
+            self._outputs = outputs_of(
+                self.model, images, self.half, self.partition, self.feature_dtype
+            )
+        outputs = self._outputs(images)
         clusters = self.partition
         return Prediction(
             labels=clusters.predict(*outputs).cpu(),
@@ -251,15 +254,6 @@ class ClusterPredictor:
             distance=clusters.distance(*outputs).cpu(),
             embeddings=outputs[0].cpu(),
         )
-
-    def _prepare(self, images: Tensor) -> Context:
-        """Makes the networks fast; their precision, by the first images."""
-        if self.device.type == "cpu":
-            self.model = folded(self.model, images)
-        if self.half is None:
-            return nullcontext
-        half = partial(torch.autocast, self.device.type, dtype=self.half)
-        return accurate_precision(self.model, images, half, self.partition.predict)
 
 
 def _image_of(array: np.ndarray[Any, Any]) -> Image.Image:

@@ -132,6 +132,9 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
     ]
     if result.get("num_resumed"):
         rows.insert(3, ("Resumed", f"{result['num_resumed']} times"))
+    if (share := result.get("view_agreement")) is not None:
+        text = f"two views of an image agree on {share:.0%} of its nearest neighbours"
+        rows.insert(-4, ("Features", text))
     return rows
 
 

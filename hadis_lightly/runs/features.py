@@ -21,6 +21,7 @@ from hadis_lightly.features import (
     bank_key,
     nearest_neighbours,
     reciprocal_neighbours,
+    view_agreement,
     views_of_array,
     views_of_source,
 )
@@ -94,10 +95,10 @@ def build_feature_pipeline(
     num_bytes = bank.features.numel() * bank.features.element_size()
     reason = f"{format_bytes(num_bytes)} of features in {place}"
     plain = bank.plain.to(device)
-    reduction, features = backbone.reduction, bank.features
-    if isinstance(reduction, PrincipalComponents):
-        reduction.to(device).fit(plain)
-        features = _reduced(features, reduction, device)
+    features = bank.features
+    if isinstance(backbone.reduction, PrincipalComponents):
+        backbone.reduction.to(device).fit(plain)
+        features = _reduced(features, backbone, device)
     plain_loader = PlainFeatureLoader(features[:, 0], source.targets, device=device)
     is_trained = settings.model.train == "heads"
     train_loader = FeatureLoader(
@@ -112,8 +113,18 @@ def build_feature_pipeline(
     precision = "32-true"
     if bank.is_half:
         precision = "16-mixed" if device.type == "cuda" else "bf16-mixed"
-    loaders = train_loader, plain_loader
-    return Pipeline(*loaders, None, 0, "features", reason, kind, precision)
+    return Pipeline(
+        train_loader,
+        plain_loader,
+        None,
+        0,
+        "features",
+        reason,
+        kind,
+        precision,
+        str(bank.features.dtype).removeprefix("torch."),
+        view_agreement(bank.features),
+    )
 
 
 def follow_clusters(
@@ -205,15 +216,11 @@ def _batches(
 
 
 def _reduced(
-    features: Tensor, reduction: PrincipalComponents, device: torch.device
+    features: Tensor, backbone: FrozenBackbone, device: torch.device
 ) -> Tensor:
-    """Components ``(n, 1 + V, m)`` of features ``(n, 1 + V, d)``, in half precision."""
-    n, width = features.shape[:2]
-    reduced = torch.empty(n, width, reduction.components.shape[1], dtype=torch.float16)
-    for start in range(0, n, _BLOCK):
-        block = features[start : start + _BLOCK].to(device)
-        reduced[start : start + _BLOCK] = reduction(block).cpu()
-    return reduced
+    """Components ``(n, 1 + V, m)`` of features ``(n, 1 + V, d)``, in float16."""
+    blocks = features.split(_BLOCK)  # type: ignore[no-untyped-call]
+    return torch.cat([backbone.reduced(block.to(device)).cpu() for block in blocks])
 
 
 def _cache(settings: Settings) -> FeatureCache | None:

@@ -96,12 +96,12 @@ def _wanted_precision(
     trainer = settings.trainer
     if trainer.precision != "auto":
         return trainer.precision
+    if settings.model.train != "all":
+        return "32-true"  # heads are small
     is_cuda = trainer.accelerator != "cpu" and torch.cuda.is_available()
     is_mps = trainer.accelerator in ("mps", "gpu") and not is_cuda
     if is_mps:
         return "32-true"
-    if settings.model.train != "all" and not is_cuda:
-        return "32-true"  # heads are small
     if earlier is not None:
         return "32-true" if earlier == "16-mixed" and not is_cuda else earlier
     if is_cuda:

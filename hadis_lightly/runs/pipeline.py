@@ -65,6 +65,10 @@ class Pipeline(NamedTuple):
     """Scales plain images: ``batched``, on the device, or ``pillow``."""
     precision: str | None = None
     """Of features that were computed before the training."""
+    feature_dtype: str = "float16"
+    """What these were rounded to."""
+    view_agreement: float | None = None
+    """See :func:`~hadis_lightly.features.view_agreement`."""
 
 
 def build_pipeline(

@@ -11,16 +11,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from hadis_lightly.artifacts.assignments import assignments_of, write_assignments
 from hadis_lightly.artifacts.checkpoint import Checkpoint, stamp
 from hadis_lightly.artifacts.metrics_file import MetricsFile
-from hadis_lightly.artifacts.results import (
-    RunResult,
-    describe_labelled,
-    split_scores,
-    write_embeddings,
-    write_results,
-)
+from hadis_lightly.artifacts.results import RunResult
 from hadis_lightly.artifacts.score_table import ScoreTable
 from hadis_lightly.artifacts.snapshots import EmbeddingSnapshots
 from hadis_lightly.data import FolderSource, ImageSource
@@ -29,8 +22,6 @@ from hadis_lightly.methods.backbone import describe_weights, resolve_views
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.methods.registry import build_model, check_run, method_of
 from hadis_lightly.methods.schedule import count_epochs, describe_schedule
-from hadis_lightly.progress import StepProgress
-from hadis_lightly.report.run_figures import draw_figures
 from hadis_lightly.runs.checkpointing import RunCheckpoint
 from hadis_lightly.runs.features import follow_clusters, pipeline_of
 from hadis_lightly.runs.folder import (
@@ -39,13 +30,13 @@ from hadis_lightly.runs.folder import (
     broadcast_folder,
     claimed_folder,
 )
+from hadis_lightly.runs.outcome import write_files
 from hadis_lightly.runs.performance import (
     describe_performance,
     resolve_performance,
     resolve_precision,
 )
 from hadis_lightly.runs.pipeline import Pipeline
-from hadis_lightly.runs.pixel_scores import pixel_scores
 from hadis_lightly.runs.source import (
     build_source,
     check_size,
@@ -53,7 +44,12 @@ from hadis_lightly.runs.source import (
     list_left_out,
 )
 from hadis_lightly.runs.step_seeds import StepSeeds
-from hadis_lightly.runs.summary import announcement, device_name, scores_line, summary
+from hadis_lightly.runs.summary import (
+    announcement,
+    describe_agreement,
+    device_name,
+    say,
+)
 from hadis_lightly.runs.trainer import build_trainer, quiet_lightning
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.images import absolute_path
@@ -112,16 +108,19 @@ def run(settings: Settings) -> RunResult:
 
     def resume_point(checkpoint: Checkpoint) -> ResumePoint:
         checkpoint.check_fits(settings, source, model)
+        if settings.model.train != "all":
+            # Features are computed before Lightning restores the rest.
+            model.load_state_dict(checkpoint.weights())
         return ResumePoint.of(checkpoint, settings)
 
     with claimed_folder(settings, resume_point) as folder:
-        _say(settings, list_left_out(source, folder.path))
+        say(settings, list_left_out(source, folder.path))
         unread = source.warnings if isinstance(source, FolderSource) else ()
-        _say(settings, "\n".join(f"WARNING: {line}" for line in unread))
+        say(settings, "\n".join(f"WARNING: {line}" for line in unread))
         with quiet_lightning():
             result, callback = _train(settings, source, model, folder)
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            _write_files(result, settings, source, callback)
+            write_files(result, settings, source, callback)
     return result
 
 
@@ -160,15 +159,23 @@ def _train(
         broadcast_folder(trainer, folder),
     ):
         name = device_name(device)
-        _say(settings, announcement(settings, source, world_size, name, folder.path))
-        _say(settings, performance)
-        _say(settings, describe_schedule(schedule))
-        precision, scaling = pipeline.precision or precision, pipeline.plain_transform
-        made_with = stamp(settings, source, scaling, precision, schedule, weights)
+        say(settings, announcement(settings, source, world_size, name, folder.path))
+        say(settings, performance)
+        say(settings, describe_agreement(pipeline.view_agreement))
+        say(settings, describe_schedule(schedule))
+        made_with = stamp(
+            settings,
+            source,
+            pipeline.plain_transform,
+            pipeline.precision or precision,
+            schedule,
+            weights,
+            pipeline.feature_dtype,
+        )
         saving = _add_callbacks(settings, folder, trainer, callback, made_with)
         start = folder.start
         if start is not None:
-            _say(settings, str(start))
+            say(settings, str(start))
             _prepare_to_resume(start, settings, callback, pipeline)
         path = start and start.path
         trainer.fit(module, pipeline.train_loader, ckpt_path=path)
@@ -187,6 +194,7 @@ def _train(
         performance=performance,
         schedule=schedule,
         weights=weights,
+        view_agreement=pipeline.view_agreement,
         warmup_epochs=callback.warmup_epochs,
         num_resumed=saving.num_resumed,
         warnings=callback.warnings_,
@@ -267,33 +275,3 @@ def _add_callbacks(
         StepSeeds(settings.seed),
     ]
     return saving
-
-
-def _write_files(
-    result: RunResult,
-    settings: Settings,
-    source: ImageSource,
-    callback: ClusteringCallback[Any],
-) -> None:
-    """Writes the files of a run; figures last: a failure there loses nothing else."""
-    folder = result.output_dir
-    write_assignments(folder, assignments_of(source, callback))
-    write_embeddings(folder, callback.embeddings_)
-    write_results(result, settings)
-    if settings.clustering.pixel_baseline:
-        result.pixel_scores = pixel_scores(source, settings)
-    external, _ = split_scores(result.scores)
-    title = ", ".join(filter(None, [result.method, scores_line(external)]))
-    if note := describe_labelled(result.num_labelled, result.num_images):
-        title += f"\n{note}"
-    with StepProgress("drawing figures", settings.trainer.progress_bar) as progress:
-        result.figures = draw_figures(
-            folder, source, callback, title, settings.seed, progress=progress
-        )
-    write_results(result, settings)
-    _say(settings, summary(result))
-
-
-def _say(settings: Settings, text: str) -> None:
-    if text and not settings.quiet and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        print(text, flush=True)

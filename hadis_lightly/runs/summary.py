@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.artifacts.results import (
     EXTERNAL_SCORES,
@@ -17,6 +18,9 @@ from hadis_lightly.artifacts.results import (
 from hadis_lightly.data import ImageSource
 from hadis_lightly.methods.registry import method_of
 from hadis_lightly.settings.sections import Settings
+
+# Of the nearest neighbours of two views; below it clusters were poor (docs/photos.md).
+_LOW_AGREEMENT = 0.2
 
 
 def summary(result: RunResult) -> str:
@@ -86,9 +90,28 @@ def announcement(
     )
 
 
+def describe_agreement(share: float | None) -> str:
+    """What to expect of features, by the agreement of views, and what would help."""
+    if share is None:
+        return ""
+    line = f"two views of an image agree on {share:.0%} of its nearest neighbours"
+    if share >= _LOW_AGREEMENT:
+        return line
+    return (
+        f"{line}, which is low: another model.backbone, a larger views.input_size or "
+        "fine-tuning (model.train=all) may give better clusters"
+    )
+
+
 def device_name(device: torch.device) -> str:
     """Name of a GPU, or the kind of device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
     return f"{device.type}, {threads} thread{'s' * (threads != 1)}"
+
+
+def say(settings: Settings, text: str) -> None:
+    """Prints text, if there is any, in the first process, unless all is quiet."""
+    if text and not settings.quiet and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        print(text, flush=True)

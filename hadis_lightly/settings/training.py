@@ -28,7 +28,8 @@ class OptimizerSettings:
         None,
         "First epochs, in which the learning rate rises linearly and projections get "
         "no noise. Then SGD follows a cosine to 0, Adam stays constant. By default a "
-        "quarter of trainer.max_epochs, 50 at most. Paper: 50 of 1000.",
+        "quarter of trainer.max_epochs, 50 at most; with model.train=heads a "
+        "fifteenth. Paper: 50 of 1000.",
         low=0,
     )
     fused: str = setting(
@@ -46,7 +47,8 @@ class ClusteringSettings:
     warmup_epochs: int | None = setting(
         None,
         "First epochs, which have no pseudo-labels, hence no PCL; by default as "
-        "optimizer.warmup_epochs. Paper: 50 of 1000.",
+        "optimizer.warmup_epochs, or with model.train=heads half of the run. Paper: 50 "
+        "of 1000.",
         low=0,
     )
     every_n_epochs: int = setting(
@@ -65,7 +67,13 @@ class ClusteringSettings:
     )
     whiten: bool = setting(
         False,
-        "Cluster whitened embeddings. Not in the paper; helps short runs.",
+        "Cluster whitened embeddings. Not in the paper; helps short runs from random "
+        "weights, harms features of pretrained ones.",
+    )
+    cosine_start: bool = setting(
+        False,
+        "With clustering.whiten, start k-means on whitened embeddings from clusters "
+        "on the cosine. Not in the paper; for heads on pretrained features.",
     )
     pixel_baseline: bool = setting(
         False,

@@ -30,11 +30,23 @@ def check_settings(settings: Settings) -> None:
     devices = trainer.devices
     if devices != "auto" and not (str(devices).isdecimal() and int(devices) > 0):
         raise SettingsError(f"trainer.devices must be auto or >= 1, got {devices!r}.")
+    if model.train == "heads" and settings.method == "pici":
+        raise SettingsError(
+            "model.train=heads needs a backbone by name; method=pici trains a "
+            "masked autoencoder of its own: set model.train=all model.weights=null."
+        )
     has_weights = model.weights is not None or model.backbone == PIXELS
     if model.train != "all" and not has_weights:
         raise SettingsError(
             f"model.train={model.train} takes features of a pretrained backbone: set "
-            "model.weights=pretrained or model.weights=FILE, or model.train=all."
+            "model.weights=pretrained or model.weights=FILE, or train from random "
+            "weights with model.train=all."
+        )
+    if model.train != "all" and trainer.precision not in ("auto", "32-true"):
+        raise SettingsError(
+            f"trainer.precision is {trainer.precision}, but with "
+            f"model.train={model.train} all but the backbone computes in float32, and "
+            "the backbone as fast as is accurate: leave it at auto."
         )
     if settings.data.cache.lower() in ("null", "none", "true", "false", "on"):
         raise SettingsError(

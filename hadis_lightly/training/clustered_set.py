@@ -29,6 +29,8 @@ class ClusteredSet(Generic[C]):
     partition_type: type[C]
     partition_: C | None = None
     _keys: KeyIndex | None = None
+    #: Start k-means on whitened embeddings from the clusters on the cosine.
+    cosine_start = False
     _embeddings: Tensor | None = None
     _measures: dict[str, Tensor]
     _scores: dict[str, float]

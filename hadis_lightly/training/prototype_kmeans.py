@@ -42,6 +42,9 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
             embeddings have a few directions of large variance along which cosine
             k-means splits classes; once PCL trains on such clusters they stay, since
             they also have the lower inertia.
+        cosine_start: With ``whiten``, whether k-means starts from the clusters that
+            its restarts find on the cosine. NOTE: Not in the paper; for features of
+            pretrained networks.
         warm_start: Whether k-means starts once, from the last clusters, in place of
             ``n_init`` restarts. Faster; NOTE: not in the paper, and it stays in the
             local optimum of its first clustering.
@@ -112,6 +115,7 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         random_state: int | None = None,
         *,
         whiten: bool = False,
+        cosine_start: bool = False,
         warm_start: bool = False,
         name: str = "cluster",
         follow_limits: bool = True,
@@ -129,6 +133,8 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         )
         check_bool("warm_start", warm_start)
         self.warm_start = warm_start
+        check_bool("cosine_start", cosine_start)
+        self.cosine_start = cosine_start
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Checks the module, and that its losses have as many clusters."""

@@ -53,7 +53,7 @@ class SetClustering(ClusteredSet[C], ABC):
         :class:`~hadis_lightly.training.clustering_callback.ClusteringCallback`.
     """
 
-    #: What may help against each of the :func:`~hadis_lightly.cluster.collapse_signs`.
+    #: What may help against :func:`~hadis_lightly.cluster.collapse_signs`, by the sign.
     remedies: ClassVar[Mapping[str, str]]
 
     def __init__(
@@ -130,10 +130,10 @@ class SetClustering(ClusteredSet[C], ABC):
     def fit_kmeans(
         self, embeddings: Tensor, start: Tensor | None = None
     ) -> PrototypePartition:
-        """k-means on normalised embeddings ``(n, d)``, the same in all processes.
+        """k-means on embeddings ``(n, d)``, the same in all processes.
 
-        Starts from labels ``(n,)`` if they are given, in place of ``n_init`` restarts;
-        during warm-up, where labels only serve for scores, there is one restart.
+        Labels ``(n,)`` to start from take the place of ``n_init`` restarts; in warm-up,
+        where labels only serve for scores, there is one.
         """
         seed = self.random_state
         return fit_partition(
@@ -142,6 +142,7 @@ class SetClustering(ClusteredSet[C], ABC):
             n_init=self._restarts,
             random_state=None if seed is None else seed + self._epoch,
             whiten=self.whiten,
+            cosine_start=self.cosine_start,
             start=start,
             distributed=True,
         )
@@ -179,9 +180,8 @@ class SetClustering(ClusteredSet[C], ABC):
         labels, prototypes = partition.labels, partition.prototypes
         self._scores = scores_of(embedded.targets, labels, rows, prototypes)
         if epoch > self.warmup_epochs:
-            signs = {}
-            if epoch >= _MIN_EPOCHS:
-                signs = collapse_signs(rows, labels, prototypes)
+            is_trained = epoch >= _MIN_EPOCHS
+            signs = collapse_signs(rows, labels, prototypes) if is_trained else {}
             self._warn_of_collapse(signs, trainer, epoch)
         self.history_.append({"epoch": epoch, "seconds": seconds} | self._scores)
         self._num_batches, self._is_restored = num_batches_trained(trainer), False

@@ -96,6 +96,7 @@ def test_a_console_that_cannot_print_a_name(lines: Lines) -> None:
         "hadis_lightly/cli/train",
         [
             *(f"data.path='{photos.name}'", "data.on_error=skip", "n_clusters=2"),
+            *("model.train=all", "model.weights=null"),
             *("model.backbone=small_convnet", "model.hidden_dim=16"),
             *("trainer.max_epochs=1", "clustering.n_init=2", "loader.num_workers=0"),
             *("loader.batch_size=4", "views.input_size=16", "trainer.logger=none"),

@@ -24,6 +24,9 @@ TINY = (
     "model.output_dim=8", "clustering.warmup_epochs=1", "clustering.n_init=2",
     "trainer.accelerator=cpu", "trainer.logger=none",
 )  # fmt: skip
+FROM_PIXELS = (
+    "model.train=all", "model.weights=null", "model.backbone=small_convnet",
+)  # fmt: skip
 COMMANDS = ("train", "predict", "report", "figures")
 
 
@@ -49,7 +52,7 @@ def test_from_a_folder_of_photos_to_a_report(
     write_photos(cwd / "photos", NUM_IMAGES)
     (cwd / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     train = ("data=folder", "data.path=photos", "data.on_error=skip", *TINY)
-    done = commands("train", *train, "model.backbone=small_convnet", "output_dir=run")
+    done = commands("train", *train, *FROM_PIXELS, "output_dir=run")
     assert done.status == 0, done.errors
     assert "1 file left out" in done.output
     assert {"results.json", "assignments.csv", "embeddings.npy"} <= {
@@ -100,7 +103,7 @@ def test_several_folders_and_a_list_with_classes(
     (cwd / "lists").mkdir()
     text = "\n".join(["file,label", *rows, "../new photos,c"])
     (cwd / "lists" / "a.csv").write_text(text, encoding="utf-8")
-    line = ("data.path=lists/a.csv", *TINY, "model.backbone=small_convnet")
+    line = ("data.path=lists/a.csv", *TINY, *FROM_PIXELS)
     done = commands("train", *line, "output_dir=run")
     assert done.status == 0, done.errors
     assert f"list a.csv: {len(names) + 20} images, 3 classes" in done.output
@@ -173,7 +176,7 @@ def test_results_among_the_images_in_a_working_folder_that_is_read_only(
     commands.lines.cwd = Path("/proc" if Path("/proc").is_dir() else tmp_path)
     photos = tmp_path / "photos"
     write_photos(photos, NUM_IMAGES)
-    train = (f"data.path={photos}", *TINY[:-1], "model.backbone=small_convnet")
+    train = (f"data.path={photos}", *TINY[:-1], *FROM_PIXELS)
     run = f"checkpoint={photos}/run"
     lines = (
         ("train", *train, f"output_dir={photos}/run"),
@@ -207,7 +210,7 @@ def test_a_full_disk_is_named_and_nothing_is_damaged(
     cwd = commands.lines.cwd = tmp_path
     write_photos(cwd / "photos", NUM_IMAGES)
     train = (
-        *("data.path=photos", *TINY, "model.backbone=small_convnet", "output_dir=run"),
+        *("data.path=photos", *TINY, *FROM_PIXELS, "output_dir=run"),
         *("trainer.checkpoint_every_n_epochs=1", "trainer.resume=auto"),
     )
 

@@ -12,14 +12,14 @@ _RECIPE = """
 import json
 from dataclasses import asdict
 from hadis_lightly.cli.launcher import launch
-from hadis_lightly.cli.train import SETTINGS
+from hadis_lightly.cli.train import BY_TRAINING, SETTINGS
 
 launch(
     SETTINGS,
     "train",
     "",
     lambda settings: print(json.dumps(asdict(settings.views))),
-    left_to_weights=("input_size", "mean", "std"),
+    by_training=BY_TRAINING,
 )
 """
 
@@ -32,6 +32,7 @@ def test_published_weights_describe_what_the_command_line_leaves_open(
     script.write_text(_RECIPE)
     words = [
         *("data.path=.", "n_clusters=2", "model.backbone=googlenet"),
+        "model.train=all",
         *("model.weights=pretrained,null", "views.std=[1,1,1]", "--multirun"),
     ]
     made = subprocess.run(

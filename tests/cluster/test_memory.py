@@ -53,7 +53,7 @@ X = embeddings()
 PROTOTYPES = X[:K]
 LABELS = (X @ PROTOTYPES.T).argmax(dim=1)
 ON_SPHERE = PrototypePartition(LABELS, PROTOTYPES, PROTOTYPES)
-WHITENING = Whitening(min_components=32).fit(X[:1000])
+WHITENING = Whitening().fit(X[:1000])
 WHITENED = PrototypePartition(
     LABELS, WHITENING.transform(PROTOTYPES), PROTOTYPES, WHITENING
 )

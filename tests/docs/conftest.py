@@ -12,7 +12,8 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.docs.shell_lines import EXAMPLES, run, shell_lines
+from hadis_lightly.models import build_backbone
+from tests.docs.shell_lines import EXAMPLES, TINY, WEIGHTS, run, shell_lines
 from tests.forked_lines import Lines
 
 NUM_PHOTOS, NUM_NEW = 60, 11
@@ -48,6 +49,7 @@ def lines(server: Lines) -> Lines:
     (cwd / "new_photos" / "broken.png").write_bytes(b"not an image")
     network = torchvision.models.resnet18()
     torch.save(network.state_dict(), cwd / "resnet18.pth")
+    torch.save(build_backbone(TINY["model.backbone"]).state_dict(), cwd / WEIGHTS)
     for line in shell_lines((EXAMPLES / "quickstart.sh").read_text(encoding="utf-8")):
         if line.program == "hadis-lightly-train":
             done = run(server, line)

@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
 README = ROOT / "README.md"
 PROGRAMS = re.compile(r"(hadis-lightly-\w+|python|pip|make|torchrun|tensorboard) .*")
+#: Of the small backbone in TINY.
+WEIGHTS = "small_convnet.pth"
 # What makes a training end in seconds; the page shows what is natural.
 TINY = {
     "trainer.max_epochs": "1",
@@ -101,14 +103,18 @@ def run(lines: Lines, line: ShellLine) -> Ended:
     script = script_of(line)
     assert script is not None
     is_training = "/" not in script or script.endswith("/train")
-    return lines.run(script, _tiny(line.argv) if is_training else line.argv)
+    if is_training:
+        return lines.run(script, _tiny(line.argv, "/" in script))
+    return lines.run(script, line.argv)
 
 
-def _tiny(argv: list[str]) -> list[str]:
+def _tiny(argv: list[str], trains_heads: bool) -> list[str]:
     settings = {word.partition("=")[0]: word for word in argv}
     wanted = dict(TINY)
-    if "model.weights" in settings:
+    if is_own := settings.get("model.weights", "").endswith("=resnet18.pth"):
         wanted["model.backbone"] = "resnet18"
+    if trains_heads and not is_own and settings.get("model.train") != "model.train=all":
+        wanted["model.weights"] = WEIGHTS
     settings |= {name: f"{name}={value}" for name, value in wanted.items()}
     if "--multirun" in settings:  # two of its runs are enough
         settings = {name: ",".join(w.split(",")[:2]) for name, w in settings.items()}

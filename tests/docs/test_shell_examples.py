@@ -13,6 +13,7 @@ from tests.docs.shell_lines import (
     README,
     ROOT,
     TINY,
+    WEIGHTS,
     ShellLine,
     blocks,
     compose,
@@ -52,7 +53,7 @@ def test_commands_run(path: Path, lines: Lines) -> None:
         if NEED_PACKAGES & {words.get("trainer.logger")}:
             continue
         weights = words.get("model.weights", "resnet18.pth")
-        if weights != "resnet18.pth":
+        if weights not in ("resnet18.pth", "null"):
             continue  # of another backbone: tests of the backbones load these
         if path.stem == "quickstart" and line.program == "hadis-lightly-train":
             continue  # the fixture has run it
@@ -108,7 +109,8 @@ def test_a_run_in_python(
     monkeypatch.chdir(tmp_path)
 
     def make_tiny(settings: object) -> None:
-        for name, value in TINY.items():
+        weights = str(lines.cwd / WEIGHTS)
+        for name, value in {**TINY, "model.weights": weights}.items():
             *sections, last = name.split(".")
             section = settings
             for part in sections:

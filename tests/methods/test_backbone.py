@@ -28,7 +28,7 @@ from hadis_lightly.settings import (
     TrainerSettings,
     ViewSettings,
 )
-from hadis_lightly.settings.views import CIFAR10_NORMALIZE
+from hadis_lightly.settings.views import CIFAR10_NORMALIZE, IMAGENET_NORMALIZE
 
 
 def tiny_settings(folder: Path, **model: Any) -> Settings:
@@ -123,6 +123,36 @@ def test_views_are_described_by_the_weights_unless_they_are_set() -> None:
     assert settings.views == ViewSettings(32, **CIFAR10_NORMALIZE)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "size"), [("vit_h_14", 518), ("small_convnet", 32)]
+)
+def test_views_for_a_file_that_nobody_describes(backbone: str, size: int) -> None:
+    """As the backbone's published weights want them, where there are any."""
+    choice = ModelSettings(backbone=backbone, weights="mine.pth", train="heads")
+    settings = Settings(model=choice)
+    resolve_views(settings)
+    is_own = backbone == "small_convnet"
+    expected = CIFAR10_NORMALIZE if is_own else IMAGENET_NORMALIZE
+    assert settings.views == ViewSettings(size, **expected)
+    settings = Settings(views=ViewSettings(48), model=choice)
+    resolve_views(settings)
+    assert settings.views.input_size == 48
+
+
+def test_a_network_that_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    choice = {"backbone": "shufflenet_v2_x0_5", "weights": "pretrained"}
+    with pytest.raises(SettingsError, match=r"fetch https:.* and put it at ") as caught:
+        run(tiny_settings(tmp_path / "run", train="heads", **choice))
+    said = str(caught.value)
+    assert said.endswith(" Without weights: model.train=all model.weights=null.")
+    assert str(tmp_path / "home") in said and "\n" not in said
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of weights where torch.hub keeps those of torchvision."""
@@ -141,7 +171,7 @@ def test_a_run_from_published_weights(
         tmp_path / "run",
         backbone="shufflenet_v2_x0_5",
         weights="pretrained",
-        freeze_backbone=True,
+        train="nothing",
     )
     settings.views = ViewSettings(input_size=32)  # in place of 224
     result = run(settings)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hadis_lightly.cli.train import SETTINGS
+from hadis_lightly.cli.train import METHODS, SETTINGS
 from hadis_lightly.methods import with_method
 from hadis_lightly.methods.registry import check_run, method_of, prolonged
 from hadis_lightly.methods.schedule import count_epochs
@@ -43,10 +43,15 @@ def test_whatever_the_length_of_the_command_something_follows_each_warm_up(
 ) -> None:
     changes = {"trainer.max_epochs": epochs, "n_clusters": 12}
     if method == "pici":
-        changes["pici.patch_size"] = 8
+        changes |= METHODS["pici"] | {"trainer.max_epochs": epochs}
     schedule = schedule_of(changes, method, SETTINGS)
     first = {name: n for name, n in schedule.items() if "interaction" not in name}
     assert all(n < epochs for n in first.values())
+
+
+def test_heads_wait_for_half_of_the_run_before_they_use_pseudo_labels() -> None:
+    found = schedule_of({"n_clusters": 12, "trainer.max_epochs": 30}, base=SETTINGS)
+    assert found == dict(zip(BOTH, (2, 15), strict=True))
 
 
 def test_the_clustering_follows_the_optimiser_unless_told_otherwise() -> None:

@@ -17,6 +17,7 @@ from hadis_lightly.models import (
     HaDisModel,
     HaDisPredictionHead,
     HaDisProjectionHead,
+    PrincipalComponents,
     load_backbone_weights,
     small_convnet,
 )
@@ -114,6 +115,12 @@ def test_other_backbones_start_from_a_checkpoint_of_it(tmp_path: object) -> None
     other = small_convnet()
     load_backbone_weights(other, file)
     assert all(map(torch.equal, state_of(frozen), state_of(other)))
+
+
+def test_components_of_views_are_those_of_each_by_itself() -> None:
+    features = torch.randn(6, 3, 5, generator=torch.Generator().manual_seed(0))
+    components = PrincipalComponents(5, 2).fit(features[:, 0])
+    torch.testing.assert_close(components(features)[:, 1], components(features[:, 1]))
 
 
 def test_bad_input() -> None:

@@ -155,6 +155,7 @@ def test_commands_with_workers(tmp_path: Path, method: str) -> None:
         *(tmp_path, *command, "data.pipeline=workers", "loader.num_workers=2"),
         *("loader.batch_size=8", "views.input_size=16", "model.backbone=small_convnet"),
         *("trainer.max_epochs=2", "trainer.logger=none", "output_dir=run"),
+        *("model.train=all", "model.weights=null"),
         method=method,
     )
     assert (done.returncode, done.stderr.count("Error")) == (0, 0), done.stderr

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch import distributed as torch_dist
 
 from hadis_lightly.methods.registry import method_of
+from hadis_lightly.models import build_backbone
 from hadis_lightly.runs.trainer import build_trainer
 from tests.methods.test_methods import tiny
 from tests.runs.test_resume import assert_same, outcome
@@ -125,6 +126,7 @@ SMALL_VIT = (
 )  # fmt: skip
 DIGITS = (
     "trainer.max_epochs=2",
+    "clustering.warmup_epochs=null",
     "data.limit=301",
     "loader.batch_size=30",
     "trainer.devices=2",
@@ -174,6 +176,22 @@ def test_a_recipe_with_two_processes(
         assert found == [False, True, True]
         found = [float(row["train/loss_reconstruction"]) != 0 for row in rows]
         assert found == [True, True, False]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache", ["auto", "off"])
+def test_two_processes_train_heads_on_one_bank(cache: str, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pth"
+    torch.save(build_backbone("small_convnet", num_channels=1).state_dict(), weights)
+    command = [sys.executable, str(ROOT / "recipes" / "digits.py"), *DIGITS]
+    command += ["model.train=heads", f"model.weights={weights}", f"data.cache={cache}"]
+    command += ["model.backbone=small_convnet", "output_dir=run"]
+    environment = {**ENVIRONMENT, "HADIS_LIGHTLY_CACHE": str(tmp_path / "cache")}
+    subprocess.run(command, check=True, timeout=300, cwd=tmp_path, env=environment)
+    num_banks = len(list(tmp_path.glob("cache/features/*.features")))
+    assert num_banks == (cache == "auto")
+    lines = (tmp_path / "run" / "assignments.csv").read_text().splitlines()
+    assert len(set(lines)) == 302
 
 
 @pytest.mark.slow

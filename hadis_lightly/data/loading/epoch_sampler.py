@@ -95,9 +95,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         Both ``(passes * n,)``; the number is 0 where an image comes first.
         """
         orders, repeats = zip(*map(self._drawn_once, range(self.passes)), strict=True)
-        numbers = (
-            number * self.passes + again for again, number in enumerate(repeats)
-        )
+        numbers = (number * self.passes + again for again, number in enumerate(repeats))
         return torch.cat(orders), torch.cat(list(numbers))
 
     def _drawn_once(self, again: int) -> tuple[Tensor, Tensor]:
@@ -105,7 +103,9 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         never = torch.zeros(self.n, dtype=torch.int64)
         if not self.shuffle:
             return torch.arange(self.n), never
-        entropy = np.random.SeedSequence([self.seed, self.epoch, *[again] * (again > 0)])
+        entropy = np.random.SeedSequence(
+            [self.seed, self.epoch, *[again] * (again > 0)]
+        )
         seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
         generator = torch.Generator().manual_seed(seed)
         labels = None if self.cluster_labels is None else self.cluster_labels()

@@ -60,9 +60,7 @@ class RowLoader(ABC):
         self.batch_size = batch_size
         self.drop_last = drop_last
         # Lightning announces the epoch to these two.
-        self.sampler = EpochSampler(
-            n, shuffle, seed, even=drop_last, passes=passes
-        )
+        self.sampler = EpochSampler(n, shuffle, seed, even=drop_last, passes=passes)
         self.batch_sampler = None
 
     @abstractmethod

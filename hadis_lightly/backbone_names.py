@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
+#: The backbone without weights: its features are the pixels.
+PIXELS = "pixels"
 OWN_BACKBONES = (
+    PIXELS,
     "small_convnet",
     "small_pooled_convnet",
     "small_resnet18",

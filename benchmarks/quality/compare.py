@@ -18,23 +18,25 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import math
 import runpy
-import statistics
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from linear_accuracy import feature_accuracy, write_rows
-from omegaconf import OmegaConf
+from linear_accuracy import feature_accuracy
 from omegaconf.errors import OmegaConfBaseException
+from tries import (
+    balanced,
+    merged,
+    parse_words,
+    results_of,
+    scores_in,
+    table,
+    write_rows,
+)
 
 from hadis_lightly.artifacts.results import EXTERNAL_SCORES
 from hadis_lightly.methods import with_method
 from hadis_lightly.methods.registry import check_run
-from hadis_lightly.runs import run
-from hadis_lightly.runs.folder import is_finished
 from hadis_lightly.settings import Settings
 
 HERE = Path(__file__).parent
@@ -75,8 +77,7 @@ def settings_of(
         ValueError: If a setting is wrong.
     """
     recipe = runpy.run_path(str(RECIPES[options.recipe]))
-    changes: Any = OmegaConf.from_dotlist([*options.common.split(), *words.split()])
-    method = changes.pop("method", "hadis")
+    method, changes = parse_words(f"{options.common} {words}")
     own = recipe.get("METHODS", {}).get(method)
     settings = with_method(recipe["SETTINGS"], method, own)
     if options.epochs:
@@ -85,8 +86,7 @@ def settings_of(
         settings.optimizer.warmup_epochs = settings.clustering.warmup_epochs = warmup
     if data is not None:
         settings.data.source, settings.data.path = "npz", str(data)
-    merged: Any = OmegaConf.merge(OmegaConf.structured(settings), changes)
-    settings = OmegaConf.to_object(merged)
+    settings = merged(settings, changes)
     settings.seed, settings.trainer.progress_bar = seed, False
     settings.clustering.pixel_baseline = False
     check_run(settings)
@@ -100,61 +100,17 @@ def settings_of(
 
 def train(settings: Settings, words: str, with_features: bool) -> dict[str, Any]:
     """Trains, unless that is done; scores."""
-    folder = Path(str(settings.output_dir))
-    if not is_finished(folder):
-        settings.trainer.resume = "auto"
-        folder = run(settings).output_dir
-    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    folder, content = results_of(settings)
     return {
         "settings": words,
         "seed": settings.seed,
         "epochs": content["epochs"],
         "seconds": round(content["seconds"], 1),
-        **{name: content["scores"].get(name, math.nan) for name in EXTERNAL_SCORES},
+        **scores_in(content["scores"]),
         **(feature_accuracy(folder)._asdict() if with_features else {}),
         "device": content["device"],
         "commit": content["commit"],
     }
-
-
-def balanced(path: Path, num_images: int, folder: Path) -> Path:
-    """A file with so many of the images, the same number of each class, at random."""
-    with np.load(path) as content:
-        arrays = {name: content[name] for name in content.files}
-    labels = arrays["labels"]
-    classes = np.unique(labels)
-    draw = np.random.default_rng(0)
-    rows = np.concatenate(
-        [
-            draw.choice(np.flatnonzero(labels == c), num_images // len(classes), False)
-            for c in classes
-        ]
-    )
-    rows.sort()
-    folder.mkdir(parents=True, exist_ok=True)
-    found = folder / f"{path.stem}_{len(rows)}.npz"
-    of_images = {name for name in arrays if len(arrays[name]) == len(labels)}
-    np.savez(found, **{name: arrays[name][rows] for name in of_images})
-    return found
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Mean and spread over the seeds, one row per try."""
-    scores = [name for name in SCORES if name in rows[0]]
-    titles = ["settings", "seeds", *scores, "lowest acc", "epochs", "seconds"]
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    for words in dict.fromkeys(row["settings"] for row in rows):
-        mine = [row for row in rows if row["settings"] == words]
-        cells = [words or "as the recipe", ", ".join(str(row["seed"]) for row in mine)]
-        for name in scores:
-            values = [row[name] for row in mine]
-            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.3f}{spread}")
-        lowest = min(row["acc"] for row in mine)
-        seconds = statistics.median(row["seconds"] for row in mine)
-        cells += [f"{lowest:.3f}", str(mine[0]["epochs"]), f"{seconds:.0f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def main() -> None:
@@ -175,7 +131,8 @@ def main() -> None:
         rows.append(train(settings, words, options.features))
         if options.csv:
             write_rows(options.csv, rows)  # after every run: an interruption is cheap
-    print("\n" + table(rows))
+    scores = [name for name in SCORES if name in rows[0]]
+    print("\n" + table(rows, ["settings"], scores, ["epochs", "seconds"]))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ labels.
 from __future__ import annotations
 
 import argparse
-import csv
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+from tries import write_rows
 
 from hadis_lightly.artifacts import (
     Checkpoint,
@@ -143,15 +142,6 @@ def nearest_neighbour_accuracy(
         )
         correct += int((ranking[:, 0] == targets[rows]).sum())
     return correct / int(is_test.sum())
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows with the columns of the first as CSV; creates the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import nn
 
-from hadis_lightly.backbone_names import TIMM, unknown_backbone
+from hadis_lightly.backbone_names import PIXELS, TIMM, unknown_backbone
 from hadis_lightly.checks import check_integer
 from hadis_lightly.models.checks import check_module, check_timm, has_timm
 from hadis_lightly.models.input_channels import set_channels
@@ -93,7 +93,20 @@ def small_pooled_convnet(
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), flatten)
 
 
+def pixels(num_channels: int = 3) -> nn.Module:
+    """No network: the features are the pixels, such as those of aligned digits.
+
+    Args:
+        num_channels: Channels of the images; any number.
+
+    Shape: ``(n, num_channels, h, w)`` to ``(n, num_channels * h * w)``.
+    """
+    check_integer("num_channels", num_channels, least=1)
+    return nn.Flatten()
+
+
 _OWN = {
+    PIXELS: pixels,
     "small_resnet18": small_resnet18,
     "small_resnet34": small_resnet34,
     "small_resnet50": small_resnet50,
@@ -129,9 +142,9 @@ def build_backbone(
 
     Args:
         name: ``small_resnet18``, ``small_resnet34``, ``small_resnet50``,
-            ``small_convnet``, ``small_pooled_convnet``, any classification model of
-            torchvision, or ``timm/`` and the name of a model of timm's, such as
-            ``timm/convnext_tiny``.
+            ``small_convnet``, ``small_pooled_convnet``, ``pixels``, any classification
+            model of torchvision, or ``timm/`` and the name of a model of timm's, such
+            as ``timm/convnext_tiny``.
         num_channels: Channels of the images.
         input_size: Side of the images in pixels, for networks that are built for one
             size, such as vision transformers; by default their own.

@@ -13,9 +13,9 @@ class ModelSettings:
 
     backbone: str = setting(
         "small_resnet18",
-        "small_resnet18 (or 34, 50), small_convnet, small_pooled_convnet, a model of "
-        "torchvision, or timm/ and a model of timm. pici needs masked_vit, which the "
-        "section pici describes.",
+        "small_resnet18 (or 34, 50), small_convnet, small_pooled_convnet, pixels (no "
+        "network), a model of torchvision, or timm/ and a model of timm. pici needs "
+        "masked_vit, which the section pici describes.",
     )
     weights: str | None = setting(
         None,

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hadis_lightly.backbone_names import check_backbone_name
+from hadis_lightly.backbone_names import PIXELS, check_backbone_name
 from hadis_lightly.fields import check_fields
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
@@ -35,7 +35,8 @@ def check_settings(settings: Settings) -> None:
             "model.train=heads needs a backbone by name; method=pici trains a "
             "masked autoencoder of its own: set model.train=all model.weights=null."
         )
-    if model.train != "all" and model.weights is None:
+    has_weights = model.weights is not None or model.backbone == PIXELS
+    if model.train != "all" and not has_weights:
         raise SettingsError(
             f"model.train={model.train} takes features of a pretrained backbone: set "
             "model.weights=pretrained or model.weights=FILE, or train from random "

@@ -28,6 +28,7 @@ FAMILIES = {
     "googlenet": (32, 1024),
     "inception_v3": (75, 2048),
     "maxvit_t": (224, 512),
+    "pixels": (16, 256),
     "mobilenet_v3_small": (32, 1024),
     "small_convnet": (16, 1024),
     "small_pooled_convnet": (16, 128),

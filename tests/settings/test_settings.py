@@ -10,7 +10,12 @@ import pytest
 
 from hadis_lightly.fields import field_infos
 from hadis_lightly.methods.environment import check_machine
-from hadis_lightly.settings import Settings, SettingsError, TrainerSettings
+from hadis_lightly.settings import (
+    ModelSettings,
+    Settings,
+    SettingsError,
+    TrainerSettings,
+)
 from hadis_lightly.settings.help import describe_settings, meaning
 from hadis_lightly.settings.validate import check_settings
 
@@ -90,6 +95,10 @@ def test_range_and_choices_of_every_setting(name: str) -> None:
 def test_wrong_values_are_named(name: str, value: Any, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         check_settings(with_value(name, value))
+
+
+def test_pixels_are_features_without_weights() -> None:
+    check_settings(Settings(model=ModelSettings(backbone="pixels", train="heads")))
 
 
 @pytest.mark.parametrize("devices", [2, "2", "auto"])

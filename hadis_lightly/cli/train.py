@@ -50,7 +50,7 @@ SETTINGS = Settings(
         output_dim=128,
         teacher_momentum=0.99,
     ),
-    optimizer=OptimizerSettings(learning_rate=0.4),
+    optimizer=OptimizerSettings(learning_rate=0.2),
     clustering=ClusteringSettings(whiten=True, cosine_start=True),
     trainer=TrainerSettings(max_epochs=30),
 )
@@ -64,7 +64,6 @@ FROM_PIXELS: dict[str, Any] = {
     "views.std": IMAGENET_NORMALIZE["std"],
     "model.backbone": "resnet18",
     "model.hidden_dim": 1024,
-    "optimizer.learning_rate": 0.2,
     "clustering.cosine_start": False,
     "trainer.max_epochs": 60,
 }

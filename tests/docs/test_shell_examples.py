@@ -115,11 +115,11 @@ def test_a_run_in_python(
             section = settings
             for part in sections:
                 section = getattr(section, part)
-            kind = type(getattr(section, last))
-            known = {"false": False, "0": 0, "null": None}
-            setattr(section, last, known.get(value, value))
-            if kind is int:
-                setattr(section, last, int(value))
+            known = {"false": False, "null": None}
+            number = int(value) if value.isdecimal() else None
+            setattr(
+                section, last, known.get(value, value) if number is None else number
+            )
 
     result = load("start_a_run").main(str(lines.cwd / "my_photos"), 3, make_tiny)
     assert {"nmi", "acc", "ari"} <= set(result.scores)

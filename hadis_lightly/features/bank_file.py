@@ -128,8 +128,9 @@ class BankFile:
             return
         self._file.close()
         num_bytes = int(np.prod(shape)) * self._dtype.itemsize
-        self.cache.make_room(num_bytes)
-        self._file = self.path.open("wb")
+        self.cache.make_room(self.key, num_bytes)
+        # A new file: another process may still have mapped an old one.
+        self._file = self.path.open("xb")
         self._file.truncate(num_bytes)
 
     def _save(self) -> None:
@@ -149,7 +150,7 @@ def save_bank(cache: FeatureCache, key: str, features: Tensor, is_half: bool) ->
         OSError: If that cannot be done.
     """
     rows = features.numpy()
-    cache.make_room(rows.nbytes)
+    cache.make_room(key, rows.nbytes)
     with atomic_write(cache.file(key), "wb") as file:
         file.write(rows.data)
     cache.save_index(key, _index(rows.shape, rows.dtype, len(rows), is_half))
@@ -166,7 +167,10 @@ def load_bank(cache: FeatureCache, key: str) -> tuple[Tensor, bool] | None:
     shape, dtype, num_done, is_half = _read(index)
     if num_done < shape[0]:
         return None
-    return _mapped(cache.file(key), shape, dtype), is_half
+    try:
+        return _mapped(cache.file(key), shape, dtype), is_half
+    except FileNotFoundError:  # removed a moment ago, to make room
+        return None
 
 
 def _index(

@@ -105,14 +105,14 @@ class FeatureBank:
                 return bank
             # Without a lock another process may be at work on the same file.
             place = cache if is_locked else None
-            rows = stack.enter_context(BankFile(place, key, n_images, n_views))
-            if not _append_all(rows, backbone, batches, progress):
-                rows.restart()
-                _append_all(rows, backbone, batches, progress)
-        if cache is not None and not is_locked:
-            with suppress(OSError):
-                save_bank(cache, key, rows.features(), rows.is_half)
-        return cls(rows.features(), rows.is_half, rows.path)
+            with BankFile(place, key, n_images, n_views) as rows:
+                if not _append_all(rows, backbone, batches, progress):
+                    rows.restart()
+                    _append_all(rows, backbone, batches, progress)
+            if cache is not None and not is_locked:
+                with suppress(OSError):
+                    save_bank(cache, key, rows.features(), rows.is_half)
+            return cls(rows.features(), rows.is_half, rows.path)
 
 
 def _append_all(

@@ -189,6 +189,23 @@ def test_a_bank_is_kept(tmp_path: Path) -> None:
     assert torch.equal(bank(cache=cache, key=KEY).features, bank().features)
 
 
+def test_a_bank_that_is_open_stays_as_it_is(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    features = bank(cache=cache, key=KEY).features
+    expected = bank().features
+    (tmp_path / f"{KEY}.npz").unlink()
+
+    def others(first: int) -> Iterable[Iterable[Tensor]]:
+        for batch in batches(seed=1)(first):
+            yield batch
+            # While the new file is incomplete, nobody takes it for the old one.
+            assert FeatureBank.open(cache, KEY) is None
+
+    other = bank(others, cache=cache, key=KEY).features
+    assert not torch.equal(other, expected)
+    assert torch.equal(features, expected)
+
+
 def test_an_interrupted_bank_is_continued(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
     with pytest.raises(KeyboardInterrupt):
@@ -246,10 +263,10 @@ def test_without_locks_a_bank_is_kept_whole(
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
 
-    def lockf(*_: Any) -> None:
+    def flock(*_: Any) -> None:
         raise OSError("no locks here")
 
-    monkeypatch.setattr(fcntl, "lockf", lockf)
+    monkeypatch.setattr(fcntl, "flock", flock)
     cache = FeatureCache(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         bank(ends_after(2), cache=cache, key=KEY)

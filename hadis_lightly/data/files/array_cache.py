@@ -47,55 +47,99 @@ class ArrayCache:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         now = time.time()
-        for seconds, file in self._own_files():
-            is_left = file.name.startswith(".")  # by a process that was killed
-            if now - seconds > (_SECONDS_UNFINISHED if is_left else _SECONDS_KEPT):
-                _remove(file)
+        for file in folder.iterdir():
+            if re.fullmatch(_UNFINISHED, file.name):  # left by a killed process
+                with suppress(OSError):
+                    if now - file.stat().st_mtime > _SECONDS_UNFINISHED:
+                        file.unlink()
+        for key, (seconds, _) in self._kept().items():
+            if now - seconds > _SECONDS_KEPT:
+                self._remove_idle(key)
 
-    def make_room(self, num_bytes: int) -> None:
-        """Removes the oldest files until one of so many bytes fits on the disk.
+    def make_room(self, key: str, num_bytes: int) -> None:
+        """Makes room on the disk for the numbers of a key, which the caller has locked.
+
+        Removes what there is of this key, and then other keys, the longest unread
+        first, as far as needed. A key that somebody has locked stays.
 
         Raises:
-            OSError: If it would not even then; nothing is removed.
+            OSError: If the numbers do not fit even then. Other keys stay if all of them
+                together would not be enough.
         """
-        own = sorted(self._own_files())
-        free = shutil.disk_usage(self.folder).free - _BYTES_LEFT_FREE
-        if num_bytes > free + sum(file.stat().st_size for _, file in own):
+        self._remove(key)
+        kept = self._kept()
+        if self._free() + sum(size for _, size in kept.values()) >= num_bytes:
+            for other in kept:
+                if self._free() >= num_bytes:
+                    break
+                self._remove_idle(other)
+        if self._free() < num_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
-        for _, file in own:
-            if shutil.disk_usage(self.folder).free - _BYTES_LEFT_FREE >= num_bytes:
-                break
-            if file.suffix != ".lock":
-                _remove(file)
 
-    def _own_files(self) -> list[tuple[float, Path]]:
-        """Files of this cache and when they were last read or written."""
-        own = re.compile(rf"[0-9a-f]{{32}}\.(lock|npz|{self.suffix})|{_UNFINISHED}")
-        found = []
+    def _kept(self) -> dict[str, tuple[float, int]]:
+        """When each key was last read or written, and its bytes; the oldest first."""
+        own = re.compile(rf"([0-9a-f]{{32}})\.(npz|{self.suffix})")
+        found: dict[str, tuple[float, int]] = {}
         for path in self.folder.iterdir():
-            if own.fullmatch(path.name):
+            match = own.fullmatch(path.name)
+            if match is not None:
                 with suppress(OSError):
-                    found.append((path.stat().st_mtime, path))
-        return found
+                    status = path.stat()
+                    seconds, size = found.get(match[1], (0.0, 0))
+                    latest = max(seconds, status.st_mtime)
+                    found[match[1]] = latest, size + status.st_size
+        return dict(sorted(found.items(), key=lambda item: item[1]))
+
+    def _free(self) -> int:
+        """Bytes that may still be written."""
+        return shutil.disk_usage(self.folder).free - _BYTES_LEFT_FREE
+
+    def _remove_idle(self, key: str) -> None:
+        """Removes the files of a key, unless somebody has locked it.
+
+        The lock file stays: who waits for it would not see that another is made.
+        """
+        with suppress(OSError), self.locked(key, wait=False):
+            self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        for file in (self._index(key), self.file(key)):
+            with suppress(OSError):  # on Windows, if somebody reads it
+                file.unlink()
 
     def file(self, key: str) -> Path:
         """The file of the numbers."""
         return self.folder / f"{key}.{self.suffix}"
 
     @contextmanager
-    def locked(self, key: str) -> Iterator[bool]:
-        """Waits until no other process is at work on the key.
+    def locked(self, key: str, *, wait: bool = True) -> Iterator[bool]:
+        """Waits until no other process or thread is at work on the key.
 
         Yields whether it could: not on Windows, nor on disks without locks.
+
+        Args:
+            key: The key.
+            wait: Whether to wait; else a key that is locked is an error.
+
+        Raises:
+            OSError: If the folder cannot be written; a BlockingIOError if the key is
+                locked and ``wait`` is False.
         """
-        is_locked = False
         with (self.folder / f"{key}.lock").open("w") as file:
-            with suppress(ImportError, OSError):
+            try:
                 import fcntl
 
-                fcntl.lockf(file, fcntl.LOCK_EX)
-                is_locked = True
-            yield is_locked
+                # Not lockf: closing any other handle of the file would end the lock.
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise
+            except (ImportError, OSError):
+                yield False
+                return
+            try:
+                yield True
+            finally:  # closing is not enough while a forked process has the handle
+                fcntl.flock(file, fcntl.LOCK_UN)
 
     def load_index(self, key: str) -> dict[str, NDArray[Any]] | None:
         """The index, if it and the file are complete; else None."""
@@ -119,8 +163,3 @@ class ArrayCache:
 
     def _index(self, key: str) -> Path:
         return self.folder / f"{key}.npz"
-
-
-def _remove(file: Path) -> None:
-    with suppress(OSError):  # on Windows, if somebody reads it
-        file.unlink()

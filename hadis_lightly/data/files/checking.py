@@ -9,7 +9,6 @@ import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -188,28 +187,29 @@ def decoded_images(
         OSError: If the cache cannot be written, or the disk has no room for it.
     """
     check_on_error(on_error)
-    pixels: memoryview | Path
+    channels = source.num_channels
     if cache is None:
         memory = io.BytesIO()
         checked, _ = _decode(source, headers, num_threads, progress, memory)
         pixels = memory.getbuffer()
+        decoded = DecodedImages.side_by_side(pixels, checked.sizes, channels)
     else:
         key = files_key(source, num_threads)
-        pixels = cache.file(key)
         with cache.locked(key):
             index = cache.load_index(key)
             if index is not None:
                 checked = CheckedImages.from_arrays(index)
             else:
-                num_bytes = pixel_bytes(headers.sizes, source.num_channels).sum()
-                cache.make_room(int(num_bytes))
-                with atomic_write(pixels, "wb") as file:
+                num_bytes = int(pixel_bytes(headers.sizes, channels).sum())
+                cache.make_room(key, num_bytes)
+                with atomic_write(cache.file(key), "wb") as file:
                     checked, is_final = _decode(
                         source, headers, num_threads, progress, file
                     )
                 if is_final:
                     cache.save_index(key, checked.to_arrays())
-    decoded = DecodedImages.side_by_side(pixels, checked.sizes, source.num_channels)
+            path = cache.file(key)
+            decoded = DecodedImages.side_by_side(path, checked.sizes, channels)
     return checked.apply(replace(source, decoded=decoded), on_error)
 
 

@@ -10,6 +10,8 @@ from lightly.utils import dist as lightly_dist
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from hadis_lightly.checks import check_integer
+
 
 class EpochSampler(Sampler[tuple[int, ...]]):
     """The order of ``n`` images in every epoch, and this process's share of it.
@@ -34,11 +36,15 @@ class EpochSampler(Sampler[tuple[int, ...]]):
             out of an epoch. Else every image is in exactly one share.
         passes: How often an epoch goes over all images, each time in another order;
             for sets so small that an epoch would have few steps.
+
+    Raises:
+        ValueError: if ``passes < 1``.
     """
 
     def __init__(
         self, n: int, shuffle: bool, seed: int, *, even: bool = True, passes: int = 1
     ) -> None:
+        check_integer("passes", passes, least=1)
         self.n = n
         self.passes = passes
         self.shuffle = shuffle

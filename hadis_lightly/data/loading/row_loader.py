@@ -33,7 +33,8 @@ class RowLoader(ABC):
         passes: How often an epoch goes over the set.
 
     Raises:
-        ValueError: if ``targets`` has another shape, or ``batch_size < 1``.
+        ValueError: if ``targets`` has another shape, or ``batch_size < 1`` or
+            ``passes < 1``.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from hadis_lightly.data import (
     read_image,
     stack_images,
 )
-from hadis_lightly.data.files import checking
+from hadis_lightly.data.files import array_cache, checking
 from hadis_lightly.data.files import folder as folder_module
 from hadis_lightly.data.files.reader import read_size, reduced_size
 from tests.data.image_files import SAMPLES, chunk, encode
@@ -125,27 +125,55 @@ def test_what_nobody_reads_is_removed(tmp_path: Path) -> None:
     of_others.touch()
     of_a_killed_process = unfinished_name(files[-1])
     of_a_killed_process.touch()
-    for file in (*files, of_others, of_a_killed_process):
+    for file in (files[1], of_others, of_a_killed_process):
         os.utime(file, times=(time.time() - 31 * 86_400,) * 2)
+    cache = PixelCache(tmp_path / "cache")  # of one key, one file was read
+    assert set(cache.folder.iterdir()) == {*files, of_others}
+    os.utime(files[2], times=(time.time() - 31 * 86_400,) * 2)
+    with cache.locked(files[0].stem):
+        PixelCache(tmp_path / "cache")
+        assert set(cache.folder.iterdir()) == {*files, of_others}
     PixelCache(tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == [of_others]
+    assert set(cache.folder.iterdir()) == {files[0], of_others}
 
 
-def test_room_is_made_by_what_is_oldest(tmp_path: Path) -> None:
-    cache = PixelCache(tmp_path)
-    old, new = cache.file("0" * 32), cache.file("1" * 32)
-    for age, file in ((20, old), (10, new)):
-        file.write_bytes(b"x" * 4096)
+KEYS = ("0" * 32, "1" * 32, "2" * 32)
+
+
+def fill(cache: PixelCache, key: str, age: float, num_bytes: int) -> list[Path]:
+    """A key that was last read so many seconds ago: its file and its index."""
+    cache.file(key).write_bytes(bytes(num_bytes))
+    cache.save_index(key, {})
+    files = [cache.file(key), cache.file(key).with_suffix(".npz")]
+    for file in files:
         os.utime(file, times=(time.time() - age,) * 2)
-    free = shutil.disk_usage(tmp_path).free
-    cache.make_room(1000)
-    assert old.exists()
+    return files
+
+
+def test_room_is_made_by_what_is_oldest_and_idle(tmp_path: Path) -> None:
+    cache, size = PixelCache(tmp_path), 1 << 25
+    busy, idle, new = (
+        fill(cache, key, age, size) for age, key in zip((30, 20, 10), KEYS, strict=True)
+    )
+    cache.make_room("3" * 32, 1000)
     with pytest.raises(OSError, match="No space left"):
-        cache.make_room(10 * free)
-    assert old.exists()
-    cache.make_room(shutil.disk_usage(tmp_path).free - (1 << 30) + 2048)
-    assert not old.exists()
-    assert new.exists()
+        cache.make_room("3" * 32, 10 * shutil.disk_usage(tmp_path).free)
+    assert all(file.exists() for file in busy + idle + new)
+    with cache.locked(KEYS[0]):  # by another handle, as another process has one
+        usable = shutil.disk_usage(tmp_path).free - array_cache._BYTES_LEFT_FREE
+        PixelCache(tmp_path).make_room("3" * 32, usable + size // 2)
+        assert all(file.exists() for file in busy + new)
+        assert not any(file.exists() for file in idle)
+        with pytest.raises(BlockingIOError), cache.locked(KEYS[0], wait=False):
+            pass
+
+
+def test_a_key_that_is_replaced_has_no_index(tmp_path: Path) -> None:
+    cache = PixelCache(tmp_path)
+    fill(cache, KEYS[0], 0, 10)
+    cache.make_room(KEYS[0], 10)
+    cache.file(KEYS[0]).write_bytes(bytes(10))
+    assert cache.load_index(KEYS[0]) is None
 
 
 def test_a_failure_of_the_system_is_not_remembered(

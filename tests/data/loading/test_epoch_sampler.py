@@ -82,6 +82,11 @@ def test_the_order_depends_on_seed_epoch_and_labels_alone() -> None:
     assert order(None) == plain.order().tolist()
 
 
+def test_an_epoch_has_a_pass() -> None:
+    with pytest.raises(ValueError, match="passes must be at least 1, got 0"):
+        EpochSampler(4, shuffle=True, seed=0, passes=0)
+
+
 def test_labels_are_asked_for_when_an_epoch_starts() -> None:
     asked = []
     labels = labels_of([19, 1])

@@ -92,7 +92,7 @@ def build_feature_pipeline(
         DataError: If an image cannot be read.
         SettingsError: If ``data.cache`` is a folder that cannot be written.
     """
-    bank, kind = _bank(settings, source, backbone, device, num_processes)
+    bank, kind = _kept_bank(settings, source, backbone, device, num_processes)
     place = "memory" if bank.path is None else str(bank.path)
     num_bytes = bank.features.numel() * bank.features.element_size()
     reason = f"{format_bytes(num_bytes)} of features in {place}"
@@ -153,16 +153,38 @@ def _neighbours(settings: Settings, plain: Tensor) -> Tensor | None:
     return reciprocal_neighbours(found)
 
 
-def _bank(
+def _kept_bank(
     settings: Settings,
     source: ImageSource,
     backbone: FrozenBackbone,
     device: torch.device,
     num_processes: int,
 ) -> tuple[FeatureBank, str]:
+    """See :func:`_bank`; in a file if ``data.cache`` says so and it can be written."""
+    if settings.data.cache != "off":
+        try:
+            cache = FeatureCache(cache_folder(settings.data.cache) / "features")
+            return _bank(settings, source, backbone, device, num_processes, cache)
+        except OSError as error:
+            why = f"cannot keep features: {describe_error(error)}"
+            if settings.data.cache != "auto":
+                raise SettingsError(
+                    f"data.cache is {settings.data.cache!r}: {why}"
+                ) from None
+            rank_zero_warn(f"{why}. They stay in memory.")
+    return _bank(settings, source, backbone, device, num_processes, None)
+
+
+def _bank(
+    settings: Settings,
+    source: ImageSource,
+    backbone: FrozenBackbone,
+    device: torch.device,
+    num_processes: int,
+    cache: FeatureCache | None,
+) -> tuple[FeatureBank, str]:
     """The bank, and how its plain images were scaled: ``batched`` or ``pillow``."""
     n_views = settings.features.n_views if settings.model.train == "heads" else 0
-    cache = _cache(settings)
     keys = {}
     if cache is not None:
         images = images_key(source, available_cores())
@@ -228,22 +250,6 @@ def _reduced(
     """Components ``(n, 1 + V, m)`` of features ``(n, 1 + V, d)``, in float16."""
     blocks = features.split(_BLOCK)  # type: ignore[no-untyped-call]
     return torch.cat([backbone.reduced(block.to(device)).cpu() for block in blocks])
-
-
-def _cache(settings: Settings) -> FeatureCache | None:
-    """Where features are kept; None for memory."""
-    if settings.data.cache == "off":
-        return None
-    try:
-        return FeatureCache(cache_folder(settings.data.cache) / "features")
-    except OSError as error:
-        why = f"cannot keep features: {describe_error(error)}"
-        if settings.data.cache != "auto":
-            raise SettingsError(
-                f"data.cache is {settings.data.cache!r}: {why}"
-            ) from None
-        rank_zero_warn(f"{why}. They stay in memory.")
-        return None
 
 
 @contextmanager

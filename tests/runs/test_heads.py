@@ -15,6 +15,8 @@ from PIL import Image
 from hadis_lightly.artifacts import backbone_state_dict, load_checkpoint
 from hadis_lightly.artifacts.assignments import read_assignments
 from hadis_lightly.artifacts.saved_run import load_run
+from hadis_lightly.cli.error_lines import one_line
+from hadis_lightly.data.files import array_cache
 from hadis_lightly.features import BackbonePass, backbone_pass
 from hadis_lightly.models import build_backbone
 from hadis_lightly.prediction import ClusterPredictor, predictor
@@ -170,15 +172,20 @@ def test_features_of_half_precision_in_memory(
     finds_its_clusters(result.output_dir)
 
 
+@pytest.mark.parametrize("place", ["a file", "a full disk"])
 def test_a_cache_that_cannot_be_written(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match=r"data.cache is .*: cannot keep features"):
-        run(make(cache=str(tmp_path / "file")))
-    monkeypatch.setenv("HADIS_LIGHTLY_CACHE", str(tmp_path / "file"))
+    if place == "a file":
+        (tmp_path / "cache").touch()
+    else:
+        monkeypatch.setattr(array_cache, "_BYTES_LEFT_FREE", 1 << 60)
+    with pytest.raises(SettingsError, match=r"data.cache is .*: cannot") as error:
+        run(make(cache=str(tmp_path / "cache")))
+    assert one_line(error.value, None) == str(error.value)
     with pytest.warns(UserWarning, match="cannot keep features.*They stay in memory"):
         finds_its_clusters(run(make()).output_dir)
+    assert not list(tmp_path.glob("cache/features/*.features"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from torch import Tensor
 from hadis_lightly.precision import full_precision
 
 _NUM_NEIGHBOURS = 10
+# Of fewer, chance alone gives more than 5 %.
+_MIN_IMAGES = 200
 _MAX_IMAGES = 2000
 
 
@@ -29,7 +31,7 @@ def view_agreement(features: Tensor) -> float | None:
             chance alone gives 5 %.
     """
     n, width = features.shape[:2]
-    if n < 20 * _NUM_NEIGHBOURS or width < 3:
+    if n < _MIN_IMAGES or width < 3:
         return None
     rows = torch.linspace(0, n - 1, min(n, _MAX_IMAGES)).long()
     plain, *views = F.normalize(features[rows, :3].float(), dim=2).unbind(1)

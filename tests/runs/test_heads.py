@@ -17,7 +17,7 @@ from hadis_lightly.artifacts.assignments import read_assignments
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cli.error_lines import one_line
 from hadis_lightly.data.files import array_cache
-from hadis_lightly.features import BackbonePass, backbone_pass
+from hadis_lightly.features import BackbonePass, agreement, backbone_pass
 from hadis_lightly.models import build_backbone
 from hadis_lightly.prediction import ClusterPredictor, predictor
 from hadis_lightly.report.run_report import data_of_run
@@ -42,6 +42,7 @@ def make(
 ) -> Make:
     """Settings of a run on the photos, with a cache of its own."""
     monkeypatch.setenv("HADIS_LIGHTLY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(agreement, "_MIN_IMAGES", 20)  # there are few photos
 
     def settings(method: str = "hadis", **data: Any) -> Settings:
         folder = {"source": "folder", "path": str(photos), "on_error": "skip"}

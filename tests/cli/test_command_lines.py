@@ -153,6 +153,9 @@ def test_ctrl_c_while_a_command_is_imported() -> None:
     program = """
 import os, signal, sys
 
+# Jobs in the background of a script ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 class Press:
     def find_spec(self, name, path=None, target=None):
         if name == "hydra":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -185,21 +186,24 @@ def _bank(
 ) -> tuple[FeatureBank, str]:
     """The bank, and how its plain images were scaled: ``batched`` or ``pillow``."""
     n_views = settings.features.n_views if settings.model.train == "heads" else 0
-    keys = {}
+    keys: dict[str, str] = {}
     if cache is not None:
         images = images_key(source, available_cores())
-        for kind in ("batched", "pillow"):
+        # Without views, the plain features of a bank with views will do.
+        numbers = dict.fromkeys([n_views, settings.features.n_views])
+        for number, kind in product(numbers, ("batched", "pillow")):
             description = {
                 "backbone": settings.model.backbone,
                 "views": asdict(settings.views),
-                "n_views": n_views,
+                "n_views": number,
                 "seed": _SEED,
                 "plain": kind,
             }
-            keys[kind] = bank_key(images, backbone.module, description)
-            bank = FeatureBank.open(cache, keys[kind])
+            key = bank_key(images, backbone.module, description)
+            keys.setdefault(kind, key)
+            bank = FeatureBank.open(cache, key)
             if bank is not None:
-                return bank, kind
+                return replace(bank, features=bank.features[:, : 1 + n_views]), kind
     with _on_device(backbone, device):
         resident, _ = resident_images(settings, source, device, num_processes)
         kind = "pillow" if resident is None else "batched"

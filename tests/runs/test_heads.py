@@ -148,6 +148,17 @@ def test_nothing_is_trained_on_the_bank(make: Make, passes: list[int]) -> None:
     finds_its_clusters(result.output_dir)
 
 
+def test_nothing_is_computed_where_a_bank_has_views(
+    make: Make, passes: list[int]
+) -> None:
+    settings = make()
+    run(settings)
+    passes.clear()
+    settings.model.train = "nothing"
+    result = run(settings)
+    assert passes == [] and result.epochs == 0
+
+
 def test_another_number_of_clusters_opens_the_bank(
     make: Make, passes: list[int], tmp_path: Path
 ) -> None:

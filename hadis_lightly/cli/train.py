@@ -77,7 +77,7 @@ BY_TRAINING: dict[str, dict[str, Any]] = {
 
 #: The same for the methods with a cluster head.
 METHODS: dict[str, dict[str, Any]] = {
-    "cc": {"optimizer.learning_rate": 1e-3},
+    "cc": {"loader.batch_size": 64},
     "pici": {
         "loader.batch_size": 64,
         "model.train": "all",

@@ -55,10 +55,15 @@ def resolve_views(settings: Settings, left_to_weights: Sequence[str] = ()) -> No
             "plain_crop": found.crop,
             "plain_interpolation": found.interpolation,
         }
-    elif settings.model.train != "all" and (seen := _views_of_run(settings)):
-        values = seen
-    elif settings.model.train != "all" and settings.model.backbone not in OWN_BACKBONES:
-        values = _usual_views(settings.model.backbone)
+    elif settings.model.train != "all" and None in (
+        views.input_size,
+        views.mean,
+        views.std,
+    ):
+        if seen := _views_of_run(settings):
+            values = seen
+        elif settings.model.backbone not in OWN_BACKBONES:
+            values = _usual_views(settings.model.backbone)
     for name, value in values.items():
         gives_way = found is not None and name in left_to_weights
         if getattr(views, name) is None or gives_way:

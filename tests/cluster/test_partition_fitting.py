@@ -123,3 +123,13 @@ def test_wrong_input_is_named() -> None:
     for bad in (torch.nan, torch.inf):
         with pytest.raises(ValueError, match="NaN or infinite values in 1 of 2 rows"):
             partition.predict(torch.tensor([[bad, 0, 0, 0], [1, 0, 0, 0]]))
+
+
+def test_a_whitened_search_can_start_from_clusters_on_the_cosine() -> None:
+    rows = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
+    found = fit_partition(rows, 5, whiten=True, cosine_start=True, random_state=0)
+    start = fit_partition(rows, 5, random_state=0).labels
+    expected = fit_partition(rows, 5, whiten=True, start=start)
+    assert torch.equal(found.labels, expected.labels)
+    own = fit_partition(rows, 5, whiten=True, random_state=0)
+    assert not torch.equal(found.labels, own.labels)

@@ -99,6 +99,28 @@ def test_draws_depend_on_seed_epoch_and_image_alone(neighbours: Tensor | None) -
     assert rest == {index: expected[index] for index in rest}
 
 
+def test_neighbours_in_other_clusters_and_images_themselves_give_other_views() -> None:
+    labels = torch.arange(40) % 2  # of the ring: the second of three neighbours is near
+    loader = FeatureLoader(numbered_views(), batch_size=8, neighbours=ring())
+    steps = set()
+    loader.labels = lambda: labels
+    for epoch in range(20):
+        for index, (own, other) in drawn(loader, epoch).items():
+            steps.add(int(other[0] - index) % 40)
+            assert own[1] != other[1]
+    assert steps == {0, 2}
+
+
+def test_every_pass_of_an_epoch_has_an_order_and_draws_of_its_own() -> None:
+    loader = FeatureLoader(numbered_views(n_views=64), batch_size=40, passes=2)
+    first, again = list(loader)
+    for _, _, indices in (first, again):
+        assert sorted(indices.tolist()) == list(range(40))
+    assert not torch.equal(first[2], again[2])
+    views = [x0[indices.argsort(), 1] for (x0, _), _, indices in (first, again)]
+    assert (views[0] != views[1]).float().mean() > 0.9
+
+
 def test_an_image_that_comes_again_has_other_draws() -> None:
     loader = FeatureLoader(numbered_views(n_views=64), batch_size=40)
     labels = torch.zeros(40, dtype=torch.int64)

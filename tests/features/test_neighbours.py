@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hadis_lightly.features import nearest_neighbours
+from hadis_lightly.features import nearest_neighbours, reciprocal_neighbours
 
 
 @pytest.mark.parametrize("block_size", [1, 7, 256])
@@ -62,3 +62,15 @@ def test_on_a_gpu_they_are_those_of_the_cpu() -> None:
     found = nearest_neighbours(features.cuda(), 5)
     assert found.device.type == "cuda"
     assert torch.equal(found.cpu(), nearest_neighbours(features, 5))
+
+
+def test_reciprocal_neighbours_have_the_image_among_theirs() -> None:
+    features = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    neighbours = nearest_neighbours(features, 5)
+    kept = reciprocal_neighbours(neighbours)
+    expected = [
+        [j if i in neighbours[j] else i for j in row]
+        for i, row in enumerate(neighbours.tolist())
+    ]
+    assert kept.tolist() == expected
+    assert 0.1 < float((kept == neighbours).float().mean()) < 0.95

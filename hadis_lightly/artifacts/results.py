@@ -47,6 +47,9 @@ class RunResult:
     description: str
     """Which images were clustered."""
     method: str
+    n_clusters: int = 0
+    n_clusters_choice: dict[str, Any] | None = None
+    """What the number was chosen by, if it was not given."""
     num_images: int = 0
     num_labelled: int = 0
     """Images of known class: NMI, ACC and ARI are of these alone."""

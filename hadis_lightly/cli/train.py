@@ -51,7 +51,7 @@ SETTINGS = Settings(
         teacher_momentum=0.99,
     ),
     optimizer=OptimizerSettings(learning_rate=0.2),
-    clustering=ClusteringSettings(whiten=True, cosine_start=True),
+    clustering=ClusteringSettings(whiten=True, cosine_start=True, merge=True),
     trainer=TrainerSettings(max_epochs=30),
 )
 
@@ -65,6 +65,7 @@ FROM_PIXELS: dict[str, Any] = {
     "model.backbone": "resnet18",
     "model.hidden_dim": 1024,
     "clustering.cosine_start": False,
+    "clustering.merge": False,
     "trainer.max_epochs": 60,
 }
 

@@ -35,6 +35,7 @@ class _Located(NamedTuple):
     points: Tensor  # (n, m)
     scores: Tensor  # (n, k): minus half the squared distances, up to a constant per row
     labels: Tensor  # (n,), of the highest score
+    nearest: Tensor  # (n,), the centre that has it
     is_zero: Tensor  # (n,): whether the embedding has no direction
 
 
@@ -45,11 +46,14 @@ class PrototypePartition:
     labels: Tensor
     """Cluster of every embedding, ``(n,)``."""
     centers: Tensor
-    """Centres in the space of k-means, ``(k, d)`` or, whitened, ``(k, m)``."""
+    """Centres in the space of k-means, ``(k, d)`` or, whitened, ``(k, m)``; more than k
+    if clusters have several, see :func:`~hadis_lightly.cluster.merge_clusters`."""
     prototypes: Tensor
     """Normalised mean of the embeddings of every cluster, ``(k, d)``."""
     whitening: Whitening | None = None
     """From embeddings to the space of k-means; None for the cosine."""
+    center_labels: Tensor | None = None
+    """Cluster of each centre; None where every cluster has the centre of its number."""
 
     @property
     def n_clusters(self) -> int:
@@ -107,7 +111,7 @@ class PrototypePartition:
 
     @full_precision()
     def distance(self, embeddings: Tensor | npt.ArrayLike) -> Tensor:
-        """Distance of each embedding from the centre of its cluster, ``(n,)``.
+        """Distance of each embedding from the nearest centre of its cluster, ``(n,)``.
 
         Euclidean, in the space of k-means. For the cosine it lies between vectors of
         length one: 0 for the same direction, 1.41 for a right angle, 2 for opposite
@@ -121,7 +125,7 @@ class PrototypePartition:
         data = self._checked(embeddings)
         distances = data.new_empty(len(data))
         for part, located in self._located(data):
-            apart = located.points - self.centers.to(located.points)[located.labels]
+            apart = located.points - self.centers.to(located.points)[located.nearest]
             lengths = torch.linalg.vector_norm(apart, dim=1) / self._scale**0.5
             distances[part] = lengths.masked_fill_(located.is_zero, 2**0.5)
         return distances
@@ -152,14 +156,24 @@ class PrototypePartition:
         # In place of zeros; any direction would do to which no two centres are equally
         # near.
         fixed = directions(torch.ones_like(data[:1]).cumsum(dim=1).reciprocal())
-        for part in chunks(len(data), max(self.n_clusters, data.shape[1])):
+        owners = self.center_labels
+        if owners is not None:
+            owners = owners.to(data.device)
+        for part in chunks(len(data), max(len(centers), data.shape[1])):
             points = directions(data[part])
             is_zero = torch.linalg.vector_norm(points, dim=1) == 0
             points.addcmul_(is_zero.to(points).unsqueeze(1), fixed)
             if self.whitening is not None:
                 points = self.whitening.transform(points)
             scores = torch.addmm(offsets, points.to(wide) - middle, centers.T)
-            yield part, _Located(points, scores, scores.argmax(dim=1), is_zero)
+            nearest = labels = scores.argmax(dim=1)
+            if owners is not None:
+                labels = owners[nearest]
+                best = scores.new_full((len(points), self.n_clusters), -torch.inf)
+                scores = best.scatter_reduce_(
+                    1, owners.expand_as(scores), scores, reduce="amax"
+                )
+            yield part, _Located(points, scores, labels, nearest, is_zero)
 
     def renumbered(self, previous_labels: Tensor | npt.ArrayLike) -> PrototypePartition:
         """The same clusters, numbered so that most embeddings keep their label.
@@ -185,21 +199,24 @@ class PrototypePartition:
         free = iter(sorted(set(range(k)) - set(matching.values())))
         ids = [matching[i] if i in matching else next(free) for i in range(k)]
         renamed = torch.tensor(ids, device=self.labels.device)
-        order = renamed.argsort()
+        order, owners = renamed.argsort(), self.center_labels
         return replace(
             self,
             labels=renamed[self.labels],
-            centers=self.centers[order],
+            centers=self.centers[order] if owners is None else self.centers,
             prototypes=self.prototypes[order],
+            center_labels=owners if owners is None else renamed[owners],
         )
 
     def to(self, device: torch.device | str) -> PrototypePartition:
         """The partition with all tensors on the device."""
+        owners = self.center_labels
         return PrototypePartition(
             labels=self.labels.to(device),
             centers=to_device(self.centers, device),
             prototypes=to_device(self.prototypes, device),
             whitening=self.whitening and self.whitening.to(device),
+            center_labels=owners if owners is None else owners.to(device),
         )
 
     def state_dict(self) -> dict[str, Any]:

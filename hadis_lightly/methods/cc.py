@@ -27,5 +27,5 @@ class CCMethod(ClusterHeadMethod):
         return CCModel(
             backbone,
             CCInstanceHead(input_dim, output_dim=settings.contrast.output_dim),
-            CCClusterHead(input_dim, settings.n_clusters),
+            CCClusterHead(input_dim, int(settings.n_clusters)),
         )

@@ -38,6 +38,12 @@ class ClusterHeadMethod(Method):
                 f"method={method}, which trains by Adam, got {learning_rate}. In "
                 f"Python with_method(settings, {method!r}) brings the paper's."
             )
+        if isinstance(settings.n_clusters, str):
+            raise SettingsError(
+                f"n_clusters is {settings.n_clusters}, but method={method} has a "
+                "cluster head, which has its number of clusters from the start: give "
+                "a number, or take method=hadis to choose one."
+            )
         if settings.model.train == "nothing":
             raise SettingsError(
                 "model.train=nothing clusters by k-means alone: it goes with "
@@ -54,7 +60,7 @@ class ClusterHeadMethod(Method):
         """The clusters of the head, and pseudo-labels for the last epochs, if any."""
         first, last = self.phases(settings)
         return ClusterHeadAssignment(
-            settings.n_clusters,
+            int(settings.n_clusters),
             plain_loader,
             warmup_epochs=first,
             every_n_epochs=settings.clustering.every_n_epochs,
@@ -68,7 +74,7 @@ class ClusterHeadMethod(Method):
         """The networks and the loss, in one module, with its ``own`` options."""
         settings, training_only = parts.settings, parts.source.training_only
         criterion = self.loss_type(
-            settings.n_clusters,
+            int(settings.n_clusters),
             instance_temperature=settings.contrast.instance_temperature,
             cluster_temperature=settings.contrast.cluster_temperature,
             gather_distributed=settings.trainer.gather_distributed,

@@ -81,8 +81,9 @@ class HaDisMethod(Method):
     ) -> PrototypeKMeans:
         """k-means on the teacher's embeddings."""
         options = settings.clustering
+        low, high = settings.n_clusters_range()
         return PrototypeKMeans(
-            settings.n_clusters,
+            low if low == high else (low, high),
             plain_loader,
             warmup_epochs=self.schedule(settings)["clustering.warmup_epochs"],
             every_n_epochs=options.every_n_epochs,
@@ -90,6 +91,7 @@ class HaDisMethod(Method):
             whiten=options.whiten,
             cosine_start=options.cosine_start,
             warm_start=options.warm_start,
+            merge=options.merge,
             random_state=settings.seed,
         )
 
@@ -98,7 +100,7 @@ class HaDisMethod(Method):
         settings = parts.settings
         choice, optimizer = settings.model, settings.optimizer
         criterion = HaDisLoss(
-            settings.n_clusters,
+            parts.callback.n_clusters,
             hsd_weight=choice.hsd_weight,
             pcl_weight=choice.pcl_weight,
             hsd_temperature=choice.hsd_temperature,

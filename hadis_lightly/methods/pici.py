@@ -110,7 +110,7 @@ class PICIMethod(ClusterHeadMethod):
             return PICIModel(
                 autoencoder,
                 CCInstanceHead(sizes.width, output_dim=settings.contrast.output_dim),
-                CCClusterHead(sizes.width, settings.n_clusters),
+                CCClusterHead(sizes.width, int(settings.n_clusters)),
                 mask_ratio=sizes.mask_ratio,
             )
         except ValueError as error:

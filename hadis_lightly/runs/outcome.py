@@ -33,7 +33,7 @@ def write_files(
     write_embeddings(folder, callback.embeddings_)
     write_results(result, settings)
     if settings.clustering.pixel_baseline:
-        result.pixel_scores = pixel_scores(source, settings)
+        result.pixel_scores = pixel_scores(source, settings, callback.n_clusters)
     external, _ = split_scores(result.scores)
     title = ", ".join(filter(None, [result.method, scores_line(external)]))
     if note := describe_labelled(result.num_labelled, result.num_images):

@@ -10,7 +10,9 @@ from hadis_lightly.data import ArraySource, ImageSource
 from hadis_lightly.settings.sections import Settings
 
 
-def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | None:
+def pixel_scores(
+    source: ImageSource, settings: Settings, n_clusters: int
+) -> dict[str, float] | None:
     """Scores of k-means on the raw pixels; None if fewer than two classes are known."""
     if not has_classes(source.targets):
         return None
@@ -22,7 +24,7 @@ def pixel_scores(source: ImageSource, settings: Settings) -> dict[str, float] | 
         images = (image.resize(size) for image in images)
     pixels = [np.asarray(image, dtype=np.float32).ravel() / 255 for image in images]
     kmeans = KMeans(
-        settings.n_clusters,
+        n_clusters,
         metric="euclidean",
         n_init=settings.clustering.n_init,
         random_state=settings.seed,

@@ -180,6 +180,7 @@ def _train(
         path = start and start.path
         trainer.fit(module, pipeline.train_loader, ckpt_path=path)
     saving.save(trainer)
+    choice = callback.n_clusters_choice_
     result = RunResult(
         scores=callback.scores_,
         output_dir=folder.path,
@@ -187,6 +188,8 @@ def _train(
         epochs=int(callback.history_[-1]["epoch"]),
         description=source.description,
         method=method.title(settings),
+        n_clusters=callback.n_clusters,
+        n_clusters_choice=None if choice is None else choice.to_dict(),
         num_images=len(source),
         num_labelled=int((callback.targets_ >= 0).sum()),
         class_names=None if source.class_names is None else list(source.class_names),

@@ -63,8 +63,9 @@ def build_source(settings: Settings) -> ImageSource:
         source = decode_once(settings, source)
         _lower_batch_size(settings, len(source))
         check_size(settings, len(source))
-    num_distinct = count_distinct(source, settings.n_clusters, available_cores())
-    if num_distinct < settings.n_clusters:
+    n_clusters = settings.n_clusters_range()[0]
+    num_distinct = count_distinct(source, n_clusters, available_cores())
+    if num_distinct < n_clusters:
         seen = f"there are only {num_distinct} different images"
         if num_distinct == 1:
             seen = f"all {len(source):,} images are equal"
@@ -102,7 +103,7 @@ def _check_output(settings: Settings, source: ImageSource) -> None:
 
 def check_size(settings: Settings, n: int, world_size: int | None = None) -> None:
     """Raises SettingsError if ``n`` images are too few for the clusters or batches."""
-    if settings.n_clusters > n:
+    if settings.n_clusters_range()[0] > n:
         images = "there is only 1 image" if n == 1 else f"there are only {n} images"
         raise SettingsError(f"n_clusters is {settings.n_clusters}, but {images}.")
     size, devices = settings.loader.batch_size, settings.trainer.devices

@@ -30,6 +30,7 @@ def summary(result: RunResult) -> str:
     times = f", resumed {result.num_resumed} x" if result.num_resumed else ""
     names = ("tensorboard/", "wandb/", "mlflow.db")
     logs = "".join(f"{name}  " for name in names if (result.output_dir / name).exists())
+    choice = result.n_clusters_choice
     width = max(len(result.method), len("k-means on pixels"))
     lines = [
         "",
@@ -39,6 +40,7 @@ def summary(result: RunResult) -> str:
         f"  embeddings.npy  checkpoints/last.ckpt  {logs}snapshots/",
         f"  {figures}",
         "",
+        *([choice["description"]] if choice else []),
         *(f"WARNING: {warning}" for warning in result.warnings),
         *_score_lines("k-means on pixels", result.pixel_scores or {}, result, width),
         *_score_lines(result.method, result.scores, result, width),
@@ -85,9 +87,15 @@ def announcement(
         length = "nothing is trained"
     title = method_of(settings).title(settings)
     return (
-        f"{title}: {settings.n_clusters} clusters, {length}, on {world_size} x "
+        f"{title}: {_number(settings)} clusters, {length}, on {world_size} x "
         f"{device_name}\n{source.description}\nresults in {folder}/"
     )
+
+
+def _number(settings: Settings) -> str:
+    """``10``, or ``2 to 40``."""
+    low, high = settings.n_clusters_range()
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def describe_agreement(share: float | None) -> str:

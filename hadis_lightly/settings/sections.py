@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from hadis_lightly.fields import setting
+from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.images import DataSettings, LoaderSettings
 from hadis_lightly.settings.networks import (
     ContrastSettings,
@@ -20,6 +22,9 @@ from hadis_lightly.settings.training import (
 )
 from hadis_lightly.settings.views import ViewSettings
 
+# What n_clusters=auto stands for.
+_AUTO = "2-40"
+
 
 @dataclass
 class Settings:
@@ -30,8 +35,11 @@ class Settings:
         "Method. It brings the settings of its paper; others given beside it win.",
         choices=METHOD_NAMES,
     )
-    n_clusters: int = setting(
-        10, "Number of clusters. Choose a few more than you expect.", low=2
+    n_clusters: int | str = setting(
+        10,
+        "Number of clusters. If it is not known: a range such as 5-20, or auto for "
+        f"{_AUTO}; it is then chosen when the warm-up of the clustering ends.",
+        low=2,
     )
     seed: int = setting(0, "Seed of all randomness.", low=0, high=2**32 - 1)
     output_dir: str | None = setting(
@@ -52,3 +60,21 @@ class Settings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     clustering: ClusteringSettings = field(default_factory=ClusteringSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
+
+    def n_clusters_range(self) -> tuple[int, int]:
+        """Lowest and highest number of clusters: the same unless it is to be chosen.
+
+        Raises:
+            SettingsError: If ``n_clusters`` is neither a number, nor auto, nor a range.
+        """
+        given = self.n_clusters
+        if isinstance(given, int):
+            return given, given
+        words = _AUTO if given == "auto" else given
+        if found := re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", words):
+            low, high = map(int, found.groups())
+            if 2 <= low < high:
+                return low, high
+        raise SettingsError(
+            f"n_clusters must be a number, auto or a range such as 5-20, got {given!r}."
+        )

@@ -75,6 +75,11 @@ class ClusteringSettings:
         "With clustering.whiten, start k-means on whitened embeddings from clusters "
         "on the cosine. Not in the paper; for heads on pretrained features.",
     )
+    merge: bool = setting(
+        False,
+        "Look for clusters of very different sizes, too: where the graph of nearest "
+        "neighbours says so, clusters are joined from smaller ones. Not in the paper.",
+    )
     pixel_baseline: bool = setting(
         False,
         "Also cluster the raw pixels for comparison. Needs class labels, and memory "

@@ -20,9 +20,10 @@ def check_settings(settings: Settings) -> None:
     Raises:
         SettingsError: Names the setting and its value.
     """
-    if settings.n_clusters == "???":  # type: ignore[comparison-overlap]
+    if settings.n_clusters == "???":
         raise SettingsError("n_clusters is needed, there is no default.")
     check_section(settings)
+    settings.n_clusters_range()
     model, trainer = settings.model, settings.trainer
     num_channels = settings.data.num_channels
     if trainer.max_steps == 0:

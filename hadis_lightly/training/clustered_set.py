@@ -6,13 +6,41 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
 
 import torch
+from lightly.utils import dist as lightly_dist
 from torch import Tensor
+from torch import distributed as torch_dist
 
-from hadis_lightly.cluster import HeadPartition, Partition, PrototypePartition
+from hadis_lightly.cluster import (
+    HeadPartition,
+    NClustersChoice,
+    Partition,
+    PrototypePartition,
+    choose_n_clusters,
+)
 from hadis_lightly.data.key_index import KeyIndex, Keys
 from hadis_lightly.training.embedding import EmbeddedSet
 
 C = TypeVar("C", PrototypePartition, HeadPartition)
+
+
+def choose_together(
+    embeddings: Tensor, bounds: tuple[int, int], **options: Any
+) -> NClustersChoice:
+    """The number of clusters, the same in all processes.
+
+    Args:
+        embeddings: ``(n, d)``.
+        bounds: Lowest and highest number; fewer than the embeddings are tried.
+        **options: Of :func:`~hadis_lightly.cluster.choose_n_clusters`.
+    """
+    found: list[NClustersChoice | None] = [None]
+    if lightly_dist.rank() == 0:
+        low, high = bounds
+        most = max(low, min(high, len(embeddings) - 1))
+        found[0] = choose_n_clusters(embeddings, (low, most), **options)
+    if lightly_dist.world_size() > 1:
+        torch_dist.broadcast_object_list(found, device=embeddings.device)
+    return cast(NClustersChoice, found[0])
 
 
 class ClusteredSet(Generic[C]):
@@ -28,6 +56,8 @@ class ClusteredSet(Generic[C]):
     #: Class of the clusters.
     partition_type: type[C]
     partition_: C | None = None
+    #: What the number of clusters was chosen by; None if it was given.
+    n_clusters_choice_: NClustersChoice | None = None
     _keys: KeyIndex | None = None
     #: Start k-means on whitened embeddings from the clusters on the cosine.
     cosine_start = False

@@ -52,7 +52,7 @@ class HaDis(ClusteringModule):
         criterion: The loss; ``hsd_weight=0`` trains ProPos, ``pcl_weight=0`` as well
             BYOL.
         prototypes: Gives the pseudo-labels; None leaves PCL out. It has the criterion's
-            ``n_clusters``. The module brings the callback along.
+            ``n_clusters``, or chooses it later. The module brings the callback along.
         learning_rate: Learning rate of the student at its highest. Paper: 0.05 times
             the (global) batch size over 256.
         momentum: Momentum of SGD. Paper: 0.9.
@@ -100,8 +100,10 @@ class HaDis(ClusteringModule):
         check_type("criterion", criterion, HaDisLoss)
         check_type("prototypes", prototypes, PrototypeKMeans, optional=True)
         if criterion.pcl_weight > 0 and prototypes is not None:
+            is_open = prototypes.n_clusters_range is not None
             check_same_n_clusters(
-                criterion=criterion.n_clusters, prototypes=prototypes.n_clusters
+                criterion=criterion.n_clusters,
+                prototypes=None if is_open else prototypes.n_clusters,
             )
         super().__init__(model, prototypes, **options)
         check_number("learning_rate", learning_rate, 0, above=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Any
 
 from pytorch_lightning import Trainer
@@ -12,7 +12,9 @@ from pytorch_lightning.strategies import (
     FSDPStrategy,
     ModelParallelStrategy,
 )
-from torch import Tensor
+from torch import Tensor, nn
+
+from hadis_lightly.loss import HaDisLoss, PCLLoss
 
 _SHARDING = (DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy)
 _WITH_VIEWS = "(images, targets, keys) of uint8 images (n, c, h, w), with views=..."
@@ -24,6 +26,15 @@ _HINTS = (
     " IndexedDataset adds keys to a data set of torchvision; HaDisTransform makes two "
     "views of an image, and views=BatchedViews(...) makes them on the device."
 )
+
+
+def losses_with_labels(module: nn.Module) -> Iterator[PCLLoss | HaDisLoss]:
+    """The losses of a module that take pseudo-labels."""
+    for part in module.modules():
+        if isinstance(part, HaDisLoss) and part.pcl_weight == 0:
+            continue
+        if isinstance(part, (HaDisLoss, PCLLoss)):
+            yield part
 
 
 def check_same_n_clusters(**numbers: int | None) -> None:

@@ -10,12 +10,21 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from hadis_lightly.checks import check_bool
-from hadis_lightly.cluster import PrototypePartition
+from hadis_lightly.checks import check_bool, check_integer
+from hadis_lightly.cluster import (
+    NClustersChoice,
+    PrototypePartition,
+    fit_merged_partition,
+    fit_partition,
+)
 from hadis_lightly.data.key_index import Keys
-from hadis_lightly.loss import HaDisLoss, PCLLoss
+from hadis_lightly.training.clustered_set import choose_together
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
+from hadis_lightly.training.inputs import losses_with_labels
+
+# Clusters until their number is chosen.
+_STAND_IN = 10
 
 
 class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
@@ -30,8 +39,14 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
     Works with any ``LightningModule`` that offers ``embed(x)``: images
     ``(n, c, h, w)`` in, embeddings ``(n, d)`` out.
 
+    The number of clusters need not be known. From a range it is chosen once, when the
+    warm-up ends, by :func:`~hadis_lightly.cluster.choose_n_clusters`: up to then no
+    loss knows of it. Losses of the module with pseudo-labels get it then. NOTE: Not in
+    the paper.
+
     Args:
-        n_clusters: Number of clusters, at least 2.
+        n_clusters: Number of clusters, at least 2; or the lowest and the highest of
+            those to choose from.
         dataloader: Yields ``(images, targets, keys)`` of the whole training set under
             the plain test transform, see :class:`ClusteringCallback`.
         warmup_epochs: First epochs, in which there are no pseudo-labels. Paper: 50.
@@ -48,12 +63,20 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         warm_start: Whether k-means starts once, from the last clusters, in place of
             ``n_init`` restarts. Faster; NOTE: not in the paper, and it stays in the
             local optimum of its first clustering.
+        merge: Whether to look for clusters of very different sizes, see
+            :func:`~hadis_lightly.cluster.fit_merged_partition`. Four times the time
+            for k-means. NOTE: Not in the paper.
         name: Prefix of the logged scores. Several callbacks in one Trainer need
             different names.
         follow_limits: Whether ``limit_train_batches``, ``overfit_batches`` and
             ``fast_dev_run`` of the Trainer limit the clustering as well.
 
-    Attributes, Raises: See :class:`ClusteringCallback`.
+    Attributes:
+        n_clusters: Number of clusters. Of a range, until one is chosen: the one nearest
+            to 10.
+        n_clusters_choice_: What it was chosen by; None before, or without a range.
+
+    Further attributes, Raises: See :class:`ClusteringCallback`.
 
     Example:
         A network that learns its own clusters of digits. docs/callback.md has more.
@@ -107,7 +130,7 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
 
     def __init__(
         self,
-        n_clusters: int,
+        n_clusters: int | tuple[int, int],
         dataloader: Iterable[Any],
         warmup_epochs: int = 50,
         every_n_epochs: int = 1,
@@ -117,9 +140,17 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         whiten: bool = False,
         cosine_start: bool = False,
         warm_start: bool = False,
+        merge: bool = False,
         name: str = "cluster",
         follow_limits: bool = True,
     ) -> None:
+        self.n_clusters_range: tuple[int, int] | None = None
+        if isinstance(n_clusters, (tuple, list)):
+            low, high = n_clusters
+            check_integer("n_clusters", low, least=2)
+            check_integer("n_clusters", high, least=low)
+            self.n_clusters_range = low, high
+            n_clusters = min(max(low, _STAND_IN), high)
         super().__init__(
             n_clusters,
             dataloader,
@@ -134,21 +165,22 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         check_bool("warm_start", warm_start)
         self.warm_start = warm_start
         check_bool("cosine_start", cosine_start)
-        self.cosine_start = cosine_start
+        check_bool("merge", merge)
+        self.cosine_start, self.merge = cosine_start, merge
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Checks the module, and that its losses have as many clusters."""
         super().setup(trainer, pl_module, stage)
-        counts = {
-            callback.n_clusters
+        callbacks = [
+            callback
             for callback in trainer.callbacks  # type: ignore[attr-defined]
             if isinstance(callback, PrototypeKMeans)
-        }
-        for part in pl_module.modules():
-            uses_labels = isinstance(part, PCLLoss) or (
-                isinstance(part, HaDisLoss) and part.pcl_weight > 0
-            )
-            if uses_labels and part.n_clusters not in counts:
+        ]
+        if any(callback.n_clusters_range for callback in callbacks):
+            return
+        counts = {callback.n_clusters for callback in callbacks}
+        for part in losses_with_labels(pl_module):
+            if part.n_clusters not in counts:
                 raise ValueError(
                     f"{type(part).__name__} has n_clusters={part.n_clusters}, but "
                     f"PrototypeKMeans has n_clusters={self.n_clusters}."
@@ -210,9 +242,59 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
             self._num_epochs = math.inf  # said once
         return self.is_warming_up
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Clusters; or tells the losses of the number that a checkpoint brought."""
+        self._tell_losses(pl_module)
+        super().on_train_start(trainer, pl_module)
+
+    def on_clustered(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        embedded: EmbeddedSet,
+        epoch: int,
+    ) -> None:
+        """Tells the losses of the number that was chosen."""
+        self._tell_losses(pl_module)
+
+    def _tell_losses(self, pl_module: LightningModule) -> None:
+        if self.n_clusters_choice_ is not None:
+            for loss in losses_with_labels(pl_module):
+                loss.n_clusters = self.n_clusters
+
     def fit_partition(self, embedded: EmbeddedSet) -> PrototypePartition:
         """Clusters the embeddings; ids are those of the last clusters."""
-        last = self.partition_
+        rows, last = embedded.embeddings, self.partition_
+        bounds, choice = self.n_clusters_range, self.n_clusters_choice_
+        if bounds is not None and choice is None and not self._is_rough:
+            options = {"whiten": self.whiten, "cosine_start": self.cosine_start}
+            seed = self.random_state
+            choice = choose_together(rows, bounds, random_state=seed, **options)
+            self.n_clusters_choice_, self.n_clusters = choice, choice.n_clusters
+        if last is not None and last.n_clusters != self.n_clusters:
+            last = None
         start = last.labels if last is not None and self.warm_start else None
-        partition = self.fit_kmeans(embedded.embeddings, start)
+        is_merged = self.merge and not self._is_rough
+        fit = fit_merged_partition if is_merged else fit_partition
+        partition = self.fit_kmeans(rows, start, fit)
         return partition if last is None else partition.renumbered(last.labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Clusters, scores, history and the choice, as they go into a checkpoint."""
+        state = super().state_dict()
+        if state and self.n_clusters_choice_ is not None:
+            state["n_clusters_choice"] = self.n_clusters_choice_.to_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes all that :meth:`state_dict` gave.
+
+        Raises:
+            ValueError: If it has another number of clusters, or one out of the range.
+        """
+        choice = state_dict.get("n_clusters_choice")
+        if choice is not None and self.n_clusters_range is not None:
+            low, high = self.n_clusters_range
+            self.n_clusters_choice_ = NClustersChoice.from_dict(choice)
+            self.n_clusters = min(max(low, self.n_clusters_choice_.n_clusters), high)
+        super().load_state_dict(state_dict)

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -39,6 +39,7 @@ from hadis_lightly.training.trainer_state import (
 )
 
 log = logging.getLogger(__name__)
+Fit = Callable[..., PrototypePartition]
 
 # What a checkpoint has of the last clustering, beside the clusters.
 _OF_LAST = ("_num_batches", "_is_draft", "_is_limited", "_num_listed", "_unlogged")
@@ -101,14 +102,13 @@ class SetClustering(ClusteredSet[C], ABC):
         self._has_zeros = False
         # Of a fit that is under way:
         self._is_attached = self._is_training = self._is_fast_dev_run = False
-        self._epoch = 0
-        self._num_epochs = math.inf
+        self._epoch, self._num_epochs = 0, math.inf
         self._max_batches: int | None = None
         self._is_first_pass = True
         self._restarts = n_init
         # Of the last clustering, also in checkpoints:
         self._num_batches = -1  # trained before
-        self._is_draft = self._is_limited = False
+        self._is_draft = self._is_rough = self._is_limited = False
         self._num_listed: int | None = None  # images in the loader's data set
         self._unlogged: dict[str, float] = {}
         self._is_restored = False  # by a checkpoint
@@ -128,15 +128,15 @@ class SetClustering(ClusteredSet[C], ABC):
         """Finds the clusters of an embedded set, the same in all processes."""
 
     def fit_kmeans(
-        self, embeddings: Tensor, start: Tensor | None = None
+        self, embeddings: Tensor, start: Tensor | None = None, fit: Fit | None = None
     ) -> PrototypePartition:
-        """k-means on embeddings ``(n, d)``, the same in all processes.
+        """k-means on embeddings ``(n, d)``, by ``fit``, the same in all processes.
 
         Labels ``(n,)`` to start from take the place of ``n_init`` restarts; in warm-up,
         where labels only serve for scores, there is one.
         """
         seed = self.random_state
-        return fit_partition(
+        return (fit or fit_partition)(
             embeddings,
             self.n_clusters,
             n_init=self._restarts,
@@ -171,8 +171,8 @@ class SetClustering(ClusteredSet[C], ABC):
             )
         self._warn_of_zeros(int((~rows.any(dim=1)).sum()), epoch)
         self._is_draft = epoch < self.warmup_epochs and not ends_after(trainer, epoch)
-        is_rough = self._is_draft or self._is_fast_dev_run
-        self._restarts = 1 if is_rough else self.n_init
+        self._is_rough = self._is_draft or self._is_fast_dev_run
+        self._restarts = 1 if self._is_rough else self.n_init
         partition = self.fit_partition(embedded)
         self._keep(embedded, partition)
         self.on_clustered(trainer, pl_module, embedded, epoch)

@@ -71,8 +71,8 @@ class HaDisMethod(Method):
         d, hidden_dim = choice.output_dim, choice.hidden_dim
         return HaDisModel(
             backbone,
-            HaDisProjectionHead(input_dim, hidden_dim, d),
-            HaDisPredictionHead(d, hidden_dim, d),
+            HaDisProjectionHead(input_dim, hidden_dim, d, choice.n_heads),
+            HaDisPredictionHead(d, hidden_dim, d, n_heads=choice.n_heads),
             latent_std=choice.latent_std,
         )
 
@@ -106,15 +106,18 @@ class HaDisMethod(Method):
             hsd_temperature=choice.hsd_temperature,
             pcl_temperature=choice.pcl_temperature,
             gather_distributed=settings.trainer.gather_distributed,
+            n_heads=choice.n_heads,
         )
         global_batch_size = settings.loader.batch_size * parts.world_size
+        scaled_rate = optimizer.learning_rate * global_batch_size / 256
         return HaDis(
             parts.model,
             criterion,
             parts.callback,
-            learning_rate=optimizer.learning_rate * global_batch_size / 256,
+            # The loss is the mean over the heads: each learns as if it were alone.
+            learning_rate=scaled_rate * choice.n_heads,
             momentum=optimizer.momentum,
-            weight_decay=optimizer.weight_decay,
+            weight_decay=optimizer.weight_decay / choice.n_heads,
             prediction_head_lr_scale=optimizer.prediction_head_lr_scale,
             warmup_epochs=self.schedule(settings)["optimizer.warmup_epochs"],
             teacher_momentum=choice.teacher_momentum,

@@ -45,12 +45,15 @@ def heads_settings(
             train="heads",
             hidden_dim=16,
             output_dim=8,
+            n_heads=2,
         ),
         features=FeatureSettings(
             n_views=4, n_components=16, n_neighbours=5, min_steps=4
         ),
         optimizer=OptimizerSettings(learning_rate=0.2),
-        clustering=ClusteringSettings(n_init=2, warmup_epochs=1, whiten=True),
+        clustering=ClusteringSettings(
+            n_init=2, warmup_epochs=1, whiten=True, merge=True
+        ),
         trainer=TrainerSettings(
             max_epochs=3, accelerator="cpu", logger="none", progress_bar=False
         ),

@@ -75,7 +75,9 @@ def test_range_and_choices_of_every_setting(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("n_clusters", "auto", "n_clusters must be an integer, got 'auto'"),
+        ("n_clusters", "many", "must be a number, auto or a range such as 5-20, got"),
+        ("n_clusters", "20-5", "must be a number, auto or a range such as 5-20, got"),
+        ("n_clusters", 1, "n_clusters must be >= 2, got 1"),
         ("seed", True, "seed must be an integer, got True"),
         ("model.pcl_weight", float("nan"), "must be a finite number, got nan"),
         ("loader.batch_size", 1, r"must be >= 2 \(BatchNorm needs two\), got 1"),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from hadis_lightly.loss import PCLLoss
 from hadis_lightly.training import PrototypeKMeans
 from tests.training.plain_trainer import plain_trainer
 
@@ -118,6 +119,23 @@ class TestTraining:
         torch.testing.assert_close(norms, torch.ones(4))
         nearest = prototypes.nearest(3 * prototypes.embeddings_)
         torch.testing.assert_close(nearest, labels)
+
+    def test_the_number_is_chosen_when_the_warm_up_ends(self) -> None:
+        prototypes = PrototypeKMeans((2, 8), loader(), warmup_epochs=2, random_state=0)
+        assert prototypes.n_clusters == 8  # the nearest to 10, until one is chosen
+        module = Plain(prototypes)
+        module.criterion = PCLLoss(99)
+        plain_trainer(prototypes, max_epochs=3).fit(module, loader())
+        choice = prototypes.n_clusters_choice_
+        assert choice is not None and choice.n_clusters == 4
+        assert prototypes.n_clusters == module.criterion.n_clusters == 4
+        assert prototypes.labels_.unique().tolist() == [0, 1, 2, 3]
+        again = PrototypeKMeans((2, 8), loader(), warmup_epochs=2)
+        again.load_state_dict(prototypes.state_dict())
+        assert again.n_clusters == 4 and again.n_clusters_choice_ == choice
+        other = PrototypeKMeans((2, 3), loader())
+        with pytest.raises(ValueError, match="the checkpoint has 4 clusters"):
+            other.load_state_dict(prototypes.state_dict())
 
     def test_clusters_before_the_first_and_after_every_epoch(self) -> None:
         prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0, random_state=0)

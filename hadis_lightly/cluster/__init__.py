@@ -5,6 +5,7 @@ from hadis_lightly.cluster.head_partition import HeadPartition
 from hadis_lightly.cluster.kmeans import KMeans
 from hadis_lightly.cluster.matching import match_clusters, name_clusters
 from hadis_lightly.cluster.merging import fit_merged_partition, merge_clusters
+from hadis_lightly.cluster.n_clusters_choice import NClustersChoice, choose_n_clusters
 from hadis_lightly.cluster.outliers import isolation
 from hadis_lightly.cluster.partition import Partition
 from hadis_lightly.cluster.partition_fitting import fit_partition
@@ -20,9 +21,11 @@ from hadis_lightly.cluster.whitening import Whitening
 __all__ = [
     "HeadPartition",
     "KMeans",
+    "NClustersChoice",
     "Partition",
     "PrototypePartition",
     "Whitening",
+    "choose_n_clusters",
     "clustering_scores",
     "collapse_signs",
     "fit_merged_partition",

@@ -25,10 +25,11 @@ Clusters images without labels; the results go into a folder below runs/train/.
   hadis-lightly-report checkpoint=runs/train/...     # view the clusters
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos
 
-n_clusters has no default: give a number, or auto to have one chosen. Sub-folders of the image folder are taken as classes, only
-for scores. A pretrained backbone (model.backbone, model.weights) computes features of
-every image and of features.n_views views of it; HaDis's heads then learn from these
-features, which are kept: another n_clusters or seed takes seconds to start.
+n_clusters has no default: give a number, or auto to have one chosen. Sub-folders of
+the image folder are taken as classes, only for scores. A pretrained backbone
+(model.backbone, model.weights) computes features of every image and of features.n_views
+views of it; HaDis's heads then learn from these features, which are kept: another
+n_clusters or seed takes seconds to start.
 
   model.train=nothing                       k-means on the features alone
   model.train=all                           trains the backbone as well, for hours

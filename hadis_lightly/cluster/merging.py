@@ -33,6 +33,7 @@ _POWER = 0.75
 def fit_merged_partition(
     embeddings: Tensor | npt.ArrayLike,
     n_clusters: int,
+    n_centers: int | None = None,
     **options: Any,
 ) -> PrototypePartition:
     """Clusters of equal or of very different sizes, whichever the neighbours support.
@@ -47,6 +48,7 @@ def fit_merged_partition(
     Args:
         embeddings: ``(n, d)``; normalised inside.
         n_clusters: Number of clusters k, at least 2.
+        n_centers: Number of centres, at least k, if it is to be no other.
         **options: Of :func:`fit_partition`.
 
     Returns:
@@ -58,15 +60,18 @@ def fit_merged_partition(
     check_integer("n_clusters", n_clusters, least=2)
     data = as_rows(embeddings, name="embeddings")
     processes = Processes(bool(options.get("distributed", False)))
-    best = fit_partition(data, n_clusters, **options)
-    options.pop("start", None)  # which is for k centres
+    if n_centers == n_clusters:
+        return fit_partition(data, n_clusters, **options)
+    start = options.pop("start", None)  # which is for k centres
+    if n_centers is not None:
+        return _merged(data, n_clusters, n_centers, options)
+    best = fit_partition(data, n_clusters, start=start, **options)
     highest = _quality(data, best)
     for factor in _FACTORS:
-        n_centers = math.ceil(factor * n_clusters)
-        if n_centers > len(data) // 2:
+        number = math.ceil(factor * n_clusters)
+        if number > len(data) // 2:
             break
-        finer = fit_partition(data, n_centers, **options)
-        found = merge_clusters(data, finer, n_clusters)
+        found = _merged(data, n_clusters, number, options)
         # The same in all processes, whose devices may round otherwise.
         quality = processes.from_first(torch.tensor(_quality(data, found))).item()
         if quality > highest:
@@ -162,6 +167,13 @@ def modularity(links: Tensor) -> float:
     """
     shares = links / links.sum()
     return float(shares.trace() - shares.sum(dim=1).square().sum())
+
+
+def _merged(
+    data: Tensor, n_clusters: int, n_centers: int, options: dict[str, Any]
+) -> PrototypePartition:
+    finer = fit_partition(data, n_centers, **options)
+    return merge_clusters(data, finer, n_clusters)
 
 
 def _quality(data: Tensor, partition: PrototypePartition) -> float:

@@ -48,7 +48,11 @@ class HaDisMethod(Method):
         """The warm-ups of the optimiser and of the clustering."""
         schedule = super().schedule(settings)
         epochs = settings.clustering.warmup_epochs
-        if epochs is None and settings.model.train == "heads":
+        low, high = settings.n_clusters_range()
+        if epochs is None and low < high:
+            # A number is chosen well once the learning rate has fallen.
+            epochs = round(0.8 * settings.trainer.max_epochs)
+        elif epochs is None and settings.model.train == "heads":
             # Pseudo-labels that come early keep a wrong partition.
             epochs = settings.trainer.max_epochs // 2
         elif epochs is None:

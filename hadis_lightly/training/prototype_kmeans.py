@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 from pytorch_lightning import LightningModule, Trainer
@@ -15,7 +16,6 @@ from hadis_lightly.cluster import (
     NClustersChoice,
     PrototypePartition,
     fit_merged_partition,
-    fit_partition,
 )
 from hadis_lightly.data.key_index import Keys
 from hadis_lightly.training.clustered_set import choose_together
@@ -39,10 +39,9 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
     Works with any ``LightningModule`` that offers ``embed(x)``: images
     ``(n, c, h, w)`` in, embeddings ``(n, d)`` out.
 
-    The number of clusters need not be known. From a range it is chosen once, when the
-    warm-up ends, by :func:`~hadis_lightly.cluster.choose_n_clusters`: up to then no
-    loss knows of it. Losses of the module with pseudo-labels get it then. NOTE: Not in
-    the paper.
+    From a range the number of clusters is chosen once, when the warm-up ends, by
+    :func:`~hadis_lightly.cluster.choose_n_clusters`; losses with pseudo-labels get it
+    then. NOTE: Not in the paper.
 
     Args:
         n_clusters: Number of clusters, at least 2; or the lowest and the highest of
@@ -58,25 +57,22 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
             k-means splits classes; once PCL trains on such clusters they stay, since
             they also have the lower inertia.
         cosine_start: With ``whiten``, whether k-means starts from the clusters that
-            its restarts find on the cosine. NOTE: Not in the paper; for features of
-            pretrained networks.
+            its restarts find on the cosine. NOTE: Not in the paper; for heads.
         warm_start: Whether k-means starts once, from the last clusters, in place of
             ``n_init`` restarts. Faster; NOTE: not in the paper, and it stays in the
             local optimum of its first clustering.
         merge: Whether to look for clusters of very different sizes, see
-            :func:`~hadis_lightly.cluster.fit_merged_partition`. Four times the time
-            for k-means. NOTE: Not in the paper.
+            :func:`~hadis_lightly.cluster.fit_merged_partition`. NOTE: Not in the paper.
         name: Prefix of the logged scores. Several callbacks in one Trainer need
             different names.
         follow_limits: Whether ``limit_train_batches``, ``overfit_batches`` and
             ``fast_dev_run`` of the Trainer limit the clustering as well.
 
     Attributes:
-        n_clusters: Number of clusters. Of a range, until one is chosen: the one nearest
-            to 10.
+        n_clusters: Number of clusters; until one is chosen the one nearest to 10.
         n_clusters_choice_: What it was chosen by; None before, or without a range.
 
-    Further attributes, Raises: See :class:`ClusteringCallback`.
+    Others, Raises: See :class:`ClusteringCallback`.
 
     Example:
         A network that learns its own clusters of digits. docs/callback.md has more.
@@ -167,6 +163,7 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         check_bool("cosine_start", cosine_start)
         check_bool("merge", merge)
         self.cosine_start, self.merge = cosine_start, merge
+        self._n_centers: int | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Checks the module, and that its losses have as many clusters."""
@@ -218,9 +215,7 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         if self.partition_ is None:
             self._warn_of_no_clusters()
             return None
-        if self._is_too_early():
-            return None
-        return self.partition_.predict(teacher)
+        return None if self._is_too_early() else self.partition_.predict(teacher)
 
     def _warn_of_no_clusters(self) -> None:
         if not self._is_attached:
@@ -231,10 +226,8 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
 
     def _is_too_early(self) -> bool:
         """Whether a warm-up is under way; warns if it will last until the end."""
-        never_ends = (
-            self.warmup_epochs >= self._num_epochs and not self._is_fast_dev_run
-        )
-        if self.is_warming_up and never_ends:
+        never_ends = self.warmup_epochs >= self._num_epochs
+        if self.is_warming_up and never_ends and not self._is_fast_dev_run:
             rank_zero_warn(
                 f"PrototypeKMeans has warmup_epochs={self.warmup_epochs}, but training "
                 f"has {self._num_epochs:.0f} epochs: there will be no pseudo-labels."
@@ -274,16 +267,22 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         if last is not None and last.n_clusters != self.n_clusters:
             last = None
         start = last.labels if last is not None and self.warm_start else None
-        is_merged = self.merge and not self._is_rough
-        fit = fit_merged_partition if is_merged else fit_partition
+        fit, is_last = None, self._epoch + 1 >= self._num_epochs
+        if self.merge and not self._is_rough:
+            # The number of centres is found once, and again for the last clusters.
+            n_centers = None if is_last else self._n_centers
+            fit = partial(fit_merged_partition, n_centers=n_centers)
         partition = self.fit_kmeans(rows, start, fit)
+        self._n_centers = len(partition.centers) if fit else None
         return partition if last is None else partition.renumbered(last.labels)
 
     def state_dict(self) -> dict[str, Any]:
         """Clusters, scores, history and the choice, as they go into a checkpoint."""
         state = super().state_dict()
-        if state and self.n_clusters_choice_ is not None:
-            state["n_clusters_choice"] = self.n_clusters_choice_.to_dict()
+        if state:
+            choice = self.n_clusters_choice_
+            state["n_clusters_choice"] = choice and choice.to_dict()
+            state["n_centers"] = self._n_centers
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -292,6 +291,7 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         Raises:
             ValueError: If it has another number of clusters, or one out of the range.
         """
+        self._n_centers = state_dict.get("n_centers")
         choice = state_dict.get("n_clusters_choice")
         if choice is not None and self.n_clusters_range is not None:
             low, high = self.n_clusters_range

@@ -52,11 +52,8 @@ class HaDisLoss(nn.Module):
         gather_distributed: Whether all terms are taken over the batches of all
             processes: HSD then mines its pairs, and PCL forms its prototypes, in the
             global batch. All processes must have the same batch size.
-        n_heads: Number of heads H whose embeddings lie side by side. Every term is then
-            the mean over the heads, each of which learns from its own part. Paper: 1.
 
-    Shape: student, prediction and teacher ``(n, d)``, d divisible by H; labels
-        ``(n,)``.
+    Shape: student, prediction and teacher ``(n, d)``, labels ``(n,)``.
 
     Returns: :class:`HaDisLossTerms` of four scalars.
 
@@ -85,15 +82,11 @@ class HaDisLoss(nn.Module):
         hsd_temperature: float = 0.5,
         pcl_temperature: float = 0.5,
         gather_distributed: bool = False,
-        *,
-        n_heads: int = 1,
     ) -> None:
         super().__init__()
         for name, weight in (("hsd_weight", hsd_weight), ("pcl_weight", pcl_weight)):
             check_number(name, weight, 0)
         check_integer("n_clusters", n_clusters, least=2)
-        check_integer("n_heads", n_heads, least=1)
-        self.n_heads = n_heads
         self.n_clusters = n_clusters
         self.hsd_weight = hsd_weight
         self.pcl_weight = pcl_weight
@@ -118,11 +111,6 @@ class HaDisLoss(nn.Module):
             labels: Pseudo-labels; None, as during warm-up, leaves PCL out.
         """
         check_tensors("(n, d)", student=student, prediction=prediction, teacher=teacher)
-        if student.shape[1] % self.n_heads:
-            raise ValueError(
-                f"embeddings must be (n, d) with d divisible by n_heads={self.n_heads},"
-                f" got {tuple(student.shape)}."
-            )
         teacher = teacher.detach()
         if labels is not None:
             labels = check_labels(labels, student, self.n_clusters)
@@ -131,21 +119,6 @@ class HaDisLoss(nn.Module):
             teacher = gather_batch(teacher)
             labels = None if labels is None else gather_batch(labels)
 
-        whole = (student, prediction, teacher)
-        heads = zip(*(x.chunk(self.n_heads, dim=1) for x in whole), strict=True)
-        each = [self._of_head(z, p, t, labels) for z, p, t in heads]
-        if len(each) == 1:
-            return each[0]
-        means = (torch.stack(terms).mean(dim=0) for terms in zip(*each, strict=True))
-        return HaDisLossTerms(*means)
-
-    def _of_head(
-        self,
-        student: Tensor,
-        prediction: Tensor,
-        teacher: Tensor,
-        labels: Tensor | None,
-    ) -> HaDisLossTerms:
         dsa = dsa_loss(prediction, teacher)
         hsd = pcl = torch.zeros_like(dsa)
         if self.hsd_weight > 0:

@@ -75,8 +75,8 @@ class HaDisMethod(Method):
         d, hidden_dim = choice.output_dim, choice.hidden_dim
         return HaDisModel(
             backbone,
-            HaDisProjectionHead(input_dim, hidden_dim, d, choice.n_heads),
-            HaDisPredictionHead(d, hidden_dim, d, n_heads=choice.n_heads),
+            HaDisProjectionHead(input_dim, hidden_dim, d),
+            HaDisPredictionHead(d, hidden_dim, d),
             latent_std=choice.latent_std,
         )
 
@@ -110,18 +110,15 @@ class HaDisMethod(Method):
             hsd_temperature=choice.hsd_temperature,
             pcl_temperature=choice.pcl_temperature,
             gather_distributed=settings.trainer.gather_distributed,
-            n_heads=choice.n_heads,
         )
         global_batch_size = settings.loader.batch_size * parts.world_size
-        scaled_rate = optimizer.learning_rate * global_batch_size / 256
         return HaDis(
             parts.model,
             criterion,
             parts.callback,
-            # The loss is the mean over the heads: each learns as if it were alone.
-            learning_rate=scaled_rate * choice.n_heads,
+            learning_rate=optimizer.learning_rate * global_batch_size / 256,
             momentum=optimizer.momentum,
-            weight_decay=optimizer.weight_decay / choice.n_heads,
+            weight_decay=optimizer.weight_decay,
             prediction_head_lr_scale=optimizer.prediction_head_lr_scale,
             warmup_epochs=self.schedule(settings)["optimizer.warmup_epochs"],
             teacher_momentum=choice.teacher_momentum,

@@ -6,7 +6,6 @@ from lightly.models.modules.heads import ProjectionHead
 from torch import nn
 
 from hadis_lightly.checks import check_integer, check_number
-from hadis_lightly.models.parallel import ParallelLinear, UnitParts
 
 
 def two_layers(
@@ -27,51 +26,34 @@ def two_layers(
 class HaDisProjectionHead(ProjectionHead):
     """Projection head: Linear, BatchNorm, ReLU, Linear, as in BYOL and HaDis [0].
 
-    NOTE: Several heads side by side are not in the paper. They start from different
-    weights and see the same input; each gives an embedding of length 1, and the cosine
-    of what they give together is the mean of theirs. With an
-    :class:`HaDisPredictionHead` of as many they learn together what one alone may miss.
-
     Args:
         input_dim: Features of the backbone. 512 for a ResNet-18.
-        hidden_dim: Width of the hidden layer, of each head. Paper: 4096.
-        output_dim: Embedding size d, of each head. Paper: 256.
-        n_heads: Number of heads H. Paper: 1, whose embedding keeps its length.
+        hidden_dim: Width of the hidden layer. Paper: 4096.
+        output_dim: Embedding size d. Paper: 256.
 
-    Shape: ``(n, input_dim)`` to ``(n, H * output_dim)``.
+    Shape: ``(n, input_dim)`` to ``(n, output_dim)``.
 
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
 
     def __init__(
-        self,
-        input_dim: int = 512,
-        hidden_dim: int = 4096,
-        output_dim: int = 256,
-        n_heads: int = 1,
+        self, input_dim: int = 512, hidden_dim: int = 4096, output_dim: int = 256
     ) -> None:
-        check_integer("n_heads", n_heads, least=1)
-        super().__init__(
-            two_layers(input_dim, n_heads * hidden_dim, output_dim, batch_norm=True)
-        )
-        if n_heads > 1:
-            self.layers[-1] = ParallelLinear(n_heads, hidden_dim, output_dim)
-            self.layers.append(UnitParts(n_heads))
+        super().__init__(two_layers(input_dim, hidden_dim, output_dim, batch_norm=True))
 
 
 class HaDisPredictionHead(ProjectionHead):
     """Prediction head: as the projection head, with small initial weights [0].
 
     Args:
-        input_dim: Embedding size d of the projections, of each head. Paper: 256.
-        hidden_dim: Width of the hidden layer, of each head. Paper: 4096.
-        output_dim: Embedding size d of the predictions, that of the teacher, of each
-            head. Paper: 256.
+        input_dim: Embedding size d of the projections. Paper: 256.
+        hidden_dim: Width of the hidden layer. Paper: 4096.
+        output_dim: Embedding size d of the predictions, that of the teacher.
+            Paper: 256.
         init_std: Standard deviation of the Gaussian initial weights; biases start at
             0. Paper: 0.01.
-        n_heads: Number of heads H, as of the :class:`HaDisProjectionHead`.
 
-    Shape: ``(n, H * input_dim)`` to ``(n, H * output_dim)``.
+    Shape: ``(n, input_dim)`` to ``(n, output_dim)``.
 
     - [0]: HaDis, 2024, https://arxiv.org/abs/2401.14038
     """
@@ -82,19 +64,11 @@ class HaDisPredictionHead(ProjectionHead):
         hidden_dim: int = 4096,
         output_dim: int = 256,
         init_std: float = 0.01,
-        n_heads: int = 1,
     ) -> None:
         check_number("init_std", init_std, 0)
-        check_integer("n_heads", n_heads, least=1)
-        super().__init__(
-            two_layers(input_dim, n_heads * hidden_dim, output_dim, batch_norm=True)
-        )
-        if n_heads > 1:
-            self.layers[0] = ParallelLinear(n_heads, input_dim, hidden_dim)
-            self.layers[-1] = ParallelLinear(n_heads, hidden_dim, output_dim)
-            self.layers.append(UnitParts(n_heads))
+        super().__init__(two_layers(input_dim, hidden_dim, output_dim, batch_norm=True))
         for layer in self.layers:
-            if isinstance(layer, (nn.Linear, ParallelLinear)):
+            if isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=init_std)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)

@@ -38,14 +38,6 @@ class ModelSettings:
         "Embedding size. clustering.whiten needs at least n_clusters - 1.",
         low=1,
     )
-    n_heads: int = setting(
-        1,
-        "Heads side by side, each with a loss of its own, whose embeddings are "
-        "clustered together: better clusters, at the cost of so many heads. Not in the "
-        "paper.",
-        low=1,
-        high=64,
-    )
     latent_std: float = setting(
         0.001, "Standard deviation of the noise added to projections (Eq. 2).", low=0
     )

@@ -127,24 +127,6 @@ def test_sum(weights: tuple[float, float]) -> None:
     assert terms.pcl.item() == pytest.approx(pcl if pcl_weight else 0, rel=1e-10)
 
 
-def test_each_head_has_a_loss_of_its_own() -> None:
-    z, p, t = batch(16, 12, seed=0)
-    labels = torch.arange(16) % 3
-    criterion = HaDisLoss(4, n_heads=3)
-    terms = criterion(student=z, prediction=p, teacher=t, labels=labels)
-    heads = [[x[:, 4 * h : 4 * h + 4] for x in (z, p, t)] for h in range(3)]
-    expected = {
-        "dsa": sum(dsa_by_loop(p, t) for _, p, t in heads) / 3,
-        "hsd": sum(hsd_by_loop(p, t, 0.5) for _, p, t in heads) / 3,
-        "pcl": sum(pcl_by_loop(z, t, labels, 0.5) for z, _, t in heads) / 3,
-    }
-    assert {n: getattr(terms, n).item() for n in expected} == pytest.approx(expected)
-    whole = expected["dsa"] + expected["hsd"] + 0.1 * expected["pcl"]
-    assert terms.loss.item() == pytest.approx(whole)
-    with pytest.raises(ValueError, match="d divisible by n_heads=5"):
-        HaDisLoss(4, n_heads=5)(student=z, prediction=p, teacher=t)
-
-
 def test_no_labels_leaves_pcl_out() -> None:
     z, p, t = batch(16, 8, seed=0)
     terms = HaDisLoss(4)(student=z, prediction=p, teacher=t)

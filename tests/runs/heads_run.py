@@ -45,7 +45,6 @@ def heads_settings(
             train="heads",
             hidden_dim=16,
             output_dim=8,
-            n_heads=2,
         ),
         features=FeatureSettings(
             n_views=4, n_components=16, n_neighbours=5, min_steps=4

@@ -1,5 +1,6 @@
 """Clusters of embeddings, and scores of a clustering; knows nothing of training."""
 
+from hadis_lightly.cluster.cluster_tree import ClusterTree, fit_tree
 from hadis_lightly.cluster.collapse import collapse_signs
 from hadis_lightly.cluster.head_partition import HeadPartition
 from hadis_lightly.cluster.kmeans import KMeans
@@ -17,6 +18,7 @@ from hadis_lightly.cluster.scores import (
 from hadis_lightly.cluster.whitening import Whitening
 
 __all__ = [
+    "ClusterTree",
     "HeadPartition",
     "KMeans",
     "Partition",
@@ -25,6 +27,7 @@ __all__ = [
     "clustering_scores",
     "collapse_signs",
     "fit_partition",
+    "fit_tree",
     "has_external_scores",
     "isolation",
     "label_free_scores",

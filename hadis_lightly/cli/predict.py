@@ -19,6 +19,7 @@ from hadis_lightly.settings.images import DOWNLOADED, SOURCE_NAMES
 from hadis_lightly.settings.validate import check_exists, check_section
 
 if TYPE_CHECKING:
+    from hadis_lightly.prediction import ClusterPredictor
     from hadis_lightly.prediction.table import PredictionSummary
 
 
@@ -65,6 +66,11 @@ class PredictSettings:
     sort_by: str = setting(
         "link", "Link or copy the images into sort_into.", choices=("link", "copy")
     )
+    level: int | None = setting(
+        None,
+        "Level of the tree over the clusters that the table is of: 1 is the coarsest, "
+        "the last has each cluster of the run in two. null: the clusters of the run.",
+    )
     batch_size: int = setting(
         256, "Images at a time; answers differ by rounding at most.", low=1
     )
@@ -79,6 +85,7 @@ _DESCRIPTION = """Assigns images to the clusters of a run.
 
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos sort_into=sorted
+  hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos level=2
   hadis-lightly-predict checkpoint=last.ckpt data=npz data.path=images.npz out=a.csv
   find . -name '*.jpg' | hadis-lightly-predict checkpoint=last.ckpt data.path=-
 
@@ -146,12 +153,12 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     )
 
     predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
+    n_clusters = _num_clusters(predictor, settings.level)
     images, total, found, pixels, lines = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
     )
     if not settings.quiet:
         print(found, *(f"WARNING: {line}" for line in lines), sep="\n")
-    n_clusters = predictor.partition.n_clusters
     sort, out = None, Path(settings.out)
     arrays: AbstractContextManager[NewFile | None] = nullcontext()
     if settings.embeddings is not None:
@@ -170,6 +177,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
                 images,
                 table.unfinished,
                 batch_size=settings.batch_size,
+                level=settings.level,
                 embeddings=embeddings.unfinished if embeddings else None,
                 left_out=left_out.unfinished,
                 sort=sort,
@@ -194,6 +202,23 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
             copies = f"  (copied, not linked: {sort.no_links})" if sort.no_links else ""
             print(f"{sort.folder}/{copies}")
     return summary
+
+
+def _num_clusters(predictor: ClusterPredictor, level: int | None) -> int:
+    """Number of clusters at a level.
+
+    Raises:
+        ValueError: If there is no such level.
+    """
+    if level is None:
+        return predictor.partition.n_clusters
+    if predictor.tree is None:
+        raise ValueError(
+            f"level is {level}, but this checkpoint has no levels: they are found at "
+            "the end of a run, by this version or a later one."
+        )
+    predictor.tree.check_level(level)
+    return predictor.tree.levels[level - 1]
 
 
 def _describe(summary: PredictionSummary, n_clusters: int) -> str:

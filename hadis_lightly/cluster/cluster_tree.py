@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import torch
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
@@ -209,6 +211,8 @@ def _splits(rows: Tensor, labels: Tensor, k: int, random_state: int) -> Tensor:
         own = own[own.any(dim=1)]
         if len(own) > 1:
             halves = KMeans(2, metric="cosine", n_init=3, random_state=random_state)
-            first, second = halves.fit(own).cluster_centers_
+            with warnings.catch_warnings():  # of rows that are all equal
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                first, second = halves.fit(own).cluster_centers_
             splits[cluster] = second - first
     return splits

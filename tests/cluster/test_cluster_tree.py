@@ -87,9 +87,11 @@ def test_any_number_of_clusters_even_empty_and_tiny_ones(k: int) -> None:
     rng = np.random.default_rng(k)
     rows = torch.from_numpy(rng.normal(size=(60, 5))).float()
     rows[0] = 0
+    rows[20:40] = rows[20]
     labels = torch.arange(60) % k
     labels[labels == 1] = 0
     labels[59] = k - 1
+    labels[20:40] = k - 1
     tree = fit_tree(head_partition(rows, labels, k), rows)
     assert tree.levels[-2:] == (k, 2 * k) and tree.levels[0] <= 3
     assert tree.merges.shape == (k - 1, 2)

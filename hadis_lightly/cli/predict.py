@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ from hadis_lightly.settings.images import DOWNLOADED, SOURCE_NAMES
 from hadis_lightly.settings.validate import check_exists, check_section
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hadis_lightly.prediction import ClusterPredictor
     from hadis_lightly.prediction.table import PredictionSummary
 
@@ -153,7 +157,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     )
 
     predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
-    n_clusters = _num_clusters(predictor, settings.level)
+    n_clusters, relabel = _at_level(predictor, settings.level)
     images, total, found, pixels, lines = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
     )
@@ -177,7 +181,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
                 images,
                 table.unfinished,
                 batch_size=settings.batch_size,
-                level=settings.level,
+                relabel=relabel,
                 embeddings=embeddings.unfinished if embeddings else None,
                 left_out=left_out.unfinished,
                 sort=sort,
@@ -204,21 +208,24 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     return summary
 
 
-def _num_clusters(predictor: ClusterPredictor, level: int | None) -> int:
-    """Number of clusters at a level.
+def _at_level(
+    predictor: ClusterPredictor, level: int | None
+) -> tuple[int, Callable[[Tensor, Tensor], Tensor] | None]:
+    """Number of clusters at a level, and what makes its labels.
 
     Raises:
         ValueError: If there is no such level.
     """
     if level is None:
-        return predictor.partition.n_clusters
-    if predictor.tree is None:
+        return predictor.partition.n_clusters, None
+    tree = predictor.tree
+    if tree is None:
         raise ValueError(
             f"level is {level}, but this checkpoint has no levels: they are found at "
             "the end of a run, by this version or a later one."
         )
-    predictor.tree.check_level(level)
-    return predictor.tree.levels[level - 1]
+    tree.check_level(level)
+    return tree.levels[level - 1], partial(tree.assign, level=level)
 
 
 def _describe(summary: PredictionSummary, n_clusters: int) -> str:

@@ -1,4 +1,4 @@
-"""``assignments.csv``: cluster, confidence, distance and isolation of every image."""
+"""``assignments.csv``: cluster, how well it fits, and levels, of every image."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from hadis_lightly.atomic import atomic_write
-from hadis_lightly.cluster import isolation
+from hadis_lightly.cluster import ClusterTree, isolation
 from hadis_lightly.data import ImageSource
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 
@@ -39,6 +40,9 @@ class Assignments:
     """Mean distance to the nearest of some random others, ``(n,)``."""
     targets: IntArray | None = None
     """Class number, -1 where unknown, ``(n,)``; None if none is known."""
+    levels: tuple[IntArray, ...] = ()
+    """Cluster at each level of the tree, ``(n,)`` each, the coarsest first; none in
+    tables of earlier versions."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -58,19 +62,31 @@ def assignments_of(
     source: ImageSource, callback: ClusteringCallback[Any]
 ) -> Assignments:
     """The table of the last clustering."""
-    targets = callback.targets_
+    targets, tree = callback.targets_, callback.tree_
+    labels, embeddings = callback.labels_.cpu(), callback.embeddings_
     return Assignments(
         keys=list(source.keys),
-        labels=callback.labels_.cpu().numpy(),
+        labels=labels.numpy(),
         confidence=callback.confidence_.cpu().numpy(),
         distance=callback.distance_.cpu().numpy(),
-        isolation=isolation(callback.embeddings_).cpu().numpy(),
+        isolation=isolation(embeddings).cpu().numpy(),
         targets=targets.numpy() if bool((targets >= 0).any()) else None,
+        levels=() if tree is None else _levels(tree, labels, embeddings),
     )
 
 
+def _levels(
+    tree: ClusterTree, labels: Tensor, embeddings: Tensor
+) -> tuple[IntArray, ...]:
+    levels = range(1, len(tree.levels) + 1)
+    return tuple(tree.assign(labels, embeddings, i).numpy() for i in levels)
+
+
 def write_assignments(folder: Path, assignments: Assignments) -> None:
-    """Writes ``assignments.csv``, with a column of classes if any is known."""
+    """Writes ``assignments.csv``, with a column of classes if any is known.
+
+    The columns of the levels, ``level_1`` and so on, come last.
+    """
     columns: dict[str, list[Any]] = {
         "key": assignments.keys,
         "cluster": assignments.labels.tolist(),
@@ -80,6 +96,8 @@ def write_assignments(folder: Path, assignments: Assignments) -> None:
         columns[name] = [f"{value:.4f}" for value in values]
     if assignments.targets is not None:
         columns["target"] = assignments.targets.tolist()
+    for number, level in enumerate(assignments.levels, 1):
+        columns[f"level_{number}"] = level.tolist()
     with atomic_write(folder / _FILE) as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -104,6 +122,11 @@ def read_assignments(folder: Path) -> Assignments:
             labels=np.array(columns["cluster"], dtype=np.int64),
             **{name: np.array(columns[name], np.float32) for name in _MEASURES},
             targets=None if targets is None else np.array(targets, dtype=np.int64),
+            levels=tuple(
+                np.array(values, dtype=np.int64)
+                for name, values in columns.items()
+                if name.startswith("level_")
+            ),
         )
     except (OSError, csv.Error, KeyError, StopIteration, ValueError) as error:
         raise ValueError(

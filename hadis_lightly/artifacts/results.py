@@ -69,6 +69,9 @@ class RunResult:
     num_resumed: int = 0
     warnings: list[str] = field(default_factory=list)
     """Files that need another package; signs of collapse in the last clustering."""
+    tree: dict[str, list[Any]] | None = None
+    """Levels, merges and links of the clusters, see
+    :meth:`~hadis_lightly.cluster.ClusterTree.describe`."""
     images_root: str | None = None
     """Folder that the keys of images in files start from."""
     pixel_scores: dict[str, float] | None = None

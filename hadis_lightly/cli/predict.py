@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ from hadis_lightly.settings.images import DOWNLOADED, SOURCE_NAMES
 from hadis_lightly.settings.validate import check_exists, check_section
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hadis_lightly.prediction import ClusterPredictor
     from hadis_lightly.prediction.table import PredictionSummary
 
 
@@ -65,6 +70,11 @@ class PredictSettings:
     sort_by: str = setting(
         "link", "Link or copy the images into sort_into.", choices=("link", "copy")
     )
+    level: int | None = setting(
+        None,
+        "Level of the tree over the clusters that the table is of: 1 is the coarsest, "
+        "the last has each cluster of the run in two. null: the clusters of the run.",
+    )
     batch_size: int = setting(
         256, "Images at a time; answers differ by rounding at most.", low=1
     )
@@ -79,6 +89,7 @@ _DESCRIPTION = """Assigns images to the clusters of a run.
 
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos sort_into=sorted
+  hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos level=2
   hadis-lightly-predict checkpoint=last.ckpt data=npz data.path=images.npz out=a.csv
   find . -name '*.jpg' | hadis-lightly-predict checkpoint=last.ckpt data.path=-
 
@@ -146,12 +157,12 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     )
 
     predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
+    n_clusters, relabel = _at_level(predictor, settings.level)
     images, total, found, pixels, lines = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
     )
     if not settings.quiet:
         print(found, *(f"WARNING: {line}" for line in lines), sep="\n")
-    n_clusters = predictor.partition.n_clusters
     sort, out = None, Path(settings.out)
     arrays: AbstractContextManager[NewFile | None] = nullcontext()
     if settings.embeddings is not None:
@@ -170,6 +181,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
                 images,
                 table.unfinished,
                 batch_size=settings.batch_size,
+                relabel=relabel,
                 embeddings=embeddings.unfinished if embeddings else None,
                 left_out=left_out.unfinished,
                 sort=sort,
@@ -194,6 +206,26 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
             copies = f"  (copied, not linked: {sort.no_links})" if sort.no_links else ""
             print(f"{sort.folder}/{copies}")
     return summary
+
+
+def _at_level(
+    predictor: ClusterPredictor, level: int | None
+) -> tuple[int, Callable[[Tensor, Tensor], Tensor] | None]:
+    """Number of clusters at a level, and what makes its labels.
+
+    Raises:
+        ValueError: If there is no such level.
+    """
+    if level is None:
+        return predictor.partition.n_clusters, None
+    tree = predictor.tree
+    if tree is None:
+        raise ValueError(
+            f"level is {level}, but this checkpoint has no levels: they are found at "
+            "the end of a run, by this version or a later one."
+        )
+    tree.check_level(level)
+    return tree.levels[level - 1], partial(tree.assign, level=level)
 
 
 def _describe(summary: PredictionSummary, n_clusters: int) -> str:

@@ -1,5 +1,6 @@
 """Clusters of embeddings, and scores of a clustering; knows nothing of training."""
 
+from hadis_lightly.cluster.cluster_tree import ClusterTree, fit_tree
 from hadis_lightly.cluster.collapse import collapse_signs
 from hadis_lightly.cluster.head_partition import HeadPartition
 from hadis_lightly.cluster.kmeans import KMeans
@@ -19,6 +20,7 @@ from hadis_lightly.cluster.scores import (
 from hadis_lightly.cluster.whitening import Whitening
 
 __all__ = [
+    "ClusterTree",
     "HeadPartition",
     "KMeans",
     "NClustersChoice",
@@ -30,6 +32,7 @@ __all__ = [
     "collapse_signs",
     "fit_merged_partition",
     "fit_partition",
+    "fit_tree",
     "has_external_scores",
     "isolation",
     "label_free_scores",

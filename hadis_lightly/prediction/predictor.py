@@ -21,7 +21,7 @@ from hadis_lightly.artifacts.checkpoint import (
     load_checkpoint,
 )
 from hadis_lightly.checks import check_integer
-from hadis_lightly.cluster import Partition
+from hadis_lightly.cluster import ClusterTree, Partition
 from hadis_lightly.data import load_source, plain_image, read_image
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.reader import reduce_image
@@ -69,6 +69,7 @@ class ClusterPredictor:
             it did not.
         feature_dtype: ``float16`` or ``float32``: of the features that heads trained
             on, if the backbone was frozen.
+        tree: The tree over the clusters; its ``assign`` takes predictions to a level.
 
     Raises:
         ValueError: If there is no such device.
@@ -89,8 +90,10 @@ class ClusterPredictor:
         precision: str = "32-true",
         decode_size: int = 0,
         feature_dtype: str = "float16",
+        tree: ClusterTree | None = None,
     ) -> None:
         self.settings = settings
+        self.tree = tree
         self.device = check_device(device)
         is_double = precision == "64-true"
         self.dtype = accurate_dtype(self.device) if is_double else torch.float32
@@ -134,16 +137,18 @@ class ClusterPredictor:
                 f"checkpoint {str(checkpoint.path)!r} does not fit its own settings: "
                 f"{describe_error(error)[:200]}"
             ) from None
-        clusters = checkpoint.clusters["partition"]
+        clusters = checkpoint.clusters
+        tree = clusters.get("tree")  # none before the end of a run
         return cls(
             settings,
             model,
-            method_of(settings).partition_type.from_state_dict(clusters),
+            method_of(settings).partition_type.from_state_dict(clusters["partition"]),
             checkpoint.stamp.get("plain_transform", "pillow"),
             device,
             checkpoint.stamp.get("precision", "32-true"),
             checkpoint.stamp.get("decode_size", 0),
             checkpoint.stamp.get("feature_dtype", "float16"),
+            tree and ClusterTree.from_state_dict(tree),
         )
 
     def transform(self, image: AnyImage) -> Tensor:

@@ -68,6 +68,7 @@ def predict_to_table(
     path: Path,
     *,
     batch_size: int = 256,
+    relabel: Callable[[Tensor, Tensor], Tensor] | None = None,
     embeddings: Path | None = None,
     left_out: Path | None = None,
     sort: Callable[[StreamedImage[Tensor], int], None] | None = None,
@@ -82,6 +83,8 @@ def predict_to_table(
         images: Tensors by the predictor's transform, or problems.
         path: The table, CSV.
         batch_size: Images at a time.
+        relabel: Makes the labels to write from those of the run and the embeddings,
+            such as those of a level.
         embeddings: File for the embeddings, float16 ``(n, d)`` in the order of the
             table, as :func:`numpy.load` reads it.
         left_out: File to write the unreadable files to, one on a line, if there are
@@ -102,6 +105,8 @@ def predict_to_table(
         while batch := list(islice(readable, batch_size)):
             tensors = [image.content for image in batch]
             found = predictor.predict(torch.stack(tensors), batch_size)  # type: ignore[arg-type]
+            if relabel is not None:
+                found = found._replace(labels=relabel(found.labels, found.embeddings))
             if rows_file is not None:
                 rows_file.append(found.embeddings.numpy().astype(np.float16))
             rows = zip(batch, *(column.tolist() for column in found[:3]), strict=True)

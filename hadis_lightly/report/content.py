@@ -37,6 +37,7 @@ def page_content(
         "classNames": names if data.has_targets else None,
         "clusters": _clusters(data),
         "similarity": similarity(data.prototypes),
+        "tree": data.tree,
         "confusion": confusion(data),
         "images": _images(data, rows, sheets),
         "sheets": [[sheet.mime, *sheet.cell, sheet.n_columns] for sheet in sheets],

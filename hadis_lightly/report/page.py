@@ -23,7 +23,7 @@ from hadis_lightly.text import plain
 # In the order in which they build on each other; page.js starts the page.
 _SCRIPTS = (
     "base.js", "pictures.js", "viewer.js", "overview.js", "clusters.js", "matrix.js",
-    "map.js", "curves.js", "browser.js", "page.js",
+    "tree.js", "map.js", "curves.js", "browser.js", "page.js",
 )  # fmt: skip
 
 

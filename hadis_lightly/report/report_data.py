@@ -46,6 +46,9 @@ class ReportData:
         replaced: A line that says which images are others now; empty if none are.
         read_small: If given, takes its place: gives the image of a row with its shorter
             side reduced to a number of pixels, and its own width and height.
+        tree: Which clusters join, see
+            :meth:`~hadis_lightly.cluster.ClusterTree.describe`; ``None`` to leave the
+            drawing out.
 
     Raises:
         ValueError: if lengths or shapes do not fit, or a value is out of its range.
@@ -86,6 +89,7 @@ class ReportData:
     gone: npt.NDArray[np.bool_] | None = None
     replaced: str = ""
     read_small: Callable[[int, int], tuple[Image.Image, tuple[int, int]]] | None = None
+    tree: Mapping[str, Sequence[Any]] | None = None
 
     def __post_init__(self) -> None:
         n = self.n_images
@@ -106,6 +110,11 @@ class ReportData:
             _check_shape(name, getattr(self, name), (n,))
             _check_range(name, getattr(self, name), low, high)
         _check_range("prototypes", self.prototypes, -1, 1)
+        if self.tree is not None and len(self.tree["merges"]) != self.n_clusters - 1:
+            raise ValueError(
+                f"tree must have one merge fewer than the {self.n_clusters} clusters, "
+                f"got {len(self.tree['merges'])}"
+            )
         for record in self.history:
             if "epoch" not in record:
                 raise ValueError(f"history must name the epoch, got {dict(record)}")

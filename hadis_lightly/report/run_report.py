@@ -75,6 +75,7 @@ def data_of_run(
         gone=gone_files(source),
         replaced=_describe_replaced(run, source),
         read_small=small_reader(source),
+        tree=run.result.get("tree"),
     )
 
 

@@ -179,6 +179,7 @@ def _train(
             _prepare_to_resume(start, settings, callback, pipeline)
         path = start and start.path
         trainer.fit(module, pipeline.train_loader, ckpt_path=path)
+    tree = callback.fit_tree()
     saving.save(trainer)
     choice = callback.n_clusters_choice_
     result = RunResult(
@@ -201,6 +202,7 @@ def _train(
         warmup_epochs=callback.warmup_epochs,
         num_resumed=saving.num_resumed,
         warnings=callback.warnings_,
+        tree=tree.describe(),
     )
     if isinstance(source, FolderSource):
         result.warnings[:0] = source.warnings

@@ -11,11 +11,13 @@ from torch import Tensor
 from torch import distributed as torch_dist
 
 from hadis_lightly.cluster import (
+    ClusterTree,
     HeadPartition,
     NClustersChoice,
     Partition,
     PrototypePartition,
     choose_n_clusters,
+    fit_tree,
 )
 from hadis_lightly.data.key_index import KeyIndex, Keys
 from hadis_lightly.training.embedding import EmbeddedSet
@@ -51,6 +53,8 @@ class ClusteredSet(Generic[C]):
     Attributes:
         partition_: The clusters: labels, prototypes, and how to predict; None until
             training starts.
+        tree_: The tree over the clusters; None until :meth:`fit_tree` is called, and
+            again after the next clustering.
     """
 
     #: Class of the clusters.
@@ -58,6 +62,7 @@ class ClusteredSet(Generic[C]):
     partition_: C | None = None
     #: What the number of clusters was chosen by; None if it was given.
     n_clusters_choice_: NClustersChoice | None = None
+    tree_: ClusterTree | None = None
     _keys: KeyIndex | None = None
     #: Start k-means on whitened embeddings from the clusters on the cosine.
     cosine_start = False
@@ -124,6 +129,16 @@ class ClusteredSet(Generic[C]):
         """Whether there are embeddings: not right after a checkpoint was loaded."""
         return self._embeddings is not None
 
+    def fit_tree(self) -> ClusterTree:
+        """Finds the tree over the clusters, which goes into checkpoints from now on.
+
+        Raises:
+            AttributeError: If there are no clusters or no embeddings, see
+                :attr:`embeddings_`.
+        """
+        self.tree_ = fit_tree(self._fitted(), self.embeddings_)
+        return self.tree_
+
     def rows(self, keys: Keys) -> Tensor:
         """Positions ``(n,)`` of some images in :attr:`labels_`, on its device.
 
@@ -144,6 +159,7 @@ class ClusteredSet(Generic[C]):
         return {
             "keys": self._keys.keys,
             "partition": self.partition_.state_dict(),
+            "tree": self.tree_ and self.tree_.state_dict(),
             "measures": self._measures,
             "scores": self._scores,
         }
@@ -154,6 +170,8 @@ class ClusteredSet(Generic[C]):
             self._keys = KeyIndex([state_dict["keys"]])
             partition = state_dict["partition"]
             self.partition_ = self.partition_type.from_state_dict(partition)
+            tree = state_dict.get("tree")  # earlier versions had none
+            self.tree_ = tree and ClusterTree.from_state_dict(tree)
             self._measures = state_dict["measures"]
             self._scores = state_dict["scores"]
             self._embeddings = None
@@ -161,7 +179,7 @@ class ClusteredSet(Generic[C]):
     def _keep(self, embedded: EmbeddedSet, partition: C) -> None:
         """Keeps clusters on their device, and the rest on the CPU."""
         clusters: Partition = partition
-        self.partition_ = partition
+        self.partition_, self.tree_ = partition, None
         self._measures = {
             "targets": embedded.targets,
             "confidence": clusters.confidence(*embedded.outputs).cpu(),

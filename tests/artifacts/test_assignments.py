@@ -26,10 +26,14 @@ def test_what_is_written_is_read_back(tmp_path: Path, is_full: bool) -> None:
         distance=np.array([0.1, 1.5, 2.0], np.float32),
         isolation=np.array([0.25, 0.5, 1.75], np.float32),
         targets=np.array([2, -1, 0]) if is_full else None,
+        levels=(np.array([0, 0, 0]), np.array([3, 1, 2])) if is_full else (),
     )
     write_assignments(tmp_path, table)
     back = read_assignments(tmp_path)
     assert back.keys == KEYS
+    header = (tmp_path / "assignments.csv").read_text("utf-8").splitlines()[0]
+    old = "key,cluster,confidence,distance,isolation"
+    assert header == (f"{old},target,level_1,level_2" if is_full else old)
     for name in [field.name for field in fields(table)][1:]:
         before, after = getattr(table, name), getattr(back, name)
         assert (before is None) == (after is None)

@@ -111,3 +111,30 @@ def test_images_to_test_with(tmp_path: Path) -> None:
     found = held_out_rows(digits, source_of(600))
     assert found.sum() == 100
     assert (found == held_out_rows(digits, source_of(600))).all()
+
+
+@pytest.mark.slow
+def test_more_clusters_are_merged(tmp_path: Path) -> None:
+    pixels, targets = load_digits(return_X_y=True)
+    np.savez(tmp_path / "digits.npz", embeddings=pixels, targets=targets)
+    script = [sys.executable, str(BENCHMARKS / "quality" / "levels.py")]
+    script += [str(tmp_path / "digits.npz"), "--seeds", "0", "--factors", "1", "2"]
+    script += [
+        "--coarse",
+        "0",
+        "6",
+        "--linkages",
+        "--csv",
+        str(tmp_path / "levels.csv"),
+    ]
+
+    done = subprocess.run(script, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "levels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["found"] for row in rows] == 5 * ["10"] + 5 * ["20"]
+    assert len({row["ari"] for row in rows[:5]}) == 1  # nothing to merge
+    for row in rows:
+        assert 0.3 < float(row["acc"]) <= 1 and 0 <= float(row["smallest"]) <= 1
+    assert len(done.stdout.splitlines()) == 2 + len(rows)

@@ -147,6 +147,7 @@ def test_the_data_of_a_report(folder: Path) -> None:
     # The map of the run is taken, unless another number of images is asked for.
     points = np.load(folder / "map.npy")
     np.testing.assert_array_equal(data_of_run(finished).points, points)
+    assert data.tree is not None and data.tree["levels"][-1] == 2 * data.n_clusters
     few = data_of_run(finished, map_images=4).points
     assert np.isfinite(few).all(axis=1).sum() == 4
     table = read_assignments(folder)

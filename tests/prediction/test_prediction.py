@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import multiprocessing
 import os
 import re
@@ -86,6 +87,52 @@ def test_files_of_the_run_are_where_the_run_has_put_them(
     assert left_out.startswith("broken.png: ") and left_out.count("\n") == 1
     see = f"(see {tmp_path / 'a.left_out.txt'})"
     assert f"1 file left out:\n  {left_out}{see}\n" in capsys.readouterr().out
+
+
+def test_files_of_the_run_get_the_levels_of_the_run(
+    run_folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    table = read_assignments(run_folder)
+    tree = json.loads((run_folder / "results.json").read_text("utf-8"))["tree"]
+    assert tree["levels"] == [3, 6] and len(tree["merges"]) == len(tree["links"]) == 2
+    settings = PredictSettings(
+        checkpoint=str(run_folder),
+        quiet=True,
+        device="cpu",
+        data=ImagesToPredict(path=str(photos)),
+    )
+    for level, expected in enumerate(table.levels, 1):
+        settings.level, settings.out = level, str(tmp_path / f"{level}.csv")
+        settings.sort_into = str(tmp_path / f"sorted-{level}")
+        predict_images(settings)
+        found = rows_of(tmp_path / f"{level}.csv")
+        assert [int(found[key]["cluster"]) for key in table.keys] == expected.tolist()
+        folders = {f"cluster_{label}" for label in expected}
+        sorted_into = Path(settings.sort_into).glob("cluster_*")
+        assert {path.name for path in sorted_into} == folders
+    assert np.array_equal(table.levels[0], table.labels)
+    settings.level = 3
+    with pytest.raises(ValueError, match=r"1 \(3 clusters\), 2 \(6 clusters\), got 3"):
+        predict_images(settings)
+
+
+def test_a_checkpoint_without_a_tree_predicts_but_has_no_levels(
+    run_folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    content = load_checkpoint(run_folder).content
+    del content["callbacks"]["PrototypeKMeans"]["tree"]  # as of an earlier version
+    torch.save(content, tmp_path / "old.ckpt")
+    settings = PredictSettings(
+        str(tmp_path / "old.ckpt"),
+        str(tmp_path / "a.csv"),
+        quiet=True,
+        data=ImagesToPredict(path=str(photos)),
+    )
+    predict_images(settings)
+    agrees(rows_of(tmp_path / "a.csv"), run_folder)
+    settings.level = 1
+    with pytest.raises(ValueError, match="level is 1, but this checkpoint has no"):
+        predict_images(settings)
 
 
 def test_images_that_were_scaled_on_the_device_are_where_the_run_has_put_them(

@@ -21,9 +21,20 @@ Report = tuple[ReportData, Path]
 ESCAPE, LEFT, RIGHT, DOWN, CONTROL = "\ue00c", "\ue012", "\ue014", "\ue015", "\ue009"
 
 
+#: Of twelve clusters 0 to 3 join, then 4 to 7, then 8 to 11.
+TREE = {
+    "levels": [3, 6, 12, 24],
+    "merges": [
+        (0, 1), (2, 3), (12, 13), (4, 5), (6, 7), (15, 16), (8, 9), (10, 11), (18, 19),
+        (14, 17), (20, 21),
+    ],
+    "links": [3.0, 2.5, 2.0, 1.5, 1.2, 1.0, 0.8, 0.5, 0.3, 0.11, 0.0],
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def usual(report_of: Written) -> Report:
-    return report_of(n=600, k=12)
+    return report_of(n=600, k=12, tree=TREE)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +143,7 @@ def test_header_folds_and_names(browser: Browser, unlabelled: Report) -> None:
 
     assert len(browser.all("#rankings button")) == 3
     assert not browser.one("#confusion").is_displayed()
+    assert not browser.one("#tree").is_displayed()
     assert len(browser.all("#nav a")) == 7
 
     names = browser.js(
@@ -434,6 +446,35 @@ def test_matrices_and_curves(browser: Browser, usual: Report) -> None:
     assert browser.text("#pill span").startswith("2 clusters")
 
 
+def test_the_tree(browser: Browser, usual: Report) -> None:
+    browser.open(usual[1])
+    assert len(browser.all("#tree-leaves li")) == 12
+    assert len(browser.all("#tree .join")) == 11
+    cuts = browser.js(
+        "return [...document.querySelectorAll('#tree .cut')]"
+        ".map(line => Number(line.getAttribute('x1')))"
+    )
+    assert len(cuts) == 2 and cuts[0] > cuts[1]  # level 1 is the coarsest
+    browser.js("document.querySelector('#tree svg').focus()")
+    browser.keys(DOWN)
+    line = browser.text("#tree-line")
+    assert line == "0 · class 0 with 1 · class 1: joined at 3.0 \u00d7, 100 images"
+    assert len(browser.all("#tree .join.on")) == 1
+    browser.keys(DOWN, DOWN)
+    assert len(browser.all("#tree .join.on")) == 3
+    assert len(browser.all("#tree-leaves .on")) == 4
+    browser.keys("\n")
+    assert browser.text("#pill span") == "4 clusters: 200 images"
+
+    width = browser.js("return document.querySelector('#tree svg').clientWidth")
+    browser.at("#tree svg", width - 12, 260)  # what has no links joins at the end
+    assert browser.text("#tree-line").endswith(": joined at 0 \u00d7, 600 images")
+    browser.at("#tree svg", width - 2, 5)
+    assert browser.text("#tree-line").startswith("Point at a line")
+    browser.click("#tree-leaves button", nth=5)
+    assert browser.text("#pill span") == "5 · class 5: 50 images"
+
+
 def test_the_names_are_copied(browser: Browser, usual: Report) -> None:
     browser.open(usual[1])
     browser.click("#query")
@@ -483,8 +524,13 @@ def test_a_file_that_vanished_is_grey(browser: Browser, unlabelled: Report) -> N
 
 
 def test_many_clusters(browser: Browser, report_of: Written) -> None:
-    _, path = report_of(n=600, k=150)
+    chain = [(0, 1), *((150 + i, i + 2) for i in range(148))]
+    tree = {"levels": [2, 150, 300], "merges": chain, "links": [1.0] * 149}
+    _, path = report_of(n=600, k=150, tree=tree)
     browser.open(path)
+    assert len(browser.all("#tree-leaves li")) == 40
+    assert browser.text("#tree-leaves .name") == "111 clusters"
+    assert len(browser.all("#tree .join")) == 39
     assert len(browser.all("#bars button")) == 150
     assert not browser.one("#similarity-matrix").is_displayed()
     assert len(browser.all("#similarity-pairs li")) == 60

@@ -27,6 +27,7 @@ from tests.report.some_data import some_data
         {"keys": []},
         {"history": [{"nmi": 0.5}]},
         {"losses": {"loss": ([1, 2], [0.5])}},
+        {"tree": {"levels": [3, 6], "merges": [(0, 1)], "links": [1.0]}},
     ],
 )
 def test_what_does_not_fit_is_named(changes: dict[str, Any]) -> None:

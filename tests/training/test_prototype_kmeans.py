@@ -143,6 +143,18 @@ class TestTraining:
         assert [record["epoch"] for record in prototypes.history_] == [0, 1, 2, 3]
         assert all(labels is not None for _, labels, _ in module.seen)
 
+    def test_a_tree_is_of_one_clustering_and_goes_into_checkpoints(self) -> None:
+        prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0, random_state=0)
+        module = fit(prototypes, loader(), max_epochs=1)
+        assert prototypes.tree_ is None
+        tree = prototypes.fit_tree()
+        assert tree.levels == (2, 4, 8) and prototypes.tree_ is tree
+        again = PrototypeKMeans(4, loader())
+        again.load_state_dict(prototypes.state_dict())
+        assert again.tree_ is not None and again.tree_.describe() == tree.describe()
+        prototypes.cluster(module.trainer, module, epoch=2)
+        assert prototypes.tree_ is None
+
     def test_every_n_epochs_and_after_the_last(self) -> None:
         prototypes = PrototypeKMeans(4, loader(), 0, every_n_epochs=2, random_state=0)
         fit(prototypes, loader(), max_epochs=5)

@@ -7,6 +7,7 @@ startCards();
 startHardest();
 startMap();
 startSimilarity();
+startTree();
 startCurves();
 startConfusion();
 startBrowser();

@@ -27,7 +27,7 @@ AS_GOOD, EQUAL = 0.98, 0.99
 UNCLEAR = 0.5
 # Of wide ranges every number up to this one is tried, then only some: each is larger
 # by this factor. Those between the best and its neighbours follow.
-DENSE, FACTOR = 12, 1.125
+DENSE, FACTOR = 12, 1.2
 # All numbers are tried with few repeats first. The most promising ones, so many at most
 # and of so much of the best score, are measured again with all of them, in two rounds.
 FEW_REPEATS, LEADERS, PROMISING, ROUNDS = 2, 5, 0.8, 2

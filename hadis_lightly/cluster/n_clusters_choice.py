@@ -208,7 +208,8 @@ def choose_n_clusters(
     data = as_rows(embeddings, name="embeddings")
     check_finite(data, name="embeddings")
     generator = as_generator(random_state)
-    seed = int(torch.randint(2**31, (), generator=generator))
+    source = "cpu" if generator is None else generator.device
+    seed = int(torch.randint(2**31, (), generator=generator, device=source))
     if len(data) > max_samples:
         fixed = torch.Generator().manual_seed(seed)
         data = data[

@@ -28,9 +28,9 @@ UNCLEAR = 0.5
 # Of wide ranges every number up to this one is tried, then only some: each is larger
 # by this factor. Those between the best and its neighbours follow.
 DENSE, FACTOR = 12, 1.2
-# All numbers are tried with few repeats first. The most promising ones, so many at most
-# and of so much of the best score, are measured again with all of them, in two rounds.
-FEW_REPEATS, LEADERS, PROMISING, ROUNDS = 2, 5, 0.8, 2
+# All numbers are tried with few repeats first, large ones with few restarts. Promising
+# ones, so many at most and of so much of the best score, are measured in full, twice.
+FEW_REPEATS, FEW_INIT, LEADERS, PROMISING, ROUNDS = 2, 4, 5, 0.8, 2
 
 
 @dataclass(frozen=True)
@@ -210,24 +210,22 @@ def choose_n_clusters(
     generator = as_generator(random_state)
     source = "cpu" if generator is None else generator.device
     seed = int(torch.randint(2**31, (), generator=generator, device=source))
-    if len(data) > max_samples:
+    if (n := len(data)) > max_samples:
         fixed = torch.Generator().manual_seed(seed)
-        data = data[
-            random_rows(len(data), max_samples, generator=fixed, device=data.device)
-        ]
+        data = data[random_rows(n, max_samples, generator=fixed, device=data.device)]
     rows = directions(data)
     rows = rows[torch.linalg.vector_norm(rows, dim=1) > 0]
     numbers, is_range = _numbers(n_clusters, len(rows) // 2)
-    signs = SignsOfRows(
-        rows, whiten=whiten and not cosine_start, n_init=n_init, seed=seed
-    )
+    signs = SignsOfRows(rows, whiten=whiten and not cosine_start, seed=seed)
     tried = _grid(numbers) if is_range else numbers
-    few = min(FEW_REPEATS, n_repeats)
-    curve = {k: signs.measure(k, few) for k in tried}
+    few, few_init = min(FEW_REPEATS, n_repeats), min(FEW_INIT, n_init)
+    curve = {
+        k: signs.measure(k, few, n_init if k <= DENSE else few_init) for k in tried
+    }
     for _ in range(ROUNDS):
         for k in _leaders(_chosen(curve), fill=is_range):
             if k not in curve or len(curve[k].agreements) < n_repeats:
-                curve[k] = signs.measure(k, n_repeats)
+                curve[k] = signs.measure(k, n_repeats, n_init)
     return _chosen(curve)
 
 

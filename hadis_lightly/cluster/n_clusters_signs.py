@@ -99,12 +99,11 @@ class SignsOfRows:
     Args:
         rows: Embeddings ``(n, d)`` of length one.
         whiten: Whether clusters are those of whitened rows, in place of the cosine.
-        n_init: Restarts of k-means.
         seed: Seed of all draws.
     """
 
-    def __init__(self, rows: Tensor, *, whiten: bool, n_init: int, seed: int) -> None:
-        self._n_init, self._seed = n_init, seed
+    def __init__(self, rows: Tensor, *, whiten: bool, seed: int) -> None:
+        self._seed = seed
         self._metric: str = "euclidean" if whiten else "cosine"
         blob = directions(_blob(rows, seed))
         if whiten:
@@ -112,30 +111,27 @@ class SignsOfRows:
             rows, blob = whitening.transform(rows), whitening.transform(blob)
         self._rows, self._blob = rows, blob
 
-    def measure(self, n_clusters: int, n_repeats: int) -> NClustersSigns:
+    def measure(self, n_clusters: int, n_repeats: int, n_init: int) -> NClustersSigns:
         """The signs of one number of clusters, at most half that of the rows.
 
         Args:
             n_clusters: The number.
             n_repeats: Random divisions into two halves.
+            n_init: Restarts of k-means.
         """
         with warnings.catch_warnings():
             # The clusters themselves are found elsewhere, with this warning.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return self._measure(n_clusters, range(n_repeats))
+            return self._measure(n_clusters, range(n_repeats), n_init)
 
-    def _measure(self, n_clusters: int, repeats: range) -> NClustersSigns:
-        halves, blob = (
-            [_Halves(self, rows, n_clusters, n_init, repeat) for repeat in repeats]
-            for rows, n_init in (
-                (self._rows, self._n_init),
-                (self._blob, min(BLOB_INIT, self._n_init)),
-            )
-        )
-        whole = self.fit(self._rows, n_clusters, self._n_init, 0)
-        sizes = torch.bincount(whole.labels_, minlength=n_clusters)
+    def _measure(self, k: int, repeats: range, n_init: int) -> NClustersSigns:
+        blob_init = min(BLOB_INIT, n_init)
+        halves = [_Halves(self, self._rows, k, n_init, i) for i in repeats]
+        blob = [_Halves(self, self._blob, k, blob_init, i) for i in repeats]
+        whole = self.fit(self._rows, k, n_init, 0)
+        sizes = torch.bincount(whole.labels_, minlength=k)
         return NClustersSigns(
-            n_clusters=n_clusters,
+            n_clusters=k,
             agreements=tuple(_adjusted_rand(half.table) for half in halves),
             chance=float(np.mean([_adjusted_rand(half.table) for half in blob])),
             weakest=float(np.mean([_weakest(half.table) for half in halves])),

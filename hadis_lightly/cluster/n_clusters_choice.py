@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,19 +13,24 @@ from torch import Tensor
 from hadis_lightly.checks import check_bool, check_integer
 from hadis_lightly.cluster.lloyd.arrays import as_rows, check_finite, directions
 from hadis_lightly.cluster.lloyd.seeding import as_generator, random_rows
-from hadis_lightly.cluster.n_clusters_signs import NClustersSigns, SignsOfRows
+from hadis_lightly.cluster.n_clusters_signs import (
+    NClustersSigns,
+    SignsOfRows,
+    scores_of_curve,
+)
 from hadis_lightly.precision import full_precision
 
-# Stable enough: so much of the highest stability, and so much overlap of the weakest
-# cluster. Below, the score falls with both.
-STABLE, OVERLAP = 0.85, 0.6
-# As good as the best: so much of its score.
-AS_GOOD = 0.98
+# As good as the best: so much of its score. Of equal ones the largest is chosen, whose
+# clusters can be merged.
+AS_GOOD, EQUAL = 0.98, 0.99
 # Below this stability of the best number, none stands out.
 UNCLEAR = 0.5
 # Of wide ranges every number up to this one is tried, then only some: each is larger
 # by this factor. Those between the best and its neighbours follow.
-DENSE, FACTOR = 12, 1.125
+DENSE, FACTOR = 12, 1.2
+# All numbers are tried with few repeats first, large ones with few restarts. Promising
+# ones, so many at most and of so much of the best score, are measured in full, twice.
+FEW_REPEATS, FEW_INIT, LEADERS, PROMISING, ROUNDS = 2, 4, 5, 0.8, 2
 
 
 @dataclass(frozen=True)
@@ -33,20 +38,20 @@ class NClustersChoice:
     """The number of clusters that was chosen, and what it was chosen by."""
 
     n_clusters: int
-    """The number of the highest score."""
+    """The number of the highest score, or a larger one that is equal to it."""
     curve: tuple[NClustersSigns, ...]
     """What was measured for every number that was tried, in ascending order."""
 
     @property
     def scores(self) -> dict[int, float]:
         """Score of each number: its silhouette, less where clusters are not stable."""
-        return _scores(self.curve, [signs.stability for signs in self.curve])
+        return scores_of_curve(self.curve)
 
     @property
     def ranking(self) -> list[int]:
-        """All numbers that were tried, the best first."""
+        """All numbers that were tried, the chosen one and then the best first."""
         scores = self.scores
-        return sorted(scores, key=lambda k: -scores[k])
+        return sorted(scores, key=lambda k: (k != self.n_clusters, -scores[k]))
 
     @property
     def as_good(self) -> list[int]:
@@ -83,8 +88,7 @@ class NClustersChoice:
         good = {self.n_clusters, *self.as_good}
         n_wins = 0
         for repeat in range(n_repeats):
-            stability = [s.beyond_chance(s.agreements[repeat]) for s in self.curve]
-            scores = _scores(self.curve, stability)
+            scores = scores_of_curve(self.curve, repeat)
             n_wins += max(scores, key=lambda k: scores[k]) in good
         return n_wins, n_repeats
 
@@ -180,7 +184,8 @@ def choose_n_clusters(
         cosine_start: As of :func:`fit_partition`: with it clusters on the cosine are
             looked at, which are found before those of whitened rows.
         n_init: Restarts of k-means.
-        n_repeats: Random divisions into halves.
+        n_repeats: Random divisions into halves, for the most promising numbers; the
+            others have two.
         max_samples: Rows looked at, drawn at random from a larger set.
         random_state: Seed of all draws; the same on all devices.
 
@@ -203,27 +208,24 @@ def choose_n_clusters(
     data = as_rows(embeddings, name="embeddings")
     check_finite(data, name="embeddings")
     generator = as_generator(random_state)
-    seed = int(torch.randint(2**31, (), generator=generator))
-    if len(data) > max_samples:
+    source = "cpu" if generator is None else generator.device
+    seed = int(torch.randint(2**31, (), generator=generator, device=source))
+    if (n := len(data)) > max_samples:
         fixed = torch.Generator().manual_seed(seed)
-        data = data[
-            random_rows(len(data), max_samples, generator=fixed, device=data.device)
-        ]
+        data = data[random_rows(n, max_samples, generator=fixed, device=data.device)]
     rows = directions(data)
     rows = rows[torch.linalg.vector_norm(rows, dim=1) > 0]
     numbers, is_range = _numbers(n_clusters, len(rows) // 2)
-    measured = SignsOfRows(
-        rows,
-        whiten=whiten and not cosine_start,
-        n_init=n_init,
-        n_repeats=n_repeats,
-        seed=seed,
-    )
-    curve = [measured.measure(k) for k in (_grid(numbers) if is_range else numbers)]
-    if is_range:
-        best = _chosen(curve).ranking[0]
-        around = _around(best, [signs.n_clusters for signs in curve])
-        curve += [measured.measure(k) for k in around]
+    signs = SignsOfRows(rows, whiten=whiten and not cosine_start, seed=seed)
+    tried = _grid(numbers) if is_range else numbers
+    few, few_init = min(FEW_REPEATS, n_repeats), min(FEW_INIT, n_init)
+    curve = {
+        k: signs.measure(k, few, n_init if k <= DENSE else few_init) for k in tried
+    }
+    for _ in range(ROUNDS):
+        for k in _leaders(_chosen(curve), fill=is_range):
+            if k not in curve or len(curve[k].agreements) < n_repeats:
+                curve[k] = signs.measure(k, n_repeats, n_init)
     return _chosen(curve)
 
 
@@ -261,32 +263,32 @@ def _grid(numbers: Sequence[int]) -> list[int]:
     return chosen
 
 
-def _around(best: int, tried: Sequence[int]) -> list[int]:
-    """Numbers between the best and those tried next to it."""
-    at = tried.index(best)
-    low, high = tried[max(at - 1, 0)], tried[min(at + 1, len(tried) - 1)]
-    return [k for k in range(low, high + 1) if k not in tried]
+def _leaders(choice: NClustersChoice, *, fill: bool) -> set[int]:
+    """Numbers worth a second look: good ones, the most stable, those around the best.
+
+    Args:
+        choice: What is known so far.
+        fill: Whether numbers may be added that have not been tried.
+    """
+    scores, best = choice.scores, choice.n_clusters
+    leaders = {k for k in choice.ranking if scores[k] >= PROMISING * scores[best]}
+    leaders &= set(choice.ranking[:LEADERS])
+    leaders.add(max(choice.curve, key=lambda signs: signs.stability).n_clusters)
+    if fill:
+        tried = sorted(scores)
+        at = tried.index(best)
+        low, high = tried[max(at - 1, 0)], tried[min(at + 1, len(tried) - 1)]
+        leaders |= set(range(low, high + 1)) - set(tried)
+    return leaders
 
 
-def _chosen(curve: Sequence[NClustersSigns]) -> NClustersChoice:
-    ordered = tuple(sorted(curve, key=lambda signs: signs.n_clusters))
-    scores = _scores(ordered, [signs.stability for signs in ordered])
-    return NClustersChoice(max(scores, key=lambda k: scores[k]), ordered)
-
-
-def _scores(
-    curve: Sequence[NClustersSigns], stability: Sequence[float]
-) -> dict[int, float]:
-    """Silhouette of each number, reduced where clusters are not stable enough."""
-    most = max(max(stability), 1e-6)
-    peak = curve[stability.index(max(stability))].n_clusters
-    scores = {}
-    for signs, stable in zip(curve, stability, strict=True):
-        # Fewer clusters than at the peak would hide clusters that are more stable.
-        enough = most if signs.n_clusters < peak else STABLE * most
-        score = signs.silhouette * min(1.0, stable / enough)
-        scores[signs.n_clusters] = score * min(1.0, signs.weakest / OVERLAP)
-    return scores
+def _chosen(curve: Mapping[int, NClustersSigns]) -> NClustersChoice:
+    ordered = tuple(curve[k] for k in sorted(curve))
+    scores = scores_of_curve(ordered)
+    most = max(scores.values())
+    return NClustersChoice(
+        max(k for k, score in scores.items() if score >= EQUAL * most), ordered
+    )
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,11 @@ from hadis_lightly.cluster.lloyd.seeding import random_rows
 from hadis_lightly.cluster.whitening import Whitening
 from hadis_lightly.precision import accurate_dtype
 
-# Restarts and repeats that suffice for rows without clusters.
-BLOB_INIT, BLOB_REPEATS = 3, 2
+# Stable enough: so much of the highest stability, and so much overlap of the weakest
+# cluster. Below, the score falls with both.
+STABLE, OVERLAP = 0.85, 0.6
+# Restarts that suffice for rows without clusters.
+BLOB_INIT = 3
 # Bins of a projection on the line through two centres, which lie at -1 and 1; counts
 # are summed over three of them. The dip is sought between -0.3 and 0.3.
 BINS, REACH, MIDDLE = 40, 2.0, 0.3
@@ -63,21 +67,43 @@ class NClustersSigns:
         return max(0.0, (agreement - self.chance) / max(1 - self.chance, 1e-6))
 
 
+def scores_of_curve(
+    curve: Sequence[NClustersSigns], repeat: int | None = None
+) -> dict[int, float]:
+    """Silhouette of each number, reduced where clusters are not stable enough.
+
+    Args:
+        curve: The signs of each number, in ascending order.
+        repeat: Use the agreement of this repeat alone, where it has been made.
+    """
+    stability = [
+        signs.stability
+        if repeat is None or repeat >= len(signs.agreements)
+        else signs.beyond_chance(signs.agreements[repeat])
+        for signs in curve
+    ]
+    most = max(max(stability), 1e-6)
+    peak = curve[stability.index(max(stability))].n_clusters
+    scores = {}
+    for signs, stable in zip(curve, stability, strict=True):
+        # Fewer clusters than at the peak would hide clusters that are more stable.
+        enough = most if signs.n_clusters < peak else STABLE * most
+        score = signs.silhouette * min(1.0, stable / enough)
+        scores[signs.n_clusters] = score * min(1.0, signs.weakest / OVERLAP)
+    return scores
+
+
 class SignsOfRows:
     """Measures the signs of embeddings, for one number of clusters after another.
 
     Args:
         rows: Embeddings ``(n, d)`` of length one.
         whiten: Whether clusters are those of whitened rows, in place of the cosine.
-        n_init: Restarts of k-means.
-        n_repeats: Random divisions into two halves.
         seed: Seed of all draws.
     """
 
-    def __init__(
-        self, rows: Tensor, *, whiten: bool, n_init: int, n_repeats: int, seed: int
-    ) -> None:
-        self._n_init, self._n_repeats, self._seed = n_init, n_repeats, seed
+    def __init__(self, rows: Tensor, *, whiten: bool, seed: int) -> None:
+        self._seed = seed
         self._metric: str = "euclidean" if whiten else "cosine"
         blob = directions(_blob(rows, seed))
         if whiten:
@@ -85,26 +111,27 @@ class SignsOfRows:
             rows, blob = whitening.transform(rows), whitening.transform(blob)
         self._rows, self._blob = rows, blob
 
-    def measure(self, n_clusters: int) -> NClustersSigns:
-        """The signs of one number of clusters, at most half that of the rows."""
+    def measure(self, n_clusters: int, n_repeats: int, n_init: int) -> NClustersSigns:
+        """The signs of one number of clusters, at most half that of the rows.
+
+        Args:
+            n_clusters: The number.
+            n_repeats: Random divisions into two halves.
+            n_init: Restarts of k-means.
+        """
         with warnings.catch_warnings():
             # The clusters themselves are found elsewhere, with this warning.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return self._measure(n_clusters)
+            return self._measure(n_clusters, range(n_repeats), n_init)
 
-    def _measure(self, n_clusters: int) -> NClustersSigns:
-        halves = [
-            _Halves(self, self._rows, n_clusters, self._n_init, repeat)
-            for repeat in range(self._n_repeats)
-        ]
-        blob = [
-            _Halves(self, self._blob, n_clusters, min(BLOB_INIT, self._n_init), repeat)
-            for repeat in range(min(BLOB_REPEATS, self._n_repeats))
-        ]
-        whole = self.fit(self._rows, n_clusters, self._n_init, 0)
-        sizes = torch.bincount(whole.labels_, minlength=n_clusters)
+    def _measure(self, k: int, repeats: range, n_init: int) -> NClustersSigns:
+        blob_init = min(BLOB_INIT, n_init)
+        halves = [_Halves(self, self._rows, k, n_init, i) for i in repeats]
+        blob = [_Halves(self, self._blob, k, blob_init, i) for i in repeats]
+        whole = self.fit(self._rows, k, n_init, 0)
+        sizes = torch.bincount(whole.labels_, minlength=k)
         return NClustersSigns(
-            n_clusters=n_clusters,
+            n_clusters=k,
             agreements=tuple(_adjusted_rand(half.table) for half in halves),
             chance=float(np.mean([_adjusted_rand(half.table) for half in blob])),
             weakest=float(np.mean([_weakest(half.table) for half in halves])),

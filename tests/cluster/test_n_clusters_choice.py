@@ -76,12 +76,13 @@ def test_the_state_of_a_generator_is_a_seed() -> None:
 
 
 def test_wide_ranges_are_tried_at_some_numbers_and_around_the_best() -> None:
-    few = [14, 16, 18, 20, 22, 25, 28, 32, 36, 40]
+    few = [14, 17, 20, 24, 29, 35, 40]
     assert _grid(range(2, 41)) == [*range(2, 13), *few]
     X = groups([40] * 23, spread=0.1, d=32)
     choice = choose_n_clusters(X, (18, 32), n_repeats=2, random_state=0)
     assert choice.n_clusters == 23
-    assert [signs.n_clusters for signs in choice.curve][:5] == [18, 20, 21, 22, 23]
+    tried = {signs.n_clusters for signs in choice.curve}
+    assert {18, 22, 26, 31, 32} | {23, 24, 25} <= tried < set(range(18, 33))
 
 
 def test_few_rows_rows_of_zeros_and_a_sample_of_many() -> None:

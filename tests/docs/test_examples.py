@@ -215,3 +215,15 @@ def test_with_method_brings_settings_along() -> None:
     assert (settings.method, settings.loader.batch_size) == ("cc", 256)
     assert settings.optimizer.learning_rate == 3e-4
     assert settings.trainer.max_epochs == 50  # which is not CC's
+
+
+def test_the_number_of_clusters_of_embeddings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.eye(6)[np.arange(90) % 3] + np.random.default_rng(0).normal(
+        0, 0.1, (90, 6)
+    )
+    np.save(tmp_path / "embeddings.npy", rows)
+    choice = load("choose_n_clusters").main(tmp_path / "embeddings.npy", 2, 5)
+    assert choice.n_clusters == 3
+    assert capsys.readouterr().out.startswith("3 clusters\nbest in 5 of 5 repeats")

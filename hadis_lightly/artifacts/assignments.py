@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.cluster import isolation
-from hadis_lightly.data import ImageSource
+from hadis_lightly.data import Duplicates, ImageSource
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 IntArray = npt.NDArray[np.int64]
@@ -57,9 +57,9 @@ def has_classes(targets: npt.ArrayLike) -> bool:
 def assignments_of(
     source: ImageSource, callback: ClusteringCallback[Any]
 ) -> Assignments:
-    """The table of the last clustering."""
+    """The table of the last clustering, with the copies that were left out."""
     targets = callback.targets_
-    return Assignments(
+    table = Assignments(
         keys=list(source.keys),
         labels=callback.labels_.cpu().numpy(),
         confidence=callback.confidence_.cpu().numpy(),
@@ -67,6 +67,19 @@ def assignments_of(
         isolation=isolation(callback.embeddings_).cpu().numpy(),
         targets=targets.numpy() if bool((targets >= 0).any()) else None,
     )
+    return table if source.folded is None else unfolded(table, source.folded)
+
+
+def unfolded(table: Assignments, copies: Duplicates) -> Assignments:
+    """The table with a row for every copy, which has the values of its first image.
+
+    Classes are the copies' own.
+    """
+    targets = copies.targets if bool((copies.targets >= 0).any()) else None
+    arrays = {
+        name: copies.unfold(getattr(table, name)) for name in ("labels", *_MEASURES)
+    }
+    return Assignments(keys=list(copies.keys), targets=targets, **arrays)
 
 
 def write_assignments(folder: Path, assignments: Assignments) -> None:

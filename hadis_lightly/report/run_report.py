@@ -94,6 +94,10 @@ def _describe_replaced(run: SavedRun, source: ImageSource) -> str:
     """How many images are others now under the same names, in one line, if any."""
     if run.contents is None:
         return ""
+    rows_of = {key: row for row, key in enumerate(source.keys)}
+    clustered = [rows_of[key] for key in run.contents["keys"].split("\0")]
+    if len(clustered) < len(source):  # copies were left out
+        source = source.subset(np.array(clustered), "those clustered")
     rows = replaced_images(run.contents, source)
     if not rows:
         return ""

@@ -41,6 +41,7 @@ from hadis_lightly.runs.source import (
     build_source,
     check_size,
     check_standard_input,
+    list_duplicates,
     list_left_out,
 )
 from hadis_lightly.runs.step_seeds import StepSeeds
@@ -115,6 +116,7 @@ def run(settings: Settings) -> RunResult:
 
     with claimed_folder(settings, resume_point) as folder:
         say(settings, list_left_out(source, folder.path))
+        say(settings, list_duplicates(source, folder.path))
         unread = source.warnings if isinstance(source, FolderSource) else ()
         say(settings, "\n".join(f"WARNING: {line}" for line in unread))
         with quiet_lightning():

@@ -1,4 +1,4 @@
-"""``assignments.csv``: cluster, confidence, distance and isolation of every image."""
+"""``assignments.csv``: the cluster of every image, and how it lies in it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hadis_lightly.atomic import atomic_write
-from hadis_lightly.cluster import isolation
 from hadis_lightly.data import Duplicates, ImageSource
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
 _FILE = "assignments.csv"
@@ -36,7 +36,10 @@ class Assignments:
     """Euclidean distance from the middle of the cluster, ``(n,)``: 0 to 2, or without
     an upper bound where clusters are of whitened embeddings."""
     isolation: FloatArray
-    """Mean distance to the nearest of some random others, ``(n,)``."""
+    """Mean distance to the nearest of some random others, ``(n,)``, at least 0."""
+    outlier: BoolArray | None = None
+    """Whether it is more isolated than almost all, ``(n,)``; None in tables of earlier
+    versions."""
     targets: IntArray | None = None
     """Class number, -1 where unknown, ``(n,)``; None if none is known."""
 
@@ -58,13 +61,14 @@ def assignments_of(
     source: ImageSource, callback: ClusteringCallback[Any]
 ) -> Assignments:
     """The table of the last clustering, with the copies that were left out."""
-    targets = callback.targets_
+    targets, isolation = callback.targets_, callback.isolation_
     table = Assignments(
         keys=list(source.keys),
         labels=callback.labels_.cpu().numpy(),
         confidence=callback.confidence_.cpu().numpy(),
         distance=callback.distance_.cpu().numpy(),
-        isolation=isolation(callback.embeddings_).cpu().numpy(),
+        isolation=isolation.numpy(),
+        outlier=(isolation > callback.outliers_.threshold).numpy(),
         targets=targets.numpy() if bool((targets >= 0).any()) else None,
     )
     return table if source.folded is None else unfolded(table, source.folded)
@@ -76,9 +80,8 @@ def unfolded(table: Assignments, copies: Duplicates) -> Assignments:
     Classes are the copies' own.
     """
     targets = copies.targets if bool((copies.targets >= 0).any()) else None
-    arrays = {
-        name: copies.unfold(getattr(table, name)) for name in ("labels", *_MEASURES)
-    }
+    names = ("labels", *_MEASURES, "outlier")
+    arrays = {name: copies.unfold(getattr(table, name)) for name in names}
     return Assignments(keys=list(copies.keys), targets=targets, **arrays)
 
 
@@ -93,6 +96,8 @@ def write_assignments(folder: Path, assignments: Assignments) -> None:
         columns[name] = [f"{value:.4f}" for value in values]
     if assignments.targets is not None:
         columns["target"] = assignments.targets.tolist()
+    if assignments.outlier is not None:
+        columns["outlier"] = assignments.outlier.astype(int).tolist()
     with atomic_write(folder / _FILE) as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -111,11 +116,12 @@ def read_assignments(folder: Path) -> Assignments:
             rows = csv.reader(file, strict=True)
             names = next(rows)
             columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-        targets = columns.get("target")
+        targets, outlier = columns.get("target"), columns.get("outlier")
         return Assignments(
             keys=columns["key"],
             labels=np.array(columns["cluster"], dtype=np.int64),
             **{name: np.array(columns[name], np.float32) for name in _MEASURES},
+            outlier=None if outlier is None else np.array(outlier, np.int64) > 0,
             targets=None if targets is None else np.array(targets, dtype=np.int64),
         )
     except (OSError, csv.Error, KeyError, StopIteration, ValueError) as error:

@@ -4,7 +4,7 @@ from hadis_lightly.cluster.collapse import collapse_signs
 from hadis_lightly.cluster.head_partition import HeadPartition
 from hadis_lightly.cluster.kmeans import KMeans
 from hadis_lightly.cluster.matching import match_clusters, name_clusters
-from hadis_lightly.cluster.outliers import isolation
+from hadis_lightly.cluster.outliers import OutlierDetector, isolation
 from hadis_lightly.cluster.partition import Partition
 from hadis_lightly.cluster.partition_fitting import fit_partition
 from hadis_lightly.cluster.prototype_partition import PrototypePartition
@@ -19,6 +19,7 @@ from hadis_lightly.cluster.whitening import Whitening
 __all__ = [
     "HeadPartition",
     "KMeans",
+    "OutlierDetector",
     "Partition",
     "PrototypePartition",
     "Whitening",

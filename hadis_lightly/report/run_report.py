@@ -134,6 +134,9 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
         ("Versions", packages),
         ("Folder", str(run.folder)),
     ]
+    outlier = run.assignments.outlier
+    if outlier is not None:
+        rows.insert(1, ("Outliers", f"{outlier.sum():,} images are like no others"))
     if result.get("num_resumed"):
         rows.insert(3, ("Resumed", f"{result['num_resumed']} times"))
     if (share := result.get("view_agreement")) is not None:

@@ -226,6 +226,7 @@ def _build_callback(settings: Settings, pipeline: Pipeline) -> ClusteringCallbac
     callback = method_of(settings).build_callback(settings, pipeline.plain_loader)
     callback.clusters_at_start = settings.model.train == "nothing"
     callback.shows_progress = settings.trainer.progress_bar
+    callback.outlier_points = pipeline.outlier_points
     follow_clusters(settings, pipeline.train_loader, callback)
     return callback
 

@@ -3,10 +3,10 @@ r"""Oddities and copies planted in a folder of photographs: how many a run finds
     python benchmarks/quality/oddities.py --data c0.npz --seeds 0 1 2
 
 For each seed 2,000 images are drawn from an npz file, and written to a folder with 5 %
-copies of some of them (the same file, the same pixels, re-encoded, resized, cropped by up
-to 5 %, mirrored, and all of the last) and 5 % oddities of four kinds: MNIST's digits,
-solar cells, parts of two photographs of scikit-learn's, and noise. A run clusters it with
-``data.duplicates=fold``. Needs the extra ``bench``.
+copies of some of them (the same file, the same pixels, re-encoded, resized, cropped
+by 5 %, mirrored; "all" is cropped, mirrored and re-encoded) and 5 % oddities of four
+kinds: MNIST's digits, solar cells, parts of two photographs of scikit-learn's, noise.
+A run clusters the folder with ``data.duplicates=fold``. Needs the extra ``bench``.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from hadis_lightly.artifacts import (
 )
 from hadis_lightly.data import ImageSource, load_source
 from hadis_lightly.methods.backbone import build_backbone_of
-from hadis_lightly.prediction.predictor import check_device
+from hadis_lightly.prediction.outputs import check_device
 from hadis_lightly.runs.pipeline import build_pipeline
 from hadis_lightly.settings import Settings
 

@@ -1,4 +1,4 @@
-"""``assignments.csv``: cluster, how well it fits, and levels, of every image."""
+"""``assignments.csv``: the cluster of every image, and how it lies in it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy.typing as npt
 from torch import Tensor
 
 from hadis_lightly.atomic import atomic_write
-from hadis_lightly.cluster import ClusterTree, isolation
-from hadis_lightly.data import ImageSource
+from hadis_lightly.cluster import ClusterTree
+from hadis_lightly.data import Duplicates, ImageSource
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
 _FILE = "assignments.csv"
@@ -37,7 +38,10 @@ class Assignments:
     """Euclidean distance from the middle of the cluster, ``(n,)``: 0 to 2, or without
     an upper bound where clusters are of whitened embeddings."""
     isolation: FloatArray
-    """Mean distance to the nearest of some random others, ``(n,)``."""
+    """Mean distance to the nearest of some random others, ``(n,)``, at least 0."""
+    outlier: BoolArray | None = None
+    """Whether it is more isolated than almost all, ``(n,)``; None in tables of earlier
+    versions."""
     targets: IntArray | None = None
     """Class number, -1 where unknown, ``(n,)``; None if none is known."""
     levels: tuple[IntArray, ...] = ()
@@ -61,18 +65,33 @@ def has_classes(targets: npt.ArrayLike) -> bool:
 def assignments_of(
     source: ImageSource, callback: ClusteringCallback[Any]
 ) -> Assignments:
-    """The table of the last clustering."""
-    targets, tree = callback.targets_, callback.tree_
+    """The table of the last clustering, with the copies that were left out."""
+    targets, isolation = callback.targets_, callback.isolation_
     labels, embeddings = callback.labels_.cpu(), callback.embeddings_
-    return Assignments(
+    tree = callback.tree_
+    table = Assignments(
         keys=list(source.keys),
         labels=labels.numpy(),
         confidence=callback.confidence_.cpu().numpy(),
         distance=callback.distance_.cpu().numpy(),
-        isolation=isolation(embeddings).cpu().numpy(),
+        isolation=isolation.numpy(),
+        outlier=(isolation > callback.outliers_.threshold).numpy(),
         targets=targets.numpy() if bool((targets >= 0).any()) else None,
         levels=() if tree is None else _levels(tree, labels, embeddings),
     )
+    return table if source.folded is None else unfolded(table, source.folded)
+
+
+def unfolded(table: Assignments, copies: Duplicates) -> Assignments:
+    """The table with a row for every copy, which has the values of its first image.
+
+    Classes are the copies' own.
+    """
+    targets = copies.targets if bool((copies.targets >= 0).any()) else None
+    names = ("labels", *_MEASURES, "outlier")
+    arrays = {name: copies.unfold(getattr(table, name)) for name in names}
+    levels = tuple(map(copies.unfold, table.levels))
+    return Assignments(keys=list(copies.keys), targets=targets, levels=levels, **arrays)
 
 
 def _levels(
@@ -96,6 +115,8 @@ def write_assignments(folder: Path, assignments: Assignments) -> None:
         columns[name] = [f"{value:.4f}" for value in values]
     if assignments.targets is not None:
         columns["target"] = assignments.targets.tolist()
+    if assignments.outlier is not None:
+        columns["outlier"] = assignments.outlier.astype(int).tolist()
     for number, level in enumerate(assignments.levels, 1):
         columns[f"level_{number}"] = level.tolist()
     with atomic_write(folder / _FILE) as file:
@@ -116,11 +137,12 @@ def read_assignments(folder: Path) -> Assignments:
             rows = csv.reader(file, strict=True)
             names = next(rows)
             columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-        targets = columns.get("target")
+        targets, outlier = columns.get("target"), columns.get("outlier")
         return Assignments(
             keys=columns["key"],
             labels=np.array(columns["cluster"], dtype=np.int64),
             **{name: np.array(columns[name], np.float32) for name in _MEASURES},
+            outlier=None if outlier is None else np.array(outlier, np.int64) > 0,
             targets=None if targets is None else np.array(targets, dtype=np.int64),
             levels=tuple(
                 np.array(values, dtype=np.int64)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from hadis_lightly import __version__
 from hadis_lightly.atomic import atomic_write
@@ -116,10 +115,10 @@ def write_results(result: RunResult, settings: Settings) -> None:
         file.write(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
-def write_embeddings(folder: Path, embeddings: Tensor) -> None:
+def write_embeddings(folder: Path, embeddings: npt.NDArray[np.float32]) -> None:
     """Writes ``embeddings.npy``: float16 ``(n, d)``, ordered like the assignments."""
     with atomic_write(folder / EMBEDDINGS, "wb") as file:
-        np.save(file, embeddings.cpu().numpy().astype(np.float16))
+        np.save(file, embeddings.astype(np.float16))
 
 
 def write_map(folder: Path, points: npt.NDArray[np.float32]) -> None:

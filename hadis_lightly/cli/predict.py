@@ -52,8 +52,8 @@ class PredictSettings:
     )
     out: str = setting(
         "clusters.csv",
-        "The table: file, cluster, confidence, distance. If the file exists, a number "
-        "is added to the name.",
+        "The table: file, cluster, confidence, distance, outlier. If there is such a "
+        "file, a number is added to the name.",
         is_path=True,
     )
     embeddings: str | None = setting(

@@ -7,7 +7,7 @@ from hadis_lightly.cluster.kmeans import KMeans
 from hadis_lightly.cluster.matching import match_clusters, name_clusters
 from hadis_lightly.cluster.merging import fit_merged_partition, merge_clusters
 from hadis_lightly.cluster.n_clusters_choice import NClustersChoice, choose_n_clusters
-from hadis_lightly.cluster.outliers import isolation
+from hadis_lightly.cluster.outliers import OutlierDetector, isolation
 from hadis_lightly.cluster.partition import Partition
 from hadis_lightly.cluster.partition_fitting import fit_partition
 from hadis_lightly.cluster.prototype_partition import PrototypePartition
@@ -24,6 +24,7 @@ __all__ = [
     "HeadPartition",
     "KMeans",
     "NClustersChoice",
+    "OutlierDetector",
     "Partition",
     "PrototypePartition",
     "Whitening",

@@ -5,6 +5,7 @@ turns it, or any other dataset, into what training reads.
 """
 
 from hadis_lightly.data.device_memory import format_bytes, room_for_images
+from hadis_lightly.data.duplicates import Duplicates
 from hadis_lightly.data.errors import (
     DataError,
     ImageProblem,
@@ -33,6 +34,7 @@ from hadis_lightly.data.loading.all_images import (
     stack_images,
 )
 from hadis_lightly.data.loading.device_loader import DeviceLoader
+from hadis_lightly.data.loading.duplicate_search import find_duplicates
 from hadis_lightly.data.loading.epoch_sampler import EpochSampler
 from hadis_lightly.data.loading.reproducible_dataset import ReproducibleDataset
 from hadis_lightly.data.loading.row_loader import RowLoader
@@ -53,6 +55,7 @@ __all__ = [
     "BinarySource",
     "DataError",
     "DeviceLoader",
+    "Duplicates",
     "EpochSampler",
     "FolderSource",
     "ImageProblem",
@@ -68,6 +71,7 @@ __all__ = [
     "count_distinct",
     "decoded_images",
     "describe_problems",
+    "find_duplicates",
     "format_bytes",
     "images_key",
     "load_cifar10",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from hadis_lightly.data.duplicates import Duplicates
 from hadis_lightly.data.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
         training_only: Bool ``(n,)``, true for images to learn from that take no part in
             scores, nor in the cluster loss of a method that trains a cluster head.
             ``None`` if there are none.
+        duplicates: Copies among the images, if they were sought; where this source has
+            fewer images than they, its images are those that stay.
     """
 
     name: str
@@ -42,6 +45,7 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
     description: str
     num_channels: int
     training_only: NDArray[np.bool_] | None = field(default=None, kw_only=True)
+    duplicates: Duplicates | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -85,8 +89,15 @@ class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
             training_only=None if mask is None else mask[indices],
             keys=[self.keys[index] for index in indices],
             description=f"{self.description}; {note}",
+            duplicates=None,
             **self._rows(indices),
         )
+
+    @property
+    def folded(self) -> Duplicates | None:
+        """The copies that were left out; ``None`` if none were."""
+        found = self.duplicates
+        return None if found is None or len(found.keys) == len(self) else found
 
     @abstractmethod
     def read(self, index: int) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hadis_lightly.models.checks import check_images, check_module
@@ -62,6 +63,12 @@ class FrozenBackbone(nn.Module):
             return features
         components: Tensor = self.reduction(features)
         return components.half()
+
+    def outlier_points(self, features: Tensor) -> Tensor:
+        """What outliers are sought among: components, or features as unit vectors."""
+        if isinstance(self.reduction, nn.Identity):
+            return F.normalize(features, dim=1)
+        return features
 
     def train(self, mode: bool = True) -> FrozenBackbone:
         """Stays in evaluation mode."""

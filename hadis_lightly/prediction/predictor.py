@@ -21,13 +21,13 @@ from hadis_lightly.artifacts.checkpoint import (
     load_checkpoint,
 )
 from hadis_lightly.checks import check_integer
-from hadis_lightly.cluster import ClusterTree, Partition
+from hadis_lightly.cluster import ClusterTree, OutlierDetector, Partition
 from hadis_lightly.data import load_source, plain_image, read_image
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.reader import reduce_image
 from hadis_lightly.methods.registry import build_model, method_of
 from hadis_lightly.precision import accurate_dtype, has_native_bfloat16
-from hadis_lightly.prediction.outputs import Outputs, outputs_of
+from hadis_lightly.prediction.outputs import Outputs, check_device, outputs_of
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.text import describe_error
 from hadis_lightly.transforms import BatchedTestTransform, HaDisTestTransform
@@ -50,6 +50,9 @@ class Prediction(NamedTuple):
     without an upper bound where clusters are of whitened embeddings."""
     embeddings: Tensor
     """L2-normalised, ``(n, d)``."""
+    outlier: Tensor
+    """Whether it is like no image of the run, ``(n,)``; False if its checkpoint is of
+    an earlier version."""
 
 
 class ClusterPredictor:
@@ -70,6 +73,7 @@ class ClusterPredictor:
         feature_dtype: ``float16`` or ``float32``: of the features that heads trained
             on, if the backbone was frozen.
         tree: The tree over the clusters; its ``assign`` takes predictions to a level.
+        outliers: Tells images that are like none of the run's.
 
     Raises:
         ValueError: If there is no such device.
@@ -91,6 +95,7 @@ class ClusterPredictor:
         decode_size: int = 0,
         feature_dtype: str = "float16",
         tree: ClusterTree | None = None,
+        outliers: OutlierDetector | None = None,
     ) -> None:
         self.settings = settings
         self.tree = tree
@@ -105,6 +110,7 @@ class ClusterPredictor:
         self._outputs: Outputs | None = None
         self.model = model.to(self.device, self.dtype).eval()
         self.partition = partition.to(self.device)
+        self.outliers = outliers and outliers.to(self.device)
         views = settings.views
         self.num_channels = views.num_channels
         is_batched = plain_transform == "batched"
@@ -139,6 +145,7 @@ class ClusterPredictor:
             ) from None
         clusters = checkpoint.clusters
         tree = clusters.get("tree")  # none before the end of a run
+        outliers = clusters.get("outliers")
         return cls(
             settings,
             model,
@@ -149,6 +156,7 @@ class ClusterPredictor:
             checkpoint.stamp.get("decode_size", 0),
             checkpoint.stamp.get("feature_dtype", "float16"),
             tree and ClusterTree.from_state_dict(tree),
+            outliers and OutlierDetector.from_state_dict(outliers),
         )
 
     def transform(self, image: AnyImage) -> Tensor:
@@ -251,13 +259,16 @@ class ClusterPredictor:
             self._outputs = outputs_of(
                 self.model, images, self.half, self.partition, self.feature_dtype
             )
-        outputs = self._outputs(images)
-        clusters = self.partition
+        outputs, points = self._outputs(images)
+        clusters, outlier = self.partition, torch.zeros(len(images), dtype=torch.bool)
+        if self.outliers is not None:
+            outlier = self.outliers.predict(points).cpu()
         return Prediction(
             labels=clusters.predict(*outputs).cpu(),
             confidence=clusters.confidence(*outputs).cpu(),
             distance=clusters.distance(*outputs).cpu(),
             embeddings=outputs[0].cpu(),
+            outlier=outlier,
         )
 
 
@@ -271,26 +282,3 @@ def _image_of(array: np.ndarray[Any, Any]) -> Image.Image:
             f"got {array.dtype} {array.shape}."
         )
     return Image.fromarray(pixels)
-
-
-def check_device(device: str) -> torch.device:
-    """The device of that name; ``auto`` is a CUDA device if there is one.
-
-    Raises:
-        ValueError: If there is no such device.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        found = torch.device("meta")
-    if found.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}.")
-    if found.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(f"device is {device}, but PyTorch finds no MPS device.")
-    if found.type == "cuda":
-        n = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if n <= (found.index or 0):
-            raise ValueError(f"device is {device}, but PyTorch finds {n} CUDA devices.")
-    return found

@@ -74,7 +74,7 @@ def predict_to_table(
     sort: Callable[[StreamedImage[Tensor], int], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> PredictionSummary:
-    """Writes ``file, cluster, confidence, distance``, a batch at a time.
+    """Writes ``file, cluster, confidence, distance, outlier``, a batch at a time.
 
     The table is written once it is complete.
 
@@ -101,7 +101,7 @@ def predict_to_table(
     with atomic_write(path) as file, arrays as array_file:
         rows_file = None if array_file is None else NpyRows(array_file)
         writer = csv.writer(file)
-        writer.writerow(["file", "cluster", "confidence", "distance"])
+        writer.writerow(["file", "cluster", "confidence", "distance", "outlier"])
         while batch := list(islice(readable, batch_size)):
             tensors = [image.content for image in batch]
             found = predictor.predict(torch.stack(tensors), batch_size)  # type: ignore[arg-type]
@@ -109,10 +109,11 @@ def predict_to_table(
                 found = found._replace(labels=relabel(found.labels, found.embeddings))
             if rows_file is not None:
                 rows_file.append(found.embeddings.numpy().astype(np.float16))
-            rows = zip(batch, *(column.tolist() for column in found[:3]), strict=True)
-            for image, label, confidence, distance in rows:
+            columns = [*found[:3], found.outlier.int()]
+            rows = zip(batch, *(column.tolist() for column in columns), strict=True)
+            for image, label, confidence, distance, outlier in rows:
                 writer.writerow(
-                    [image.key, label, f"{confidence:.4f}", f"{distance:.4f}"]
+                    [image.key, label, f"{confidence:.4f}", f"{distance:.4f}", outlier]
                 )
                 summary.sizes[label] += 1
                 summary.confidence_sum += confidence

@@ -36,7 +36,7 @@ class ReportData:
         distance: Euclidean distance of each embedding from the middle of its cluster,
             ``(n,)``, at least 0; at most 2 unless clusters are of whitened embeddings.
         isolation: Mean distance of each embedding to the nearest of some others drawn
-            at random, ``(n,)`` in [0, 2].
+            at random, ``(n,)``, at least 0.
         targets: Class of every image, ``(n,)``; -1 where unknown.
         class_names: Names of the classes, if they have any.
         prototypes: L2-normalised, ``(k, d)``.
@@ -105,7 +105,7 @@ class ReportData:
             ("targets", -1, n_classes - 1),
             ("confidence", 0, 1),
             ("distance", 0, np.inf),
-            ("isolation", 0, 2),
+            ("isolation", 0, np.inf),
         ):
             _check_shape(name, getattr(self, name), (n,))
             _check_range(name, getattr(self, name), low, high)

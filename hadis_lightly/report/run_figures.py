@@ -67,7 +67,8 @@ def draw_figures(
 
     def draw_map(path: Path) -> None:
         points = drawing.map_points(embeddings, random_state)
-        write_map(folder, points)
+        folded = source.folded
+        write_map(folder, points if folded is None else folded.unfold(points))
         drawing.draw_map(path, points, labels.numpy(), names)
 
     drawings: dict[str, Callable[[Path], None]] = {

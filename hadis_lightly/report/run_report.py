@@ -95,6 +95,10 @@ def _describe_replaced(run: SavedRun, source: ImageSource) -> str:
     """How many images are others now under the same names, in one line, if any."""
     if run.contents is None:
         return ""
+    rows_of = {key: row for row, key in enumerate(source.keys)}
+    clustered = [rows_of[key] for key in run.contents["keys"].split("\0")]
+    if len(clustered) < len(source):  # copies were left out
+        source = source.subset(np.array(clustered), "those clustered")
     rows = replaced_images(run.contents, source)
     if not rows:
         return ""
@@ -131,6 +135,9 @@ def _summary(run: SavedRun) -> list[tuple[str, str]]:
         ("Versions", packages),
         ("Folder", str(run.folder)),
     ]
+    outlier = run.assignments.outlier
+    if outlier is not None:
+        rows.insert(1, ("Outliers", f"{outlier.sum():,} images are like no others"))
     if result.get("num_resumed"):
         rows.insert(3, ("Resumed", f"{result['num_resumed']} times"))
     if (share := result.get("view_agreement")) is not None:

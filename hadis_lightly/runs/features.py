@@ -127,6 +127,7 @@ def build_feature_pipeline(
         precision,
         str(bank.features.dtype).removeprefix("torch."),
         view_agreement(bank.features),
+        backbone.outlier_points(plain_loader.features),
     )
 
 

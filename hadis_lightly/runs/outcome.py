@@ -30,7 +30,10 @@ def write_files(
     """Writes the files of a run; figures last: a failure there loses nothing else."""
     folder = result.output_dir
     write_assignments(folder, assignments_of(source, callback))
-    write_embeddings(folder, callback.embeddings_)
+    embeddings, folded = callback.embeddings_.numpy(), source.folded
+    if folded is not None:
+        embeddings = folded.unfold(embeddings)
+    write_embeddings(folder, embeddings)
     write_results(result, settings)
     if settings.clustering.pixel_baseline:
         result.pixel_scores = pixel_scores(source, settings, callback.n_clusters)

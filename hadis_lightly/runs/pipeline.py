@@ -69,6 +69,8 @@ class Pipeline(NamedTuple):
     """What these were rounded to."""
     view_agreement: float | None = None
     """See :func:`~hadis_lightly.features.view_agreement`."""
+    outlier_points: Tensor | None = None
+    """Points ``(n, d)`` of the images, among which outliers are sought."""
 
 
 def build_pipeline(

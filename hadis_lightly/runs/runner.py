@@ -41,6 +41,7 @@ from hadis_lightly.runs.source import (
     build_source,
     check_size,
     check_standard_input,
+    list_duplicates,
     list_left_out,
 )
 from hadis_lightly.runs.step_seeds import StepSeeds
@@ -115,6 +116,7 @@ def run(settings: Settings) -> RunResult:
 
     with claimed_folder(settings, resume_point) as folder:
         say(settings, list_left_out(source, folder.path))
+        say(settings, list_duplicates(source, folder.path))
         unread = source.warnings if isinstance(source, FolderSource) else ()
         say(settings, "\n".join(f"WARNING: {line}" for line in unread))
         with quiet_lightning():
@@ -229,6 +231,7 @@ def _build_callback(settings: Settings, pipeline: Pipeline) -> ClusteringCallbac
     callback = method_of(settings).build_callback(settings, pipeline.plain_loader)
     callback.clusters_at_start = settings.model.train == "nothing"
     callback.shows_progress = settings.trainer.progress_bar
+    callback.outlier_points = pipeline.outlier_points
     follow_clusters(settings, pipeline.train_loader, callback)
     return callback
 

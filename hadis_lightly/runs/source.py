@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_only
 
+from hadis_lightly.artifacts.duplicates_file import write_duplicates
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data import (
     FolderSource,
     ImageSource,
     count_distinct,
     describe_problems,
+    find_duplicates,
     load_source,
 )
 from hadis_lightly.data.files.path_list import STANDARD_INPUT
+from hadis_lightly.progress import StepProgress
 from hadis_lightly.runs.decoding import decode_once, decode_size
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
@@ -63,6 +67,7 @@ def build_source(settings: Settings) -> ImageSource:
         source = decode_once(settings, source)
         _lower_batch_size(settings, len(source))
         check_size(settings, len(source))
+    source = _without_copies(settings, source)
     n_clusters = settings.n_clusters_range()[0]
     num_distinct = count_distinct(source, n_clusters, available_cores())
     if num_distinct < n_clusters:
@@ -71,6 +76,21 @@ def build_source(settings: Settings) -> ImageSource:
             seen = f"all {len(source):,} images are equal"
         raise SettingsError(f"n_clusters is {settings.n_clusters}, but {seen}.")
     return source
+
+
+def _without_copies(settings: Settings, source: ImageSource) -> ImageSource:
+    """Looks for copies and leaves them out, as ``data.duplicates`` says."""
+    if settings.data.duplicates == "keep":
+        return source
+    show = settings.trainer.progress_bar
+    with StepProgress("looking for duplicates", show) as progress:
+        found = find_duplicates(source, available_cores(), progress)
+    if settings.data.duplicates == "fold" and found.num_copies:
+        note = f"without {found.describe()}: {len(found.kept):,} images"
+        source = source.subset(found.kept, note)
+        _lower_batch_size(settings, len(source))
+        check_size(settings, len(source))
+    return replace(source, duplicates=found)
 
 
 def _lower_batch_size(settings: Settings, n: int) -> None:
@@ -137,3 +157,15 @@ def list_left_out(source: ImageSource, folder: Path) -> str:
     with atomic_write(path) as file:
         file.write(describe_problems(problems, limit=None) + "\n")
     return f"{describe_problems(problems)}\n(see {path})"
+
+
+def list_duplicates(source: ImageSource, folder: Path) -> str:
+    """Writes ``duplicates.csv`` if copies were sought; returns how many there are."""
+    found = source.duplicates
+    if found is None or rank_zero_only.rank:  # type: ignore[attr-defined]
+        return ""
+    path = write_duplicates(folder, found)
+    what = "left out of training" if source.folded else "kept"
+    return f"{found.describe()}" + (
+        f", {what} (see {path})" if found.num_copies else ""
+    )

@@ -70,6 +70,14 @@ class DataSettings:
         choices=("headers", "full"),
         effect="nothing",
     )
+    duplicates: str = setting(
+        "keep",
+        "Images that are there twice: the same pixels, or re-encoded, resized, "
+        "mirrored or cropped a little. keep does not look for them; list writes "
+        "duplicates.csv; fold also trains on one image of each group and gives its "
+        "copies the same cluster.",
+        choices=("keep", "list", "fold"),
+    )
     cache: str = setting(
         "auto",
         "Where decoded images are kept: auto is memory, or a file below "

@@ -14,6 +14,7 @@ from hadis_lightly.cluster import (
     ClusterTree,
     HeadPartition,
     NClustersChoice,
+    OutlierDetector,
     Partition,
     PrototypePartition,
     choose_n_clusters,
@@ -67,6 +68,9 @@ class ClusteredSet(Generic[C]):
     #: Start k-means on whitened embeddings from the clusters on the cosine.
     cosine_start = False
     _embeddings: Tensor | None = None
+    #: Points ``(n, d)`` among which outliers are sought, in place of the embeddings.
+    outlier_points: Tensor | None = None
+    _outliers: OutlierDetector | None = None
     _measures: dict[str, Tensor]
     _scores: dict[str, float]
 
@@ -125,6 +129,30 @@ class ClusteredSet(Generic[C]):
         return self._embeddings
 
     @property
+    def outliers_(self) -> OutlierDetector:
+        """Tells images that are like no others of the set.
+
+        Raises:
+            AttributeError: As :attr:`embeddings_`, if no checkpoint brought it.
+        """
+        if self._outliers is None:
+            self._outliers = OutlierDetector.fit(self._points())
+        return self._outliers
+
+    @property
+    def isolation_(self) -> Tensor:
+        """How isolated each image is, ``(n,)``, on the CPU.
+
+        Raises:
+            AttributeError: As :attr:`embeddings_`.
+        """
+        return self.outliers_.isolation(self._points()).cpu()
+
+    def _points(self) -> Tensor:
+        points = self.outlier_points
+        return self.embeddings_ if points is None else points
+
+    @property
     def has_embedded(self) -> bool:
         """Whether there are embeddings: not right after a checkpoint was loaded."""
         return self._embeddings is not None
@@ -156,13 +184,16 @@ class ClusteredSet(Generic[C]):
         """Clusters, measures and scores, as they go into a checkpoint."""
         if self._keys is None or self.partition_ is None:
             return {}
-        return {
+        state = {
             "keys": self._keys.keys,
             "partition": self.partition_.state_dict(),
             "tree": self.tree_ and self.tree_.state_dict(),
             "measures": self._measures,
             "scores": self._scores,
         }
+        if self._outliers is not None or self.has_embedded:
+            state["outliers"] = self.outliers_.to("cpu").state_dict()
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes what a checkpoint has; the embeddings are gone."""
@@ -175,6 +206,8 @@ class ClusteredSet(Generic[C]):
             self._measures = state_dict["measures"]
             self._scores = state_dict["scores"]
             self._embeddings = None
+            found = state_dict.get("outliers")
+            self._outliers = found and OutlierDetector.from_state_dict(found)
 
     def _keep(self, embedded: EmbeddedSet, partition: C) -> None:
         """Keeps clusters on their device, and the rest on the CPU."""
@@ -186,6 +219,8 @@ class ClusteredSet(Generic[C]):
             "distance": clusters.distance(*embedded.outputs).cpu(),
         }
         self._embeddings = embedded.embeddings.cpu()
+        if self.outlier_points is None:
+            self._outliers = None
 
     # A validation is in inference mode, and nothing made there can be trained with.
     @torch.inference_mode(False)

@@ -25,6 +25,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, is_full: bool) -> None:
         confidence=np.array([0.5, 0.25, 1.0], np.float32),
         distance=np.array([0.1, 1.5, 2.0], np.float32),
         isolation=np.array([0.25, 0.5, 1.75], np.float32),
+        outlier=np.array([False, True, True]) if is_full else None,
         targets=np.array([2, -1, 0]) if is_full else None,
         levels=(np.array([0, 0, 0]), np.array([3, 1, 2])) if is_full else (),
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from hadis_lightly.cluster import isolation
+from hadis_lightly.cluster import OutlierDetector, isolation
 
 
 def test_of_all_others_it_is_the_mean_distance_to_the_nearest() -> None:
@@ -47,3 +47,39 @@ def test_any_number_of_embeddings(n: int) -> None:
 def test_a_single_embedding_has_no_neighbours() -> None:
     with pytest.raises(ValueError, match="at least 2 rows"):
         isolation(torch.ones(1, 3))
+
+
+def planted(n: int, d: int, n_odd: int) -> torch.Tensor:
+    """Points about ten centres, the first few of them about another one."""
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.arange(n) % 10
+    labels[:n_odd] = 10
+    centers = 3 * torch.eye(d)[:11]
+    noise = torch.randn(n, d, generator=generator)
+    return centers[labels] + 1.5 * noise / d**0.5
+
+
+@pytest.mark.parametrize("d", [32, 200])
+def test_what_is_like_nothing_else_lies_above_the_threshold(d: int) -> None:
+    points = planted(1500, d, n_odd=20)
+    detector = OutlierDetector.fit(points)
+    found = detector.predict(points)
+    assert found[:20].all() and found[20:].float().mean() < 0.05
+    assert OutlierDetector.fit(points[20:]).predict(points[20:]).float().mean() < 0.05
+    assert detector.predict(planted(1500, d, n_odd=0)[:20]).float().mean() < 0.2
+    again = OutlierDetector.from_state_dict(detector.state_dict()).to("cpu")
+    assert torch.equal(again.isolation(points), detector.isolation(points))
+
+
+def test_points_of_the_set_do_not_count_as_their_own_neighbours() -> None:
+    points = 300 * planted(40, 16, n_odd=2).half()  # whose squares overflow
+    detector = OutlierDetector.fit(points, n_samples=40, n_draws=1)
+    copies = torch.cat([points, points])
+    detector_of_copies = OutlierDetector.fit(copies, n_samples=80, n_draws=1)
+    torch.testing.assert_close(
+        detector.isolation(points),
+        OutlierDetector.fit(points, n_samples=40, n_draws=3).isolation(points),
+    )
+    assert bool((detector_of_copies.isolation(points) > 30).all())
+    equal = torch.ones(9, 4)
+    assert not OutlierDetector.fit(equal).predict(equal).any()

@@ -102,7 +102,7 @@ def count_distinct(source: ImageSource, enough: int, num_threads: int = 4) -> in
         10
     """
     seen: set[bytes] = set()
-    digest = partial(_digest, source)
+    digest = partial(image_digest, source)
     for value in thread_map(digest, len(source), num_threads):
         seen.add(value)
         if len(seen) == enough:
@@ -129,12 +129,12 @@ def images_key(source: ImageSource, num_threads: int = 4) -> str:
     if isinstance(source, FolderSource):
         return files_key(source, num_threads)
     of_all = hashlib.sha256()
-    for digest in thread_map(partial(_digest, source), len(source), num_threads):
+    for digest in thread_map(partial(image_digest, source), len(source), num_threads):
         of_all.update(digest)
     return of_all.hexdigest()[:32]
 
 
-def _digest(source: ImageSource, index: int) -> bytes:
+def image_digest(source: ImageSource, index: int) -> bytes:
     """A hash of one image: its size and its pixels."""
     image = source.read(index)
     content = hashlib.blake2b(image.tobytes(), digest_size=16)

@@ -28,7 +28,7 @@ function showInViewer(place) {
     fact("Cluster", [dot(cluster), ` ${clusterName(cluster)}`]),
     fact("Confidence", percent(IMAGES.confidence[i]), "how clearly it lies with this cluster"),
     fact("Distance", decimal(IMAGES.distance[i]), "from the middle of its cluster; unrelated images have about 1.41"),
-    fact("Isolation", decimal(IMAGES.isolation[i]), "distance to its nearest among others, 0 to 2"),
+    fact("Isolation", decimal(IMAGES.isolation[i]), "distance to its nearest among some others, 0 or more"),
   ];
   if (IMAGES.target) facts.push(fact("Class", IMAGES.target[i] < 0 ? "unknown" : className(IMAGES.target[i])));
   if (isReadable(i)) facts.push(fact("Size", `${IMAGES.ownWidth[i]} by ${IMAGES.ownHeight[i]} pixels`));

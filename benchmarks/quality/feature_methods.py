@@ -3,6 +3,8 @@
 - ``k-means``: on the cosine, the best of 10 starts.
 - ``k-means, whitened``: the same on whitened features.
 - ``UMAP + k-means``: umap-learn, 10 dimensions, 20 neighbours by cosine, min_dist 0.
+- ``UMAP + HDBSCAN``: the same 10 dimensions, scikit-learn's HDBSCAN with clusters of 25
+  images or more; what it leaves out is one cluster more. It finds its own number.
 - ``spectral``: eigenvectors of the graph of the 10 nearest neighbours, and k-means.
 - ``TEMI-like head``: see :class:`TemiHeads`.
 """
@@ -56,6 +58,18 @@ def by_whitened_kmeans(features: Features, n_clusters: int, seed: int) -> Cluste
 
 
 def by_umap(features: Features, n_clusters: int, seed: int) -> Clusters:
+    return _clustered(_umap(features, seed), n_clusters, seed)
+
+
+def by_density(features: Features, n_clusters: int, seed: int) -> Clusters:
+    space = _umap(features, seed)
+    scan = sklearn.cluster.HDBSCAN(min_cluster_size=25, copy=True)
+    labels = scan.fit_predict(space).astype(np.int64)
+    labels[labels < 0] = labels.max() + 1
+    return Clusters(torch.from_numpy(labels), torch.from_numpy(space).float())
+
+
+def _umap(features: Features, seed: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one thread, for the sake of the seed
         from umap import UMAP
@@ -67,8 +81,8 @@ def by_umap(features: Features, n_clusters: int, seed: int) -> Clusters:
             metric="cosine",
             random_state=seed,
         )
-        space = reduce.fit_transform(features.plain.numpy())
-    return _clustered(space, n_clusters, seed)
+        space: np.ndarray = reduce.fit_transform(features.plain.numpy())
+    return space
 
 
 def by_spectrum(features: Features, n_clusters: int, seed: int) -> Clusters:
@@ -191,6 +205,7 @@ BASELINES: dict[str, Callable[[Features, int, int], Clusters]] = {
     "k-means": by_kmeans,
     "k-means, whitened": by_whitened_kmeans,
     "UMAP + k-means": by_umap,
+    "UMAP + HDBSCAN": by_density,
     "spectral": by_spectrum,
     "TEMI-like head": by_temi,
 }

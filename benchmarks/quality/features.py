@@ -13,9 +13,10 @@ hadis-lightly-train, whose settings ``heads`` has; a try is those with the setti
 ``--common`` and its own, quoted as on the command line. The others are described in
 feature_methods.py. ``knn`` is the fraction of images whose 20 nearest neighbours are
 mostly of their class: among the features in the row of k-means, about the most that
-clusters can reach, else among what was clustered. ``seconds`` are those of a method
-without the features, for heads of training and clustering; ``in all`` adds neighbours,
-components and figures. Finished rows stay in ``--folder`` and are not repeated.
+clusters can reach, else among what was clustered. With ``--ratio``, ``rare`` is the
+mean recall of the three rarest classes. ``seconds`` are those of a method without the
+features, for heads of training and clustering; ``in all`` adds neighbours, components
+and figures. Finished rows stay in ``--folder`` and are not repeated.
 """
 
 from __future__ import annotations
@@ -40,14 +41,17 @@ from packaged_sets import PACKAGED, packaged_set, views_of_set
 from torch import Tensor
 from tries import (
     balanced,
+    long_tailed,
     merged,
     parse_words,
+    recall_of_rare,
     results_of,
     scores_in,
     table,
     write_rows,
 )
 
+from hadis_lightly.artifacts.assignments import read_assignments
 from hadis_lightly.artifacts.results import (
     EMBEDDINGS,
     EXTERNAL_SCORES,
@@ -81,6 +85,8 @@ def parse() -> argparse.Namespace:
     names = ", ".join(PACKAGED)
     add("--data", default="digits", help=f"npz file, folder, or one of {names}")
     add("--images", type=int, help="only so many, the same number of each class")
+    add("--ratio", type=float, help="long-tailed: of the commonest class to the rarest")
+    add("--draw", type=int, default=0, help="seed of which classes and images are rare")
     add("--backbone", default=SETTINGS.model.backbone)
     add("--weights", default=SETTINGS.model.weights, help="not for pixels")
     add("--input-size", type=int, nargs="+", default=[None], metavar="PX")
@@ -107,10 +113,12 @@ def base_settings(options: argparse.Namespace) -> Settings:
         settings.views = views_of_set(options.data) or settings.views
         path = packaged_set(options.data, options.folder)
     is_file = path.suffix == ".npz"
-    if options.images and not is_file:
-        raise ValueError("--images is for npz files and packaged sets.")
+    if (options.images or options.ratio) and not is_file:
+        raise ValueError("--images and --ratio are for npz files and packaged sets.")
     if options.images:
         path = balanced(path, options.images, options.folder)
+    if options.ratio:
+        path = long_tailed(path, options.ratio, options.draw, options.folder)
     settings.data.source, settings.data.path = "npz" if is_file else "folder", str(path)
     settings.model.backbone, settings.model.weights = options.backbone, options.weights
     if options.backbone == PIXELS:
@@ -203,6 +211,7 @@ def baseline(lead: dict[str, Any], bank: Bank) -> Row:
         elif method == "k-means":
             knn = bank.neighbour_accuracy
         scores = scores_in(clustering_scores(bank.targets, labels)) | {"knn": knn}
+        scores["rare"] = recall_of_rare(bank.targets, labels)
         commit = source_commit()
         return {**scores, "seconds": seconds, "in all": seconds, "commit": commit}
 
@@ -225,6 +234,7 @@ def heads(lead: dict[str, Any], settings: Settings, bank: Bank) -> Row:
         return {
             **scores_in(content["scores"]),
             "knn": neighbour_accuracy(space, bank.targets),
+            "rare": recall_of_rare(bank.targets, read_assignments(found).labels),
             "seconds": round(content["seconds"], 1),
             "in all": round(max(passed, content["seconds"]), 1),
             "commit": content["commit"],
@@ -285,6 +295,8 @@ def main() -> None:
         if options.csv:
             write_rows(options.csv, done)  # after every row: an interruption is cheap
     scores, seconds = (*EXTERNAL_SCORES, "knn"), ("seconds", "in all")
+    if options.ratio:
+        scores += ("rare",)
     text = table(done, ("px", "method"), scores, seconds) + "\n"
     if options.markdown:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)

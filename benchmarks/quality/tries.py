@@ -14,6 +14,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from hadis_lightly.artifacts.results import EXTERNAL_SCORES
+from hadis_lightly.cluster import match_clusters
 from hadis_lightly.runs import run
 from hadis_lightly.runs.folder import is_finished
 from hadis_lightly.settings import Settings
@@ -73,6 +74,42 @@ def balanced(path: Path, num_images: int, folder: Path) -> Path:
     of_images = {name for name in arrays if len(arrays[name]) == len(labels)}
     np.savez(found, **{name: arrays[name][rows] for name in of_images})
     return found
+
+
+def long_tailed(path: Path, ratio: float, seed: int, folder: Path) -> Path:
+    """A file in which the commonest class has ``ratio`` times the images of the rarest.
+
+    The classes in between fall by the same factor from one to the next; which are
+    common, and which of their images are taken, is drawn by the seed.
+    """
+    with np.load(path) as content:
+        arrays = {name: content[name] for name in content.files}
+    labels = arrays["labels"]
+    draw = np.random.default_rng(seed)
+    order = draw.permutation(np.unique(labels))
+    most = min(int((labels == c).sum()) for c in order)
+    sizes = [int(most * ratio ** (-i / (len(order) - 1))) for i in range(len(order))]
+    rows = np.concatenate(
+        [
+            draw.choice(np.flatnonzero(labels == c), size, replace=False)
+            for c, size in zip(order, sizes, strict=True)
+        ]
+    )
+    rows.sort()
+    folder.mkdir(parents=True, exist_ok=True)
+    found = folder / f"{path.stem}_ratio{ratio:g}_{seed}.npz"
+    of_images = {name for name in arrays if len(arrays[name]) == len(labels)}
+    np.savez(found, **{name: arrays[name][rows] for name in of_images})
+    return found
+
+
+def recall_of_rare(targets: Any, labels: Any, n_rare: int = 3) -> float:
+    """Mean recall of the rarest classes, each of the cluster matched to it."""
+    _, counts = match_clusters(targets, labels)  # column j matches class j
+    sizes = counts.sum(axis=1)
+    recalls = np.diag(counts)[: len(sizes)] / np.maximum(sizes, 1)
+    rare = np.flatnonzero(sizes)[sizes[sizes > 0].argsort(kind="stable")[:n_rare]]
+    return float(recalls[rare].mean())
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -67,6 +67,22 @@ def test_heads_and_others_share_features_and_run_once(
     assert not bank.exists()  # nothing is computed again
 
 
+def test_rare_classes(tmp_path: Path) -> None:
+    from tries import long_tailed, recall_of_rare
+
+    path = tmp_path / "all.npz"
+    labels = np.arange(300) % 3
+    np.savez(path, images=np.zeros((300, 2, 2), np.uint8), labels=labels)
+    with np.load(long_tailed(path, 25, 0, tmp_path / "rows")) as content:
+        sizes = sorted(np.bincount(content["labels"]))
+        assert len(content["images"]) == sum(sizes)
+    assert sizes == [4, 20, 100]
+    targets = np.repeat([0, 1, 2], [6, 2, 4])
+    clusters = np.array([5, 5, 5, 5, 1, 1, 5, 3, 1, 1, 1, 1])
+    # Of class 1 one image of two has its cluster, 3, and of class 2 all have theirs.
+    assert recall_of_rare(targets, clusters, 2) == pytest.approx(0.75)
+
+
 def test_a_wrong_setting_is_named_before_anything_is_computed(
     tmp_path: Path, compare: Callable[..., str]
 ) -> None:

@@ -38,6 +38,7 @@ def page_content(
         "clusters": _clusters(data),
         "similarity": similarity(data.prototypes),
         "tree": data.tree,
+        "numbers": _numbers(data),
         "confusion": confusion(data),
         "images": _images(data, rows, sheets),
         "sheets": [[sheet.mime, *sheet.cell, sheet.n_columns] for sheet in sheets],
@@ -136,9 +137,37 @@ def _curves(data: ReportData) -> list[dict[str, Any]]:
         {
             "title": title_of(name, note),
             "kind": kind,
-            "epochs": epochs,
+            "at": epochs,
             "values": values,
         }
         for name, kind, epochs, values in curves
         if epochs
     ]
+
+
+# Titles of what the number of clusters was chosen by.
+_SIGNS = {
+    "score": "Score",
+    "stability": "Agreement of halves",
+    "weakest": "Weakest cluster",
+    "silhouette": "Silhouette",
+}
+
+
+def _numbers(data: ReportData) -> dict[str, Any] | None:
+    """The number of clusters that was chosen, and the curves that speak for it."""
+    if data.choice is None:
+        return None
+    rows = data.choice["curve"]
+    return {
+        "chosen": data.choice["n_clusters"],
+        "words": data.choice["description"].split("\n"),
+        "curves": [
+            {
+                "title": title,
+                "at": [row["n_clusters"] for row in rows],
+                "values": [row[name] for row in rows],
+            }
+            for name, title in _SIGNS.items()
+        ],
+    }

@@ -46,6 +46,9 @@ class ReportData:
         replaced: A line that says which images are others now; empty if none are.
         read_small: If given, takes its place: gives the image of a row with its shorter
             side reduced to a number of pixels, and its own width and height.
+        choice: What the number of clusters was chosen by, see
+            :meth:`~hadis_lightly.cluster.NClustersChoice.to_dict`; ``None`` if it was
+            given.
         tree: Which clusters join, see
             :meth:`~hadis_lightly.cluster.ClusterTree.describe`; ``None`` to leave the
             drawing out.
@@ -90,6 +93,7 @@ class ReportData:
     replaced: str = ""
     read_small: Callable[[int, int], tuple[Image.Image, tuple[int, int]]] | None = None
     tree: Mapping[str, Sequence[Any]] | None = None
+    choice: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         n = self.n_images

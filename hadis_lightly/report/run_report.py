@@ -76,6 +76,7 @@ def data_of_run(
         replaced=_describe_replaced(run, source),
         read_small=small_reader(source),
         tree=run.result.get("tree"),
+        choice=run.result.get("n_clusters_choice"),
     )
 
 

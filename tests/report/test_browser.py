@@ -30,11 +30,19 @@ TREE = {
     ],
     "links": [3.0, 2.5, 2.0, 1.5, 1.2, 1.0, 0.8, 0.5, 0.3, 0.11, 0.0],
 }  # fmt: skip
+CHOICE = {
+    "n_clusters": 12,
+    "description": "12 clusters; 11 is as good\nbest in 5 of 5 repeats",
+    "curve": [
+        {"n_clusters": k, "score": s, "stability": s, "weakest": s, "silhouette": s}
+        for k, s in ((2, 0.4), (11, 0.89), (12, 0.9), (20, 0.5))
+    ],
+}
 
 
 @pytest.fixture(scope="module")
 def usual(report_of: Written) -> Report:
-    return report_of(n=600, k=12, tree=TREE)
+    return report_of(n=600, k=12, tree=TREE, choice=CHOICE)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +152,7 @@ def test_header_folds_and_names(browser: Browser, unlabelled: Report) -> None:
     assert len(browser.all("#rankings button")) == 3
     assert not browser.one("#confusion").is_displayed()
     assert not browser.one("#tree").is_displayed()
+    assert not browser.one("#numbers").is_displayed()
     assert len(browser.all("#nav a")) == 7
 
     names = browser.js(
@@ -444,6 +453,15 @@ def test_matrices_and_curves(browser: Browser, usual: Report) -> None:
     )
     browser.at("#similarity-matrix canvas", width - 20, 200, click=True)
     assert browser.text("#pill span").startswith("2 clusters")
+
+
+def test_the_number_of_clusters(browser: Browser, usual: Report) -> None:
+    browser.open(usual[1])
+    assert browser.text("#numbers-words").startswith("12 clusters; 11 is as good. The")
+    assert len(browser.all("#numbers .cut")) == len(browser.all("#numbers .chart")) == 4
+    assert "0.900 at K 12" in browser.text("#numbers .chart")
+    browser.at("#numbers .chart svg", 42, 60)
+    assert "0.400 at K 2" in browser.text("#numbers .chart")
 
 
 def test_the_tree(browser: Browser, usual: Report) -> None:

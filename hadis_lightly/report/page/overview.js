@@ -79,7 +79,7 @@ function startPill() {
 
 /** The list of sections, with the one in sight marked. */
 function startNavigation() {
-  const titles = { sizes: "Sizes", clusters: "Clusters", hardest: "Odd", map: "Map", similarity: "Alike", tree: "Tree", curves: "Training", confusion: "Classes", images: "All images" };
+  const titles = { sizes: "Sizes", clusters: "Clusters", hardest: "Odd", map: "Map", similarity: "Alike", tree: "Tree", numbers: "How many", curves: "Training", confusion: "Classes", images: "All images" };
   const links = new Map();
   for (const [id, title] of Object.entries(titles)) {
     if (byId(id).hidden) continue;

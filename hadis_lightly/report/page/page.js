@@ -8,6 +8,7 @@ startHardest();
 startMap();
 startSimilarity();
 startTree();
+startNumbers();
 startCurves();
 startConfusion();
 startBrowser();

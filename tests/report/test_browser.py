@@ -432,13 +432,13 @@ def test_matrices_and_curves(browser: Browser, usual: Report) -> None:
     assert len(browser.all("#mix-ups li")) == 10
 
     titles = browser.js(
-        "return [...document.querySelectorAll('.chart strong')].map(t => t.textContent)"
+        "return [...document.querySelectorAll('#curves .chart strong')].map(t => t.textContent)"
     )
     assert titles == ["NMI", "Accuracy", "ARI", "Total loss"]
-    assert browser.text(".chart span") == "0.800 at epoch 8"
-    assert len(browser.all(".chart .warm")) == 4
-    browser.at(".chart svg", 45, 50)
-    assert browser.text(".chart span") == "0.000 at epoch 0"
+    assert browser.text("#curves .chart span") == "0.800 at epoch 8"
+    assert len(browser.all("#curves .chart .warm")) == 4
+    browser.at("#curves .chart svg", 45, 50)
+    assert browser.text("#curves .chart span") == "0.000 at epoch 0"
 
     browser.js("document.querySelector('#similarity-matrix canvas').focus()")
     browser.keys(DOWN, DOWN)

@@ -432,7 +432,8 @@ def test_matrices_and_curves(browser: Browser, usual: Report) -> None:
     assert len(browser.all("#mix-ups li")) == 10
 
     titles = browser.js(
-        "return [...document.querySelectorAll('#curves .chart strong')].map(t => t.textContent)"
+        "return [...document.querySelectorAll('#curves .chart strong')]"
+        ".map(t => t.textContent)"
     )
     assert titles == ["NMI", "Accuracy", "ARI", "Total loss"]
     assert browser.text("#curves .chart span") == "0.800 at epoch 8"

@@ -90,8 +90,7 @@ class OutlierDetector:
         check_integer("n_neighbors", n_neighbors, least=1)
         check_integer("n_samples", n_samples, least=1)
         check_integer("n_draws", n_draws, least=1)
-        if not torch.isfinite(points).all():
-            raise ValueError("points must not have NaN or infinite values.")
+        check_finite(points, name="points")
         n = len(points)
         if n < 2:
             raise ValueError(f"points must have at least 2 rows, got {n}.")

@@ -34,7 +34,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, is_full: bool) -> None:
     assert back.keys == KEYS
     header = (tmp_path / "assignments.csv").read_text("utf-8").splitlines()[0]
     old = "key,cluster,confidence,distance,isolation"
-    assert header == (f"{old},target,level_1,level_2" if is_full else old)
+    assert header == (f"{old},target,outlier,level_1,level_2" if is_full else old)
     for name in [field.name for field in fields(table)][1:]:
         before, after = getattr(table, name), getattr(back, name)
         assert (before is None) == (after is None)

@@ -13,10 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hadis_lightly.cluster import (
     HeadPartition,
+    OutlierDetector,
     PrototypePartition,
     Whitening,
     collapse_signs,
-    isolation,
     label_free_scores,
 )
 
@@ -84,5 +84,5 @@ def test_embeddings_are_read_a_part_at_a_time(function: Callable[[], Any]) -> No
 def test_isolation_reads_a_part_at_a_time() -> None:
     many = X.repeat(3, 1)
     with LargestTensor([many]) as largest:
-        isolation(many, n_draws=2)
+        OutlierDetector.fit(many, n_draws=2)
     assert largest.n_elements <= many.numel() // 3

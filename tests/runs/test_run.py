@@ -65,7 +65,7 @@ def test_a_run_leaves_everything_in_its_folder(result: RunResult) -> None:
 def test_assignments_are_the_clusters_that_were_scored(result: RunResult) -> None:
     rows = rows_of(result.output_dir, "assignments.csv")
     old = ["key", "cluster", "confidence", "distance", "isolation", "target"]
-    columns = [*old, "level_1", "level_2", "level_3", "level_4"]
+    columns = [*old, "outlier", "level_1", "level_2", "level_3", "level_4"]
     assert len(rows) == 200 and list(rows[0]) == columns
     digits = load_digits().target
     for row in rows:

@@ -90,7 +90,9 @@ class OutlierDetector:
         check_integer("n_neighbors", n_neighbors, least=1)
         check_integer("n_samples", n_samples, least=1)
         check_integer("n_draws", n_draws, least=1)
-        check_finite(points, name="points")
+        parts = range(0, len(points), _CHUNK)
+        if not all(points[i : i + _CHUNK].isfinite().all() for i in parts):
+            raise ValueError("points must not have NaN or infinite values.")
         n = len(points)
         if n < 2:
             raise ValueError(f"points must have at least 2 rows, got {n}.")

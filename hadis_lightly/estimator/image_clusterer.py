@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from signal import SIGINT
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +18,7 @@ from hadis_lightly.artifacts.results import EMBEDDINGS, RunResult
 from hadis_lightly.data import source_in_memory
 from hadis_lightly.data.thread_map import thread_map
 from hadis_lightly.estimator.composition import compose, given_settings, plain_values
+from hadis_lightly.estimator.folder import folder_of_run
 from hadis_lightly.estimator.gallery import gallery_html, read_gallery
 from hadis_lightly.estimator.images import paths_in, source_to_predict
 from hadis_lightly.estimator.saved_file import (
@@ -32,7 +28,7 @@ from hadis_lightly.estimator.saved_file import (
     write_saved,
 )
 from hadis_lightly.prediction import ClusterPredictor, Prediction
-from hadis_lightly.runs import RunInterrupted, run
+from hadis_lightly.runs import run
 from hadis_lightly.system import available_cores
 
 if TYPE_CHECKING:
@@ -152,29 +148,12 @@ class ImageClusterer(ClusterMixin, TransformerMixin, BaseEstimator):  # type: ig
             source = source_in_memory(X, given.get("data.num_channels"))
         else:
             given["data.path"] = paths
-        with self._folder(given), isolate_rng():
+        with folder_of_run(self, given) as remove, isolate_rng():
             self._keep(run(compose(given), source))
-        return self
-
-    @contextmanager
-    def _folder(self, given: dict[str, Any]) -> Iterator[None]:
-        """Sets a temporary folder, which lives as long as the estimator, if need be."""
-        remove = None
-        if given["output_dir"] is None:
-            folder = tempfile.mkdtemp(prefix="hadis-lightly-")
-            given["output_dir"] = os.path.join(folder, "run")
-            remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        try:
-            yield
-        except BaseException as error:
-            if remove is not None:
-                remove()
-                if isinstance(error, RunInterrupted) and error.signum == SIGINT:
-                    raise KeyboardInterrupt from None
-            raise
         earlier, self._remove = vars(self).get("_remove"), remove
         if earlier is not None:
             earlier()
+        return self
 
     def _keep(self, result: RunResult) -> None:
         """Takes over what a run has found."""

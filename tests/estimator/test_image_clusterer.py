@@ -243,25 +243,37 @@ def test_a_gallery_in_a_notebook(weights: Path, fitted: ImageClusterer) -> None:
 
 
 class Interrupting(Dataset[Image.Image]):
-    """A data set that presses Ctrl-C once a training listens for it."""
+    """A data set that sends a signal once a training listens for it."""
 
-    def __init__(self) -> None:
-        self.source, self.is_pressed = load_digits(), False
+    def __init__(self, signum: int) -> None:
+        self.source, self.signum, self.is_sent = load_digits(), signum, False
 
     def __len__(self) -> int:
         return 40
 
     def __getitem__(self, index: int) -> Image.Image:
         is_heard = signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-        if is_heard and not self.is_pressed:
-            self.is_pressed = True
-            signal.raise_signal(signal.SIGINT)
+        if is_heard and not self.is_sent:
+            self.is_sent = True
+            signal.raise_signal(self.signum)
         return self.source.read(index)
 
 
-@pytest.mark.parametrize("stays", [False, True])
+@pytest.mark.parametrize(
+    ("signum", "stays", "error", "message"),
+    [
+        (signal.SIGINT, False, KeyboardInterrupt, "^$"),
+        (signal.SIGTERM, False, RunInterrupted, "nothing is kept: give output_dir"),
+        (signal.SIGINT, True, RunInterrupted, "trainer.resume=auto"),
+    ],
+)
 def test_interrupting_a_fit(
-    stays: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    signum: int,
+    stays: bool,
+    error: type[BaseException],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     more = {name: value for name, value in SETTINGS.items() if "features" not in name}
@@ -271,8 +283,8 @@ def test_interrupting_a_fit(
         settings={**more, "data.pipeline": "workers", "loader.batch_size": 8},
         output_dir=tmp_path / "run" if stays else None,
     )
-    images = Interrupting()
-    with pytest.raises(RunInterrupted if stays else KeyboardInterrupt):
+    images = Interrupting(signum)
+    with pytest.raises(error, match=message):
         clusterer.fit(images)
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() == stays
     assert len(list(tmp_path.iterdir())) == stays

@@ -59,7 +59,6 @@ from hadis_lightly.artifacts.results import (
 )
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.backbone_names import PIXELS
-from hadis_lightly.cli.train import METHODS, SETTINGS
 from hadis_lightly.cluster import clustering_scores
 from hadis_lightly.data import load_source
 from hadis_lightly.methods import with_method
@@ -69,6 +68,7 @@ from hadis_lightly.models import FrozenBackbone
 from hadis_lightly.runs.features import build_feature_pipeline
 from hadis_lightly.runs.source import build_source
 from hadis_lightly.settings import Settings
+from hadis_lightly.settings.photos import METHODS, SETTINGS
 
 HEADS = "heads"
 TRIES = ["", "model.pcl_weight=0", "model.hsd_weight=0", "method=byol", "method=cc"]

@@ -3,8 +3,8 @@
 import copy
 import sys
 
-from hadis_lightly.cli.train import SETTINGS
 from hadis_lightly.runs import run
+from hadis_lightly.settings.photos import SETTINGS
 
 
 def main(folder, n_clusters, change=lambda settings: None):

@@ -21,7 +21,7 @@ from hadis_lightly.artifacts.fingerprint import (
     sample_contents,
 )
 from hadis_lightly.atomic import atomic_write
-from hadis_lightly.data import FolderSource, ImageSource
+from hadis_lightly.data import DatasetSource, FolderSource, ImageSource
 from hadis_lightly.methods.registry import prolonged
 from hadis_lightly.models.weight_files import PREVIOUS, checkpoint_files, is_whole
 from hadis_lightly.settings.changes import different_settings
@@ -235,7 +235,9 @@ def stamp(
     feature_dtype: str = "float16",
 ) -> dict[str, Any]:
     """What a checkpoint says of the run that made it."""
-    decode_size = source.min_side if isinstance(source, FolderSource) else 0
+    decode_size = 0
+    if isinstance(source, (DatasetSource, FolderSource)):
+        decode_size = source.min_side
     return {
         "format": FORMAT,
         "version": __version__,

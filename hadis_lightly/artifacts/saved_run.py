@@ -106,6 +106,11 @@ class SavedRun:
         data, keys = self.settings.data, self.assignments.keys
         where = path or self.result.get("images_root") or data.path
         is_folder = data.source == "folder" or data.source in IMAGENET_SUBSETS
+        if is_folder and where is None:
+            raise DataError(
+                "the images of this run were in memory; set data.path to an npz file "
+                "of them"
+            )
         root = Path(str(where)).expanduser()
         if is_folder and not root.is_file():  # which would be an npz file
             if not root.is_dir():

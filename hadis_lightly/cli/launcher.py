@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -75,19 +74,13 @@ def launch(
         if chosen.data.source not in DOWNLOADED:
             check_exists("data.path", chosen.data.path)
         # Only now: it takes seconds.
-        from hadis_lightly.methods.backbone import resolve_views
+        from hadis_lightly.methods.registry import fill_training_defaults
         from hadis_lightly.runs import run
 
         typed = HydraConfig.get().overrides.task
         given = {word.partition("=")[0].lstrip("+") for word in typed}
-        own = (by_training or {}).get(chosen.model.train, {})
-        left = {name: own[name] for name in own if name not in given}
-        for full_name, value in left.items():
-            section, _, last = full_name.partition(".")
-            if full_name not in brought[chosen.method]:
-                setattr(getattr(chosen, section), last, copy.deepcopy(value))
-        views = [x.removeprefix("views.") for x in left if x.startswith("views.")]
-        resolve_views(chosen, views)
+        given |= brought[chosen.method].keys()
+        fill_training_defaults(chosen, by_training or {}, given)
         if chosen.output_dir is None:
             chosen.output_dir = str(_own_folder(chosen, runs / time))
         (task or run)(chosen)

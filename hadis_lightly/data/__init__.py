@@ -41,6 +41,7 @@ from hadis_lightly.data.loading.row_loader import RowLoader
 from hadis_lightly.data.sets.cifar import load_cifar10, load_cifar20
 from hadis_lightly.data.sets.digits import load_digits
 from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS, load_imagenet_subset
+from hadis_lightly.data.sets.in_memory import DatasetSource, source_in_memory
 from hadis_lightly.data.sets.npz import load_npz
 from hadis_lightly.data.sets.registry import load_source
 from hadis_lightly.data.sets.stl10 import BinarySource, load_stl10
@@ -54,6 +55,7 @@ __all__ = [
     "ArraySource",
     "BinarySource",
     "DataError",
+    "DatasetSource",
     "DeviceLoader",
     "Duplicates",
     "EpochSampler",
@@ -88,6 +90,7 @@ __all__ = [
     "read_image",
     "readable_images",
     "room_for_images",
+    "source_in_memory",
     "stack_images",
     "stream_images",
 ]

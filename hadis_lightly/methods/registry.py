@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import nn
 
 from hadis_lightly.backbone_names import MASKED_VIT
+from hadis_lightly.methods.backbone import resolve_views
 from hadis_lightly.methods.cc import CCMethod
 from hadis_lightly.methods.environment import check_backbone_of, check_machine
 from hadis_lightly.methods.hadis import HaDisMethod
 from hadis_lightly.methods.method import Method
 from hadis_lightly.methods.pici import PICIMethod
+from hadis_lightly.settings.changes import set_values
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.papers import METHOD_NAMES, paper_settings
 from hadis_lightly.settings.sections import Settings
@@ -86,15 +88,31 @@ def with_method(
         )
     changed = copy.deepcopy(settings)
     changed.method = method
-    for name, value in {**paper_settings(method), **(own or {})}.items():
-        *above, last = name.split(".")
-        section: Any = changed
-        for part in above:
-            section = getattr(section, part, None)
-        if not hasattr(section, last):
-            raise SettingsError(f"there is no setting {name!r}.")
-        setattr(section, last, copy.deepcopy(value))
+    set_values(changed, {**paper_settings(method), **(own or {})})
     return changed
+
+
+def fill_training_defaults(
+    settings: Settings,
+    by_training: Mapping[str, Mapping[str, Any]],
+    given: Collection[str],
+) -> None:
+    """Fills in defaults that depend on ``model.train``, then what weights say of views.
+
+    Args:
+        settings: All settings; they are changed.
+        by_training: By value of ``model.train``, full names of settings to values.
+            Those of views give way to published weights.
+        given: Full names of settings that stay as they are.
+
+    Raises:
+        SettingsError: If there are no such weights.
+    """
+    own = by_training.get(settings.model.train, {})
+    own = {name: value for name, value in own.items() if name not in given}
+    set_values(settings, own)
+    views = [x.removeprefix("views.") for x in own if x.startswith("views.")]
+    resolve_views(settings, views)
 
 
 def prolonged(

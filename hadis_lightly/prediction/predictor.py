@@ -24,6 +24,7 @@ from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import ClusterTree, OutlierDetector, Partition
 from hadis_lightly.data import load_source, plain_image, read_image
 from hadis_lightly.data.files.listing import AnyPath
+from hadis_lightly.data.files.pixels import image_of_array
 from hadis_lightly.data.files.reader import reduce_image
 from hadis_lightly.methods.registry import build_model, method_of
 from hadis_lightly.precision import accurate_dtype, has_native_bfloat16
@@ -178,7 +179,7 @@ class ClusterPredictor:
             image = read_image(path, self.num_channels, self.decode_size)
             return self.transform_plain(image)
         if isinstance(image, np.ndarray):
-            image = _image_of(image)
+            image = image_of_array(image)
         if not isinstance(image, Image.Image):
             raise TypeError(
                 "images must be PIL images, paths or uint8 arrays, or one tensor of "
@@ -270,15 +271,3 @@ class ClusterPredictor:
             embeddings=outputs[0].cpu(),
             outlier=outlier,
         )
-
-
-def _image_of(array: np.ndarray[Any, Any]) -> Image.Image:
-    """An image of an array ``(h, w)`` or ``(h, w, c)``."""
-    pixels = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-    is_image = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
-    if pixels.dtype != np.uint8 or not is_image or 0 in pixels.shape:
-        raise TypeError(
-            "an array must be uint8 (h, w) or (h, w, c), c 1, 3 or 4, none of them 0; "
-            f"got {array.dtype} {array.shape}."
-        )
-    return Image.fromarray(pixels)

@@ -124,7 +124,7 @@ def _make_sheet(
             sheet.paste(image, corner)
     originals = [original for _, original in images]
     is_tiny = all(max(original) <= TINY_SIDE for original in originals)
-    data, mime = _encode(sheet, is_tiny, budget)
+    data, mime = encode(sheet, is_tiny, budget)
     return Sheet(data, mime, (width, height), n_columns, sizes, originals)
 
 
@@ -152,8 +152,8 @@ def _small_version(
     return small, original
 
 
-def _encode(sheet: Image.Image, is_tiny: bool, budget: float) -> tuple[bytes, str]:
-    """The sheet at the best quality that the budget allows, and its MIME type."""
+def encode(sheet: Image.Image, is_tiny: bool, budget: float) -> tuple[bytes, str]:
+    """A picture at the best quality that the budget allows, and its MIME type."""
     ladder: list[dict[str, Any]] = []
     if is_tiny and features.check("webp"):
         ladder.append({"format": "WEBP", "lossless": True, "quality": 60})

@@ -60,7 +60,7 @@ from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.health import HealthMonitor
 
 
-def run(settings: Settings) -> RunResult:
+def run(settings: Settings, source: ImageSource | None = None) -> RunResult:
     """Trains, clusters and scores; leaves everything in a new folder.
 
     The folder gets ``results.json``, ``assignments.csv``, ``settings.yaml``,
@@ -73,6 +73,8 @@ def run(settings: Settings) -> RunResult:
 
     Args:
         settings: All settings. ``output_dir=None`` makes a folder below ``runs/``.
+        source: Images in place of those that ``settings.data`` names, see
+            :func:`~hadis_lightly.data.source_in_memory`.
 
     Returns:
         The scores, and where the results are.
@@ -99,7 +101,7 @@ def run(settings: Settings) -> RunResult:
     settings.data.path = absolute_path(settings.data.path)
     if settings.quiet:
         settings.trainer.progress_bar = False
-    source = build_source(settings)
+    source = build_source(settings, source)
     if settings.trainer.devices != "auto":
         num_processes = int(settings.trainer.devices)
         _resolve_schedule(copy.deepcopy(settings), len(source), num_processes)

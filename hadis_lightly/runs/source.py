@@ -10,6 +10,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from hadis_lightly.artifacts.duplicates_file import write_duplicates
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data import (
+    DatasetSource,
     FolderSource,
     ImageSource,
     count_distinct,
@@ -26,8 +27,12 @@ from hadis_lightly.settings.views import grey_normalize
 from hadis_lightly.system import available_cores
 
 
-def build_source(settings: Settings) -> ImageSource:
+def build_source(settings: Settings, source: ImageSource | None = None) -> ImageSource:
     """Loads the images, and checks that they can be read and that the settings fit.
+
+    Args:
+        settings: All settings; those that depend on the images are changed.
+        source: Images in place of those that ``settings.data`` names.
 
     Raises:
         SettingsError: If there are too few images, too few of them differ, the channels
@@ -36,18 +41,23 @@ def build_source(settings: Settings) -> ImageSource:
             ``data.on_error`` is ``skip``.
     """
     data = settings.data
-    source = load_source(
-        data.source,
-        data.path,
-        download=data.download,
-        num_channels=data.num_channels,
-        limit=data.limit,
-        seed=settings.seed,
-        on_error=data.on_error,
-        unlabelled=data.unlabelled,
-        follow_links=data.follow_links,
-        min_side=decode_size(settings),
-    )
+    if source is None:
+        source = load_source(
+            data.source,
+            data.path,
+            download=data.download,
+            num_channels=data.num_channels,
+            limit=data.limit,
+            seed=settings.seed,
+            on_error=data.on_error,
+            unlabelled=data.unlabelled,
+            follow_links=data.follow_links,
+            min_side=decode_size(settings),
+        )
+    elif data.limit is not None:
+        source = source.random_subset(data.limit, settings.seed)
+    if isinstance(source, DatasetSource):
+        source = replace(source, min_side=decode_size(settings))
     _check_output(settings, source)
     views = settings.views
     if settings.model.weights and (views.num_channels, source.num_channels) == (3, 1):

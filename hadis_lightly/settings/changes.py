@@ -1,12 +1,14 @@
-"""The differences between the settings of two runs."""
+"""Settings by their full names: set, compared between runs, listed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
 
 from hadis_lightly.fields import field_infos
+from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.images import absolute_path
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.settings.views import CIFAR10_NORMALIZE, ViewSettings, grey_normalize
@@ -17,6 +19,21 @@ _LEFT_OPEN = {
     "views.mean": CIFAR10_NORMALIZE["mean"],
     "views.std": CIFAR10_NORMALIZE["std"],
 }
+
+
+def set_values(settings: Settings, values: Mapping[str, Any]) -> None:
+    """Sets settings by their full names, such as ``model.pcl_weight``, to copies.
+
+    Raises:
+        SettingsError: If there is no setting of that name.
+    """
+    names = {name for name, _ in field_infos(settings)}
+    for name, value in values.items():
+        if name not in names:
+            raise SettingsError(f"there is no setting {name!r}.")
+        section, _, last = name.rpartition(".")
+        owner = getattr(settings, section) if section else settings
+        setattr(owner, last, deepcopy(value))
 
 
 def different_settings(

@@ -12,7 +12,7 @@ _RECIPE = """
 import json
 from dataclasses import asdict
 from hadis_lightly.cli.launcher import launch
-from hadis_lightly.cli.train import BY_TRAINING, SETTINGS
+from hadis_lightly.settings.photos import BY_TRAINING, SETTINGS
 
 launch(
     SETTINGS,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hadis_lightly import ImageClusterer
 from tests.docs.shell_lines import (
     EXAMPLES,
     PROGRAMS,
@@ -124,6 +125,26 @@ def test_a_run_in_python(
     result = load("start_a_run").main(str(lines.cwd / "my_photos"), 3, make_tiny)
     assert {"nmi", "acc", "ari"} <= set(result.scores)
     assert (result.output_dir / "results.json").is_file()
+
+
+def test_an_estimator(
+    lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny = {"hidden_dim": 16, "output_dim": 8}
+    clusterer, labels = load("notebook").main(
+        lines.cwd / "my_photos",
+        sorted((lines.cwd / "new_photos").glob("6*.png")),
+        n_clusters=3,
+        backbone="small_convnet",
+        weights=lines.cwd / WEIGHTS,
+        input_size=16,
+        max_epochs=1,
+        settings={f"model.{name}": value for name, value in tiny.items()},
+        device="cpu",
+    )
+    assert set(labels) <= set(clusterer.labels_) and len(labels) == 10
+    assert ImageClusterer.load("photos.ckpt").keys_ == clusterer.keys_
 
 
 def load(name: str):  # type: ignore[no-untyped-def]

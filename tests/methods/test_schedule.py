@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from hadis_lightly.cli.train import METHODS, SETTINGS
 from hadis_lightly.methods import with_method
 from hadis_lightly.methods.registry import check_run, method_of, prolonged
 from hadis_lightly.methods.schedule import count_epochs
 from hadis_lightly.settings import Settings, SettingsError
 from hadis_lightly.settings.papers import METHOD_NAMES
+from hadis_lightly.settings.photos import METHODS, SETTINGS
 
 BOTH = ("optimizer.warmup_epochs", "clustering.warmup_epochs")
 

@@ -54,6 +54,22 @@ def plain_image(image: Image.Image, num_channels: int = 3) -> Image.Image:
     return image.convert(_MODES[num_channels])  # a copy, free of the file
 
 
+def image_of_array(pixels: NDArray[Any]) -> Image.Image:
+    """An image of an array ``(h, w)`` or ``(h, w, c)``.
+
+    Raises:
+        TypeError: if it is not uint8, ``c`` is not 1, 3 or 4, or a side is 0.
+    """
+    plane = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    is_image = plane.ndim == 2 or (plane.ndim == 3 and plane.shape[2] in (3, 4))
+    if plane.dtype != np.uint8 or not is_image or 0 in plane.shape:
+        raise TypeError(
+            "an array must be uint8 (h, w) or (h, w, c), c 1, 3 or 4, none of them 0; "
+            f"got {pixels.dtype} {pixels.shape}."
+        )
+    return Image.fromarray(plane)
+
+
 class PixelRange:
     """The least and the largest value of all pixels; takes images from any thread.
 

@@ -60,7 +60,9 @@ class BankFile:
         self.num_done, self.is_half = 0, False
         index = None if cache is None else cache.load_index(key)
         if index is not None and self.path is not None:
-            self._shape, self._dtype, self.num_done, self.is_half = _read(index)
+            shape, self._dtype, self.num_done, self.is_half = _read(index)
+            check_numbers(shape, n_images, n_views)
+            self._shape = shape
             self._file = self.path.open("r+b")
         self._saved_at = time.monotonic()
 
@@ -141,6 +143,15 @@ class BankFile:
             index = _index(self._shape, self._dtype, self.num_done, self.is_half)
             self.cache.save_index(self.key, index)
             self._saved_at = time.monotonic()
+
+
+def check_numbers(shape: tuple[int, ...], n_images: int, n_views: int) -> None:
+    """Raises a ValueError if a file is of other numbers of images and views."""
+    if shape[:2] != (n_images, 1 + n_views):
+        raise ValueError(
+            f"what the cache has of this key are {shape[0]} images in {shape[1] - 1} "
+            f"views, not {n_images} in {n_views}."
+        )
 
 
 def save_bank(cache: FeatureCache, key: str, features: Tensor, is_half: bool) -> None:

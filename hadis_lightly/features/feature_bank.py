@@ -18,6 +18,7 @@ from hadis_lightly.features.backbone_pass import BackbonePass
 from hadis_lightly.features.bank_file import (
     BankFile,
     FeatureCache,
+    check_numbers,
     load_bank,
     save_bank,
 )
@@ -88,8 +89,9 @@ class FeatureBank:
             progress: Called with the number of images done and of all.
 
         Raises:
-            ValueError: If images or views are missing, features are not finite, or
-                there is a cache without a key.
+            ValueError: If images or views are missing, features are not finite, there
+                is a cache without a key, or what the cache has of this key is of other
+                numbers.
             OSError: If the cache cannot be written, or the disk has no room for it.
         """
         if cache is not None and not key:
@@ -102,6 +104,7 @@ class FeatureBank:
             is_locked = cache and stack.enter_context(cache.locked(key))
             bank = None if cache is None else cls.open(cache, key)
             if bank is not None:
+                check_numbers(tuple(bank.features.shape), n_images, n_views)
                 return bank
             # Without a lock another process may be at work on the same file.
             place = cache if is_locked else None

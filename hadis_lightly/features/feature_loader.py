@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hadis_lightly.checks import check_integer
 from hadis_lightly.data import RowLoader
+from hadis_lightly.features.neighbours import check_neighbours
 from hadis_lightly.transforms.keyed_random import keyed_uniforms
 
 
@@ -70,10 +71,7 @@ class FeatureLoader(RowLoader):
         check_integer("n_views_per_step", n_views_per_step, least=2)
         most, of = n_views, "views"
         if neighbours is not None:
-            if neighbours.ndim != 2 or len(neighbours) != n:
-                raise ValueError(
-                    f"neighbours must be ({n}, k), got {tuple(neighbours.shape)}."
-                )
+            check_neighbours(neighbours, n)
             if neighbours.shape[1] + 1 < most:
                 most, of = neighbours.shape[1] + 1, "neighbours and the image"
         if n_views_per_step > most:

@@ -76,16 +76,32 @@ def reciprocal_neighbours(neighbours: Tensor) -> Tensor:
     Returns:
         Indices, int64 ``(n, k)``.
 
+    Raises:
+        ValueError: If they are not such indices.
+
     Example:
         >>> reciprocal_neighbours(torch.tensor([[2], [2], [0]])).tolist()
         [[2], [1], [0]]
     """
+    check_neighbours(neighbours, len(neighbours))
     own = torch.arange(len(neighbours), device=neighbours.device).unsqueeze(1)
     columns = []
     for theirs in neighbours.unbind(1):  # the c-th neighbour of every image, (n,)
         is_mutual = (neighbours[theirs] == own).any(dim=1, keepdim=True)
         columns.append(torch.where(is_mutual, theirs.unsqueeze(1), own))
     return torch.cat(columns, dim=1)
+
+
+def check_neighbours(neighbours: Tensor, n: int) -> None:
+    """Raises a ValueError unless these are neighbours of ``n`` images, ``(n, k)``."""
+    kind = getattr(neighbours, "dtype", type(neighbours).__name__)
+    if kind != torch.int64 or neighbours.ndim != 2 or len(neighbours) != n:
+        found = tuple(getattr(neighbours, "shape", ()))
+        raise ValueError(
+            f"neighbours must be an int64 tensor ({n}, k), got {kind} {found}."
+        )
+    if neighbours.numel() and not 0 <= neighbours.min() <= neighbours.max() < n:
+        raise ValueError(f"neighbours must be indices of the {n} images.")
 
 
 def _largest(values: Tensor, k: int) -> Tensor:

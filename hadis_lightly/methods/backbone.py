@@ -101,30 +101,47 @@ def build_backbone_of(
         SettingsError: If there is no backbone of that name, if it does not take such
             images, or if the weights cannot be had, cannot be read or do not fit.
     """
-    name, weights = settings.model.backbone, settings.model.weights
+    name = settings.model.backbone
     input_size = settings.views.size_px
     try:
         backbone = build_backbone(name, num_channels, input_size)
         input_dim = feature_dim(backbone, num_channels, input_size)
     except ValueError as error:
         raise SettingsError(f"model.{error}") from None
-    is_resumed = settings.trainer.resume not in (None, "auto")  # has all weights
-    if with_weights and weights is not None and not is_resumed:
-        found = _published(settings)
-        try:
-            path = found.file() if found else weights
-        except ValueError as error:
-            raise SettingsError(
-                f"model.weights: {error} Without weights: model.train=all "
-                "model.weights=null."
-            ) from None
+    path = fetch_weights(settings) if with_weights else None
+    if path is not None:
         try:
             loaded = load_backbone_weights(backbone, path, name)
         except ValueError as error:
             raise SettingsError(f"model.weights: {error}") from None
         if rank_zero_only.rank == 0 and not settings.quiet:  # type: ignore[attr-defined]
-            print(f"backbone starts from {loaded}{_origin(found)}", flush=True)
+            origin = _origin(_published(settings))
+            print(f"backbone starts from {loaded}{origin}", flush=True)
     return _frozen(settings, backbone, input_dim)
+
+
+def fetch_weights(settings: Settings) -> Path | None:
+    """The file that a run starts from, downloaded if it is published and not here.
+
+    None if the run starts at random, or from a checkpoint.
+
+    Raises:
+        SettingsError: If the file cannot be had.
+    """
+    weights = settings.model.weights
+    is_resumed = settings.trainer.resume not in (None, "auto")  # has all weights
+    if weights is None or is_resumed:
+        return None
+    found = _published(settings)
+    if found is None:
+        return Path(weights)
+    try:
+        return found.file()
+    except ValueError as error:
+        raise SettingsError(
+            f"model.weights: {error} Without weights: model.train=all "
+            "model.weights=null."
+        ) from None
 
 
 def _frozen(

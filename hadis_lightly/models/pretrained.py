@@ -144,12 +144,11 @@ def _of_timm(backbone: str, weights: str) -> PublishedWeights | None:
         tags = ", ".join(timm.list_pretrained(f"{architecture}.*"))
         raise ValueError(f"timm has no weights {name!r}, only {tags}.") from None
     if weights != PRETRAINED:
-        is_described = tag and config is not None
-        return (
-            _described(backbone, config, partial(Path, weights))
-            if is_described
-            else None
-        )
+        if not tag or config is None:
+            return None
+        # The tag says how images are to be seen, not whose the file is.
+        file = partial(Path, weights)
+        return _described(weights, config, file, license=None, origin=None)
     if config is None or not config.has_weights:
         raise ValueError(f"timm has no weights of {architecture!r}: give a file.")
     full_name = f"{TIMM}{architecture}.{config.tag}" if config.tag else backbone

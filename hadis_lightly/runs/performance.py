@@ -161,6 +161,8 @@ def describe_performance(
 ) -> str:
     """Pipeline and resolved performance options, in one line."""
     trainer = settings.trainer
+    if settings.model.train == "nothing":
+        return f"pipeline {pipeline} ({reason})"
     layout = "channels_last" if trainer.channels_last == "on" else "channels_first"
     fused = "fused " if settings.optimizer.fused == "on" else ""
     return (

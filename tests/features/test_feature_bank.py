@@ -183,6 +183,8 @@ def test_a_bank_is_kept(tmp_path: Path) -> None:
     assert torch.equal(again.features, found.features)
     opened = FeatureBank.open(cache, KEY)
     assert opened is not None and torch.equal(opened.views, found.views)
+    with pytest.raises(ValueError, match="20 images in 4 views, not 9 in 4"):
+        FeatureBank.compute(backbone(), no_batches, 9, 4, cache=cache, key=KEY)
     with found.path.open("r+b") as file:
         file.truncate(100)  # damaged, it is computed anew
     assert FeatureBank.open(cache, KEY) is None

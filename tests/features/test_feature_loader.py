@@ -151,7 +151,7 @@ def test_errors_name_what_is_wrong() -> None:
     views = numbered_views()
     with pytest.raises(ValueError, match=r"views must be \(n, V, d\), got \(40, 2\)"):
         FeatureLoader(views[:, 0])
-    with pytest.raises(ValueError, match=r"neighbours must be \(40, k\), got \(9, 3\)"):
+    with pytest.raises(ValueError, match=r"\(40, k\), got torch.int64 \(9, 3\)"):
         FeatureLoader(views, neighbours=ring(9))
     with pytest.raises(ValueError, match="at most 4, the number of views, got 5"):
         FeatureLoader(views, n_views_per_step=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,6 +54,10 @@ def test_bad_input() -> None:
         nearest_neighbours(torch.ones(4, 2), 0)
     with pytest.raises(ValueError, match="features must be finite"):
         nearest_neighbours(torch.tensor([[1.0], [torch.inf]]), 1)
+    with pytest.raises(ValueError, match="must be indices of the 2 images"):
+        reciprocal_neighbours(torch.tensor([[1], [2]]))
+    with pytest.raises(ValueError, match=r"int64 tensor \(2, k\), got int64 \(2, 1\)"):
+        reciprocal_neighbours(np.array([[1], [0]]))  # type: ignore[arg-type]
 
 
 @pytest.mark.gpu

@@ -145,8 +145,11 @@ def test_a_network_that_is_down(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     choice = {"backbone": "shufflenet_v2_x0_5", "weights": "pretrained"}
+    settings = tiny_settings(tmp_path / "run", train="heads", **choice)
+    # Said before images are looked for, which takes long where there are many.
+    settings.data = DataSettings(source="folder", path=str(tmp_path / "no images"))
     with pytest.raises(SettingsError, match=r"fetch https:.* and put it at ") as caught:
-        run(tiny_settings(tmp_path / "run", train="heads", **choice))
+        run(settings)
     said = str(caught.value)
     assert said.endswith(" Without weights: model.train=all model.weights=null.")
     assert str(tmp_path / "home") in said and "\n" not in said

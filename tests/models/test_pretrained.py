@@ -75,6 +75,13 @@ def test_files_that_nobody_describes() -> None:
     assert find_weights("small_convnet", "runs/mine") is None
 
 
+def test_a_file_has_the_views_of_a_tag_but_not_its_licence() -> None:
+    pytest.importorskip("timm")
+    found = find_weights("timm/resnet18.a1_in1k", "mine.pth")
+    assert found is not None and found.input_size == 224
+    assert (found.name, found.license, found.origin) == ("mine.pth", None, None)
+
+
 def test_timms_come_from_the_cache_of_hugging_face(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

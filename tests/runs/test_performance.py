@@ -170,6 +170,10 @@ def test_one_line_says_it_all() -> None:
         "pipeline device (1 KiB of uint8 images stay in memory), 32-true, "
         "channels_last, compile off, SGD"
     )
+    settings.model.train = "nothing"
+    assert describe_performance(settings, "features", "kept") == (
+        "pipeline features (kept)"
+    )
 
 
 @pytest.mark.gpu

@@ -66,13 +66,13 @@ def fit_merged_partition(
     if n_centers is not None:
         return _merged(data, n_clusters, n_centers, options)
     best = fit_partition(data, n_clusters, start=start, **options)
-    highest = _quality(data, best)
+    # Of process 0 in all, whose devices may round otherwise.
+    highest = processes.from_first(torch.tensor(_quality(data, best))).item()
     for factor in _FACTORS:
         number = math.ceil(factor * n_clusters)
         if number > len(data) // 2:
             break
         found = _merged(data, n_clusters, number, options)
-        # The same in all processes, whose devices may round otherwise.
         quality = processes.from_first(torch.tensor(_quality(data, found))).item()
         if quality > highest:
             best, highest = found, quality
@@ -90,7 +90,7 @@ def merge_clusters(
 
     Args:
         embeddings: Those of the partition, ``(n, d)``; normalised inside.
-        partition: Clusters with one centre each.
+        partition: Clusters, of one centre each or of several.
         n_clusters: Number of clusters that are left, at least 1.
 
     Returns:
@@ -119,8 +119,12 @@ def merge_clusters(
         [partition.prototypes[owners == c][0] for c in range(n_clusters)]
     )
     prototypes = to_centers(sums, counts, first, metric="cosine")
+    before = partition.center_labels
     return replace(
-        partition, labels=owners[labels], prototypes=prototypes, center_labels=owners
+        partition,
+        labels=owners[labels],
+        prototypes=prototypes,
+        center_labels=owners if before is None else owners[before],
     )
 
 

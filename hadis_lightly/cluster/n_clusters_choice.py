@@ -286,9 +286,9 @@ def _chosen(curve: Mapping[int, NClustersSigns]) -> NClustersChoice:
     ordered = tuple(curve[k] for k in sorted(curve))
     scores = scores_of_curve(ordered)
     most = max(scores.values())
-    return NClustersChoice(
-        max(k for k, score in scores.items() if score >= EQUAL * most), ordered
-    )
+    good = [k for k, score in scores.items() if score >= EQUAL * most]
+    # Where nothing speaks for any number, the fewest.
+    return NClustersChoice(max(good) if most > 0 else min(good), ordered)
 
 
 def _listed(numbers: Sequence[int]) -> str:

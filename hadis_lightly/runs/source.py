@@ -133,7 +133,9 @@ def _check_output(settings: Settings, source: ImageSource) -> None:
 
 def check_size(settings: Settings, n: int, world_size: int | None = None) -> None:
     """Raises SettingsError if ``n`` images are too few for the clusters or batches."""
-    if settings.n_clusters_range()[0] > n:
+    low, high = settings.n_clusters_range()
+    # To choose, halves of the images are clustered.
+    if (low if low == high else 2 * low) > n:
         images = "there is only 1 image" if n == 1 else f"there are only {n} images"
         raise SettingsError(f"n_clusters is {settings.n_clusters}, but {images}.")
     size, devices = settings.loader.batch_size, settings.trainer.devices

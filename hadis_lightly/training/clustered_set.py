@@ -25,6 +25,24 @@ from hadis_lightly.training.embedding import EmbeddedSet
 
 C = TypeVar("C", PrototypePartition, HeadPartition)
 
+# Clusters until their number is chosen.
+_STAND_IN = 10
+
+
+def stand_in(bounds: tuple[int, int], num_images: int) -> int:
+    """Clusters until their number is chosen: 10, as far as bounds and images allow.
+
+    Raises:
+        ValueError: If the images are too few for the choice that will come.
+    """
+    low, high = bounds
+    if 2 * low > num_images:
+        raise ValueError(
+            f"n_clusters is {low} to {high}, but there are only {num_images} images: "
+            "to choose, there must be twice as many as clusters."
+        )
+    return max(low, min(high, _STAND_IN, num_images // 2))
+
 
 def choose_together(
     embeddings: Tensor, bounds: tuple[int, int], **options: Any
@@ -35,14 +53,22 @@ def choose_together(
         embeddings: ``(n, d)``.
         bounds: Lowest and highest number; fewer than the embeddings are tried.
         **options: Of :func:`~hadis_lightly.cluster.choose_n_clusters`.
+
+    Raises:
+        ValueError: In all processes, if no number can be tried.
     """
-    found: list[NClustersChoice | None] = [None]
+    found: list[NClustersChoice | ValueError | None] = [None]
     if lightly_dist.rank() == 0:
         low, high = bounds
         most = max(low, min(high, len(embeddings) - 1))
-        found[0] = choose_n_clusters(embeddings, (low, most), **options)
+        try:
+            found[0] = choose_n_clusters(embeddings, (low, most), **options)
+        except ValueError as error:  # others would wait for ever
+            found[0] = error
     if lightly_dist.world_size() > 1:
         torch_dist.broadcast_object_list(found, device=embeddings.device)
+    if isinstance(found[0], ValueError):
+        raise found[0]
     return cast(NClustersChoice, found[0])
 
 

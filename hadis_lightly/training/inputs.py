@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from pytorch_lightning import Trainer
@@ -35,6 +35,16 @@ def losses_with_labels(module: nn.Module) -> Iterator[PCLLoss | HaDisLoss]:
             continue
         if isinstance(part, (HaDisLoss, PCLLoss)):
             yield part
+
+
+def check_losses(module: nn.Module, counts: Sequence[int]) -> None:
+    """Raises a ``ValueError`` unless the losses have as many clusters as a callback."""
+    for loss in losses_with_labels(module):
+        if loss.n_clusters not in counts:
+            raise ValueError(
+                f"{type(loss).__name__} has n_clusters={loss.n_clusters}, but "
+                f"PrototypeKMeans has n_clusters={counts[0]}."
+            )
 
 
 def check_same_n_clusters(**numbers: int | None) -> None:

@@ -18,13 +18,10 @@ from hadis_lightly.cluster import (
     fit_merged_partition,
 )
 from hadis_lightly.data.key_index import Keys
-from hadis_lightly.training.clustered_set import choose_together
+from hadis_lightly.training.clustered_set import choose_together, stand_in
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 from hadis_lightly.training.embedding import EmbeddedSet
-from hadis_lightly.training.inputs import losses_with_labels
-
-# Clusters until their number is chosen.
-_STAND_IN = 10
+from hadis_lightly.training.inputs import check_losses, losses_with_labels
 
 
 class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
@@ -69,7 +66,7 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
             ``fast_dev_run`` of the Trainer limit the clustering as well.
 
     Attributes:
-        n_clusters: Number of clusters; until one is chosen the one nearest to 10.
+        n_clusters: Number of clusters; until one is chosen, 10 or so.
         n_clusters_choice_: What it was chosen by; None before, or without a range.
 
     Others, Raises: See :class:`ClusteringCallback`.
@@ -146,7 +143,7 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
             check_integer("n_clusters", low, least=2)
             check_integer("n_clusters", high, least=low)
             self.n_clusters_range = low, high
-            n_clusters = min(max(low, _STAND_IN), high)
+            n_clusters = stand_in(self.n_clusters_range, 2 * high)
         super().__init__(
             n_clusters,
             dataloader,
@@ -168,20 +165,10 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Checks the module, and that its losses have as many clusters."""
         super().setup(trainer, pl_module, stage)
-        callbacks = [
-            callback
-            for callback in trainer.callbacks  # type: ignore[attr-defined]
-            if isinstance(callback, PrototypeKMeans)
-        ]
-        if any(callback.n_clusters_range for callback in callbacks):
-            return
-        counts = {callback.n_clusters for callback in callbacks}
-        for part in losses_with_labels(pl_module):
-            if part.n_clusters not in counts:
-                raise ValueError(
-                    f"{type(part).__name__} has n_clusters={part.n_clusters}, but "
-                    f"PrototypeKMeans has n_clusters={self.n_clusters}."
-                )
+        every: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks = [c for c in every if isinstance(c, PrototypeKMeans)]
+        if not any(callback.n_clusters_range for callback in callbacks):
+            check_losses(pl_module, [callback.n_clusters for callback in callbacks])
 
     def labels(self, keys: Keys) -> Tensor | None:
         """Pseudo-labels of some images, ``(n,)``; None during warm-up.
@@ -233,7 +220,13 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
                 f"has {self._num_epochs:.0f} epochs: there will be no pseudo-labels."
             )
             self._num_epochs = math.inf  # said once
-        return self.is_warming_up
+        # A number may be chosen later, if the warm-up ends between two clusterings.
+        return self.is_warming_up or (self._is_training and self._is_open)
+
+    @property
+    def _is_open(self) -> bool:
+        is_given = self.n_clusters_range is None or self._is_fast_dev_run
+        return not is_given and self.n_clusters_choice_ is None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Clusters; or tells the losses of the number that a checkpoint brought."""
@@ -251,19 +244,15 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         self._tell_losses(pl_module)
 
     def _tell_losses(self, pl_module: LightningModule) -> None:
-        if self.n_clusters_choice_ is not None:
+        if self.n_clusters_range is not None:
             for loss in losses_with_labels(pl_module):
                 loss.n_clusters = self.n_clusters
 
     def fit_partition(self, embedded: EmbeddedSet) -> PrototypePartition:
         """Clusters the embeddings; ids are those of the last clusters."""
         rows, last = embedded.embeddings, self.partition_
-        bounds, choice = self.n_clusters_range, self.n_clusters_choice_
-        if bounds is not None and choice is None and not self._is_rough:
-            options = {"whiten": self.whiten, "cosine_start": self.cosine_start}
-            seed = self.random_state
-            choice = choose_together(rows, bounds, random_state=seed, **options)
-            self.n_clusters_choice_, self.n_clusters = choice, choice.n_clusters
+        if self.n_clusters_range is not None and self._is_open:
+            self._choose(rows, self.n_clusters_range)
         if last is not None and last.n_clusters != self.n_clusters:
             last = None
         start = last.labels if last is not None and self.warm_start else None
@@ -275,6 +264,15 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         partition = self.fit_kmeans(rows, start, fit)
         self._n_centers = len(partition.centers) if fit else None
         return partition if last is None else partition.renumbered(last.labels)
+
+    def _choose(self, rows: Tensor, bounds: tuple[int, int]) -> None:
+        """Sets the number of clusters: the one to keep, or a stand-in before."""
+        self.n_clusters = stand_in(bounds, len(rows))
+        if not self._is_draft:
+            options: Any = {"whiten": self.whiten, "cosine_start": self.cosine_start}
+            options["random_state"] = self.random_state
+            choice = choose_together(rows, bounds, **options)
+            self.n_clusters_choice_, self.n_clusters = choice, choice.n_clusters
 
     def state_dict(self) -> dict[str, Any]:
         """Clusters, scores, history and the choice, as they go into a checkpoint."""
@@ -292,9 +290,10 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
             ValueError: If it has another number of clusters, or one out of the range.
         """
         self._n_centers = state_dict.get("n_centers")
-        choice = state_dict.get("n_clusters_choice")
-        if choice is not None and self.n_clusters_range is not None:
+        if self.n_clusters_range is not None and state_dict:
             low, high = self.n_clusters_range
-            self.n_clusters_choice_ = NClustersChoice.from_dict(choice)
-            self.n_clusters = min(max(low, self.n_clusters_choice_.n_clusters), high)
+            choice = state_dict.get("n_clusters_choice")
+            self.n_clusters_choice_ = choice and NClustersChoice.from_dict(choice)
+            k = len(state_dict["partition"]["prototypes"])
+            self.n_clusters = min(max(low, k), high)
         super().load_state_dict(state_dict)

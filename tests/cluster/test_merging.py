@@ -128,3 +128,13 @@ def test_bad_numbers() -> None:
         merge_clusters(rows[1:], finer, 2)
     with pytest.raises(ValueError, match="n_clusters must be at least 2, got 1"):
         fit_merged_partition(rows, 1)
+
+
+def test_merged_clusters_merge_again() -> None:
+    rows, _ = blobs(10, 10)
+    finer = merge_clusters(rows, fit_partition(rows, 8, random_state=0), 4)
+    coarse = merge_clusters(rows, finer, 2)
+    assert coarse.n_clusters == 2 and len(coarse.centers) == 8
+    assert torch.equal(coarse.predict(rows), coarse.labels)
+    pairs = torch.stack([finer.labels, coarse.labels], dim=1)
+    assert len(pairs.unique(dim=0)) == 4

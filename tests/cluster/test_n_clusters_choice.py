@@ -95,6 +95,11 @@ def test_few_rows_rows_of_zeros_and_a_sample_of_many() -> None:
     assert choice.n_clusters == 3 and 20 < choice.curve[1].smallest <= 30
 
 
+def test_equal_rows_speak_for_no_number_and_get_the_fewest() -> None:
+    choice = choose_n_clusters(torch.ones(40, 4), (2, 6), random_state=0)
+    assert not choice.is_clear and choice.n_clusters == 2
+
+
 def test_rows_of_few_values_give_a_choice() -> None:
     X = torch.eye(4)[torch.arange(80) % 2]
     assert choose_n_clusters(X, (2, 5), random_state=0).n_clusters >= 2

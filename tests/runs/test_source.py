@@ -52,6 +52,14 @@ def test_a_batch_that_is_too_large_says_which_fits(
         check_size(settings, n, world_size)
 
 
+def test_a_choice_needs_twice_as_many_images_as_clusters() -> None:
+    settings = settings_with("a")
+    settings.loader.batch_size, settings.n_clusters = 2, "8-12"
+    with pytest.raises(SettingsError, match="8-12, but there are only 15"):
+        check_size(settings, 15)
+    check_size(settings, 16)
+
+
 def test_several_processes_cannot_share_standard_input() -> None:
     check_standard_input(settings_with("-"), world_size=1)
     check_standard_input(settings_with("list.txt"), world_size=2)

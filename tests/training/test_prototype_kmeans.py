@@ -60,6 +60,10 @@ def loader(
     return DataLoader(dataset, batch_size=10, shuffle=shuffle)
 
 
+def few_images() -> DataLoader[Any]:
+    return DataLoader(TensorDataset(POINTS[:8], TARGETS[:8], torch.arange(8)), 8)
+
+
 def fit(
     prototypes: PrototypeKMeans,
     train_loader: DataLoader[Any],
@@ -136,6 +140,43 @@ class TestTraining:
         other = PrototypeKMeans((2, 3), loader())
         with pytest.raises(ValueError, match="the checkpoint has 4 clusters"):
             other.load_state_dict(prototypes.state_dict())
+
+    def test_no_pseudo_labels_before_the_number_is_chosen(self) -> None:
+        prototypes = PrototypeKMeans(
+            (2, 8), loader(), warmup_epochs=1, every_n_epochs=2, random_state=0
+        )
+        module = fit(prototypes, loader(), max_epochs=3)
+        early = [labels is None for epoch, labels, _ in module.seen if epoch < 2]
+        assert all(early) and len(early) == 8
+        assert all(labels is not None for epoch, labels, _ in module.seen if epoch == 2)
+
+    def test_a_dry_run_has_labels_for_any_loss(self) -> None:
+        prototypes = PrototypeKMeans((2, 8), loader(), warmup_epochs=0, random_state=0)
+        module = Plain(prototypes)
+        module.criterion = PCLLoss(3)
+        plain_trainer(prototypes, fast_dev_run=True).fit(module, loader())
+        assert module.seen[0][1] is not None
+        assert module.criterion.n_clusters == 8
+
+    def test_few_images_for_a_range(self) -> None:
+        few = few_images()
+        prototypes = PrototypeKMeans((2, 40), few, warmup_epochs=1, random_state=0)
+        fit(prototypes, few, max_epochs=2)
+        assert prototypes.n_clusters_choice_ is not None and prototypes.n_clusters <= 4
+        fewer = PrototypeKMeans((5, 40), few, warmup_epochs=1, random_state=0)
+        with pytest.raises(ValueError, match="there are only 8 images"):
+            fit(fewer, few, max_epochs=2)
+
+    def test_a_checkpoint_from_before_the_choice(self) -> None:
+        few = few_images()
+        prototypes = PrototypeKMeans((2, 40), few, warmup_epochs=9, random_state=0)
+        with pytest.warns(UserWarning, match="there will be no pseudo-labels"):
+            fit(prototypes, few, max_epochs=1)
+        state = {**prototypes.state_dict(), "n_clusters_choice": None}
+        again = PrototypeKMeans((2, 40), few, warmup_epochs=9)
+        again.load_state_dict(state)
+        assert again.n_clusters == prototypes.n_clusters < 5
+        assert again.n_clusters_choice_ is None
 
     def test_clusters_before_the_first_and_after_every_epoch(self) -> None:
         prototypes = PrototypeKMeans(4, loader(), warmup_epochs=0, random_state=0)

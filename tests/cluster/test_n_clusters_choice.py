@@ -143,6 +143,7 @@ def test_silhouette_of_centres_by_hand() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_chooses_the_same() -> None:
     X = groups([60] * 5, spread=0.2)
     on_cpu = choose_n_clusters(X, (2, 8), random_state=0)

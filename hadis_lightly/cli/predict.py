@@ -19,6 +19,7 @@ from hadis_lightly.settings.images import DOWNLOADED, SOURCE_NAMES
 from hadis_lightly.settings.validate import check_exists, check_section
 
 if TYPE_CHECKING:
+    from hadis_lightly.prediction import ClusterPredictor, OnnxPredictor
     from hadis_lightly.prediction.table import PredictionSummary
 
 
@@ -43,7 +44,9 @@ class PredictSettings:
     """Settings of ``hadis-lightly-predict``."""
 
     checkpoint: str = setting(
-        MISSING, "Folder of a run, or a checkpoint in it.", is_path=True
+        MISSING,
+        "Folder of a run, a checkpoint in it, or model.onnx of hadis-lightly-export.",
+        is_path=True,
     )
     out: str = setting(
         "clusters.csv",
@@ -80,6 +83,7 @@ _DESCRIPTION = """Assigns images to the clusters of a run.
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos sort_into=sorted
   hadis-lightly-predict checkpoint=last.ckpt data=npz data.path=images.npz out=a.csv
+  hadis-lightly-predict checkpoint=model.onnx data.path=new_photos
   find . -name '*.jpg' | hadis-lightly-predict checkpoint=last.ckpt data.path=-
 
 The table has a row per image: file, cluster, confidence (softmax over the clusters, or
@@ -138,20 +142,19 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         check_exists("data.path", data.path)
     # Only now: it takes seconds.
     from hadis_lightly.data import describe_problems
-    from hadis_lightly.prediction import ClusterPredictor
     from hadis_lightly.prediction.table import (
         SortIntoFolders,
         images_to_predict,
         predict_to_table,
     )
 
-    predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
+    predictor = _predictor(settings)
     images, total, found, pixels, lines = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
     )
     if not settings.quiet:
         print(found, *(f"WARNING: {line}" for line in lines), sep="\n")
-    n_clusters = predictor.partition.n_clusters
+    n_clusters = predictor.n_clusters
     sort, out = None, Path(settings.out)
     arrays: AbstractContextManager[NewFile | None] = nullcontext()
     if settings.embeddings is not None:
@@ -194,6 +197,17 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
             copies = f"  (copied, not linked: {sort.no_links})" if sort.no_links else ""
             print(f"{sort.folder}/{copies}")
     return summary
+
+
+def _predictor(settings: PredictSettings) -> ClusterPredictor | OnnxPredictor:
+    """The networks and clusters of a run, by PyTorch or exported."""
+    if settings.checkpoint.endswith(".onnx"):
+        from hadis_lightly.prediction.onnx_predictor import OnnxPredictor
+
+        return OnnxPredictor(settings.checkpoint, settings.device)
+    from hadis_lightly.prediction.predictor import ClusterPredictor
+
+    return ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
 
 
 def _describe(summary: PredictionSummary, n_clusters: int) -> str:

@@ -42,7 +42,7 @@ class ParallelLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the outputs of all layers, side by side."""
-        parts = x.reshape(len(x), self.n_heads, -1).transpose(0, 1)  # (H, n, d)
+        parts = x.reshape(x.shape[0], self.n_heads, -1).transpose(0, 1)  # (H, n, d)
         outputs = torch.baddbmm(self.bias, parts, self.weight)
         return outputs.transpose(0, 1).flatten(start_dim=1)
 
@@ -69,5 +69,5 @@ class UnitParts(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the rows, each part of length 1."""
-        parts = x.reshape(len(x), self.n_heads, -1)
+        parts = x.reshape(x.shape[0], self.n_heads, -1)
         return F.normalize(parts, dim=2).flatten(start_dim=1)

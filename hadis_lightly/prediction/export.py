@@ -21,7 +21,7 @@ from hadis_lightly.artifacts.checkpoint import (
 )
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.prediction.graph import RunGraph
-from hadis_lightly.prediction.onnx_predictor import METADATA, OnnxPredictor
+from hadis_lightly.prediction.onnx_predictor import FORMAT, METADATA, OnnxPredictor
 from hadis_lightly.prediction.predictor import ClusterPredictor, Prediction
 
 OUTPUTS = ("cluster", "confidence", "embedding", "distance")
@@ -101,6 +101,7 @@ def describe_export(
             matched = [matching.get(number) for number in numbers]
             names = [None if i is None else classes[i] for i in matched]
     return {
+        "format": FORMAT,
         "hadis_lightly": __version__,
         "input": {
             "name": "images",

@@ -17,6 +17,8 @@ from hadis_lightly.text import first_line
 
 #: Where an exported file carries its description.
 METADATA = "hadis_lightly"
+#: Raised by one whenever other versions would misread the description.
+FORMAT = 1
 # As many pixels at a time as inference.py gives a network on a CPU.
 _SLICE_PIXELS = 2**17
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -77,6 +79,12 @@ class OnnxPredictor:
                 f"checkpoint {str(path)!r} was not written by hadis-lightly-export."
             )
         self.description: dict[str, Any] = json.loads(metadata[METADATA])
+        if self.description.get("format") != FORMAT:
+            raise ValueError(
+                f"checkpoint {str(path)!r} was exported by hadis-lightly "
+                f"{self.description.get('hadis_lightly')}, which this version cannot "
+                "read: export the run again."
+            )
         how = self.description["preprocessing"]
         self.num_channels: int = how["channels"]
         self.decode_size: int = how["reduced_to"]

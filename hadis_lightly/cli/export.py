@@ -44,7 +44,7 @@ Input is images, float32 (n, channels, size, size) in [0, 1], any n; the normali
 lies inside. Outputs are cluster, confidence, embedding and distance. The JSON file
 beside it says how to scale images, and gives the names of the clusters, where known,
 and licence and origin of the weights. The file is kept only if it gives the clusters
-that the checkpoint gives. ONNX needs: pip install 'hadis-lightly[onnx]'"""
+that the checkpoint gives. ONNX needs: pip install onnx onnxruntime onnxscript"""
 
 
 def export_to_file(settings: ExportSettings) -> Path:
@@ -67,7 +67,7 @@ def export_to_file(settings: ExportSettings) -> Path:
     if out.suffix == ".onnx" and missing:
         raise SettingsError(
             f"out={settings.out} needs {', '.join(missing)}: "
-            "pip install 'hadis-lightly[onnx]'"
+            f"pip install {' '.join(_NEEDED)}"
         )
     # Only now: it takes seconds.
     from hadis_lightly.prediction.export import export_run

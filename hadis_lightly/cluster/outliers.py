@@ -20,8 +20,8 @@ from hadis_lightly.cluster.lloyd.arrays import (
 from hadis_lightly.precision import accurate_dtype, full_precision
 
 _CHUNK = 8192
-# Of the length of a row: rows that are closer show the same image.
-_SAME = 1e-2
+#: Of the length of a row: rows that are closer show the same image.
+SAME = 1e-2
 # Principal components, and standard deviations above the median, chosen on images of
 # CIFAR-10 with planted oddities: docs/results/oddities.md.
 _MAX_COMPONENTS, _DEVIATIONS = 128, 3.0
@@ -118,7 +118,7 @@ class OutlierDetector:
         found = []
         for start in range(0, len(points), _CHUNK):
             rows = _projected(points[start : start + _CHUNK], self.components)
-            same = _SAME * torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+            same = SAME * torch.linalg.vector_norm(rows, dim=1, keepdim=True)
             total = rows.new_zeros(len(rows))
             for sample in samples:
                 total += _to_nearest(rows, sample, same, self.n_neighbors)

@@ -52,7 +52,7 @@ class PrincipalComponents(nn.Module):
                 f"output_dim must be at most input_dim={input_dim}, got {output_dim}."
             )
         self.register_buffer("mean", torch.zeros(input_dim))
-        self.register_buffer("components", torch.eye(input_dim)[:, :output_dim])
+        self.register_buffer("components", torch.eye(input_dim, output_dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the reduced features, in float32."""

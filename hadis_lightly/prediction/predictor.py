@@ -119,6 +119,11 @@ class ClusterPredictor:
         self.decode_size = decode_size
         self._transform = kind.from_settings(views)
 
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters k."""
+        return self.partition.n_clusters
+
     @classmethod
     def from_checkpoint(
         cls, checkpoint: str | Path | Checkpoint, device: str = "auto"
@@ -193,6 +198,10 @@ class ClusterPredictor:
         if isinstance(self._transform, HaDisTestTransform):
             return self._transform(image)
         return self._transform(pil_to_tensor(image).unsqueeze(0))[0]
+
+    def predict_plain(self, images: list[Tensor]) -> Prediction:
+        """Clusters of what :meth:`transform_plain` made of images, one or more."""
+        return self.predict(torch.stack(images), len(images))
 
     @torch.no_grad()
     def predict(

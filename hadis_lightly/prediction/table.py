@@ -1,24 +1,20 @@
-"""Writes a table of predictions, and sorts image files into folders."""
+"""Writes a table of predictions."""
 
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
+from PIL import Image
 
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data import (
@@ -30,15 +26,26 @@ from hadis_lightly.data import (
     stream_images,
 )
 from hadis_lightly.data.errors import MAX_NAMES
-from hadis_lightly.data.files.formats import image_formats
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.pixels import PixelRange
-from hadis_lightly.data.files.reader import open_file
-from hadis_lightly.data.files.tables import containing_file
-from hadis_lightly.own_output import mark_own, new_file
-from hadis_lightly.prediction.predictor import ClusterPredictor
 from hadis_lightly.system import available_cores
-from hadis_lightly.text import describe_error, printable
+from hadis_lightly.text import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Predictor(Protocol):
+    """A :class:`ClusterPredictor` or an :class:`OnnxPredictor`."""
+
+    num_channels: int
+    decode_size: int
+
+    def transform_plain(self, image: Image.Image) -> Any:
+        """A tensor or array of what ``read_image`` returns."""
+
+    def predict_plain(self, images: list[Any]) -> Any:
+        """Labels, confidence, distance, embeddings and outliers of these."""
 
 
 @dataclass
@@ -63,15 +70,15 @@ class PredictionSummary:
 
 
 def predict_to_table(
-    predictor: ClusterPredictor,
-    images: Iterable[StreamedImage[Tensor]],
+    predictor: Predictor,
+    images: Iterable[StreamedImage[Any]],
     path: Path,
     *,
     batch_size: int = 256,
     relabel: Callable[[Tensor, Tensor], Tensor] | None = None,
     embeddings: Path | None = None,
     left_out: Path | None = None,
-    sort: Callable[[StreamedImage[Tensor], int], None] | None = None,
+    sort: Callable[[StreamedImage[Any], int], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> PredictionSummary:
     """Writes ``file, cluster, confidence, distance, outlier``, a batch at a time.
@@ -80,7 +87,7 @@ def predict_to_table(
 
     Args:
         predictor: The predictor.
-        images: Tensors by the predictor's transform, or problems.
+        images: What the predictor's transform makes of images, or problems.
         path: The table, CSV.
         batch_size: Images at a time.
         relabel: Makes the labels to write from those of the run and the embeddings,
@@ -103,13 +110,17 @@ def predict_to_table(
         writer = csv.writer(file)
         writer.writerow(["file", "cluster", "confidence", "distance", "outlier"])
         while batch := list(islice(readable, batch_size)):
-            tensors = [image.content for image in batch]
-            found = predictor.predict(torch.stack(tensors), batch_size)  # type: ignore[arg-type]
+            found = predictor.predict_plain([image.content for image in batch])
             if relabel is not None:
                 found = found._replace(labels=relabel(found.labels, found.embeddings))
             if rows_file is not None:
-                rows_file.append(found.embeddings.numpy().astype(np.float16))
-            columns = [*found[:3], found.outlier.int()]
+                rows_file.append(np.asarray(found.embeddings, np.float16))
+            columns = (
+                found.labels,
+                found.confidence,
+                found.distance,
+                np.asarray(found.outlier, np.int64),
+            )
             rows = zip(batch, *(column.tolist() for column in columns), strict=True)
             for image, label, confidence, distance, outlier in rows:
                 writer.writerow(
@@ -130,10 +141,10 @@ def predict_to_table(
 
 
 def _readable(
-    images: Iterable[StreamedImage[Tensor]],
+    images: Iterable[StreamedImage[Any]],
     summary: PredictionSummary,
     left_out: Path | None,
-) -> Iterator[StreamedImage[Tensor]]:
+) -> Iterator[StreamedImage[Any]]:
     """The images that could be read; counts the others and lists them in a file."""
     for image in images:
         problem = image.content
@@ -153,8 +164,8 @@ def _readable(
 class ImageStream(NamedTuple):
     """Images to predict."""
 
-    images: Iterable[StreamedImage[Tensor]]
-    """The predictor's tensors, and what was left out."""
+    images: Iterable[StreamedImage[Any]]
+    """What the predictor makes of them, and what was left out."""
     total: int
     """Number of images."""
     description: str
@@ -166,13 +177,13 @@ class ImageStream(NamedTuple):
 
 
 def images_to_predict(
-    predictor: ClusterPredictor,
+    predictor: Predictor,
     source: str,
     path: AnyPath | Sequence[AnyPath] | None,
     *,
     follow_links: bool = False,
 ) -> ImageStream:
-    """The images of a source as a stream of the predictor's tensors.
+    """The images of a source, as a stream of what the predictor makes of them.
 
     The arguments are those of :func:`~hadis_lightly.data.load_source`.
 
@@ -189,14 +200,14 @@ def images_to_predict(
     )
     pixels = PixelRange()
 
-    def make(image: Image.Image) -> Tensor:
+    def make(image: Image.Image) -> Any:
         pixels.add(image)
         return predictor.transform_plain(image)
 
     images = stream_images(found, make, available_cores())
     if not isinstance(found, FolderSource):
         return ImageStream(images, len(found), found.description, pixels)
-    left_out = [StreamedImage[Tensor](p.key, "", p) for p in found.left_out]
+    left_out = [StreamedImage[Any](p.key, "", p) for p in found.left_out]
     every = chain(left_out, images)
     return ImageStream(every, len(found), found.description, pixels, found.warnings)
 
@@ -234,63 +245,3 @@ class NpyRows:
         header = repr(values).ljust(size - 1) + "\n"
         self._file.seek(0)
         self._file.write(start + struct.pack("<H", size) + header.encode("ascii"))
-
-
-class SortIntoFolders:
-    """Puts files into one folder per cluster, as links or copies.
-
-    Args:
-        folder: A folder that does not exist yet.
-        n_clusters: Number of clusters, for folder names that sort by number.
-        by: ``link`` or ``copy``. Where links cannot be made, files are copied, and so
-            are images in tables; :attr:`no_links` then says why.
-
-    Raises:
-        ValueError: If the folder exists.
-    """
-
-    def __init__(self, folder: Path, n_clusters: int, by: str = "link") -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            folder.mkdir()  # of two commands one succeeds
-        except FileExistsError:
-            raise ValueError(
-                f"sort_into is {str(folder)!r}, which exists already: choose another "
-                "folder, or remove it if an unfinished command left it."
-            ) from None
-        mark_own(folder)
-        self.folder = folder
-        self.by = by
-        self.no_links = ""
-        self._width = len(str(n_clusters - 1))
-
-    def __call__(self, image: StreamedImage[Tensor], label: int) -> None:
-        """Puts a file into the folder of its cluster, below its own subfolders."""
-        place = self.folder / f"cluster_{label:0{self._width}}" / image.key
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if containing_file(image.path) != image.path:  # the row of a table
-            if self.by == "link":
-                self.no_links = "images in tables"
-            _write_row(image.path, place)
-            return
-        if self.by == "link":
-            try:
-                place.symlink_to(os.path.abspath(image.path))
-                return
-            except (OSError, NotImplementedError) as error:
-                # No right to (Windows), or no links on such a disk (exFAT).
-                self.by, self.no_links = "copy", describe_error(error)
-        with new_file(place) as copy:
-            shutil.copy2(image.path, copy.unfinished)
-
-
-def _write_row(row: str, place: Path) -> None:
-    """Writes the image in the row of a table, with a suffix by its format."""
-    with open_file(row) as file:
-        kind = "tiff"  # all that Pillow cannot open
-        with suppress(UnidentifiedImageError):
-            kind = str(Image.open(file, formats=image_formats()).format).lower()
-        file.seek(0)
-        name = place if place.suffix else place.with_suffix(f".{kind}")
-        with new_file(name) as copy:
-            copy.unfinished.write_bytes(file.read())

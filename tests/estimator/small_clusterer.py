@@ -11,7 +11,6 @@ from hadis_lightly import ImageClusterer
 SETTINGS: dict[str, Any] = {
     "model.hidden_dim": 16,
     "model.output_dim": 8,
-    "model.n_heads": 2,
     "features.n_views": 4,
     "features.n_components": 16,
     "features.n_neighbours": 5,

@@ -123,6 +123,12 @@ def test_components_of_views_are_those_of_each_by_itself() -> None:
     torch.testing.assert_close(components(features)[:, 1], components(features[:, 1]))
 
 
+def test_a_checkpoint_has_no_more_than_the_components() -> None:
+    components = PrincipalComponents(300, 4).fit(torch.randn(50, 300))
+    torch.save(components.state_dict(), file := io.BytesIO())
+    assert file.tell() < 4 * (300 * 4 + 300) + 4000  # not 300 * 300
+
+
 def test_bad_input() -> None:
     with pytest.raises(TypeError, match=r"backbone must be a torch\.nn\.Module"):
         FrozenBackbone(None)  # type: ignore[arg-type]

@@ -40,7 +40,8 @@ from hadis_lightly.models import batch_norms
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction import predictor as predictor_module
 from hadis_lightly.prediction.outputs import outputs_of
-from hadis_lightly.prediction.table import SortIntoFolders, predict_to_table
+from hadis_lightly.prediction.sorting import SortIntoFolders
+from hadis_lightly.prediction.table import predict_to_table
 from hadis_lightly.settings import SettingsError
 from tests.data.files.test_tables import table_of, write_parquet
 from tests.data.image_files import encode

@@ -30,6 +30,7 @@ ORDER = [
     "training",
     "methods",
     "artifacts",
+    "formats",
     "prediction",
     "report",
     "runs",

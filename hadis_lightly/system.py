@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def available_cores() -> int:
@@ -26,6 +28,8 @@ def cores_left_by_workers(device: torch.device, num_workers: int) -> Iterator[No
 
     A thread that waits for a worker's core makes all other threads wait.
     """
+    import torch
+
     threads = torch.get_num_threads()
     if device.type == "cpu":
         free = available_cores() - num_workers
@@ -42,6 +46,8 @@ def has_several_processes(devices: int | str) -> bool:
     Args:
         devices: Number of devices, or ``auto``: all GPUs.
     """
+    import torch
+
     number = torch.cuda.device_count() if devices == "auto" else int(devices)
     return number > 1 or os.environ.get("WORLD_SIZE", "1") != "1"
 

@@ -201,6 +201,13 @@ def test_importing_the_package_costs_next_to_nothing() -> None:
     assert not modules_after("import hadis_lightly") & heavy
 
 
+def test_an_exported_model_needs_no_torch() -> None:
+    loaded = modules_after(
+        "import hadis_lightly.cli.predict, hadis_lightly.prediction.table"
+    )
+    assert not loaded & {"torch", "torchvision", "lightly", "sklearn", "scipy"}
+
+
 def test_clustering_loads_torch_but_not_lightly() -> None:
     loaded = modules_after("import hadis_lightly.cluster")
     assert "torch" in loaded

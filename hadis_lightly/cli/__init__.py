@@ -1,4 +1,4 @@
-"""Command lines: ``hadis-lightly-train``, ``-predict``, ``-report``, ``-figures``."""
+"""Command lines: ``hadis-lightly-train``, ``-predict``, ``-report``, ..."""
 
 from __future__ import annotations
 

@@ -47,6 +47,8 @@ def errors_in_one_line(settings: object, wants_traceback: bool) -> Iterator[None
             raise
         reason, status = f"error: {one_line(error, settings)}", 2
     except Exception as error:
+        if "torch" not in sys.modules:  # an exported model needs none
+            raise
         # Imported by the run already, which alone raises such errors.
         from hadis_lightly.runs.checkpointing import RunInterrupted
 

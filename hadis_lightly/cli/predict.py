@@ -23,7 +23,7 @@ from hadis_lightly.settings.validate import check_exists, check_section
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hadis_lightly.prediction import ClusterPredictor
+    from hadis_lightly.prediction import ClusterPredictor, OnnxPredictor
     from hadis_lightly.prediction.table import PredictionSummary
 
 
@@ -48,7 +48,9 @@ class PredictSettings:
     """Settings of ``hadis-lightly-predict``."""
 
     checkpoint: str = setting(
-        MISSING, "Folder of a run, or a checkpoint in it.", is_path=True
+        MISSING,
+        "Folder of a run, a checkpoint in it, or model.onnx of hadis-lightly-export.",
+        is_path=True,
     )
     out: str = setting(
         "clusters.csv",
@@ -91,6 +93,7 @@ _DESCRIPTION = """Assigns images to the clusters of a run.
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos sort_into=sorted
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos level=2
   hadis-lightly-predict checkpoint=last.ckpt data=npz data.path=images.npz out=a.csv
+  hadis-lightly-predict checkpoint=model.onnx data.path=new_photos
   find . -name '*.jpg' | hadis-lightly-predict checkpoint=last.ckpt data.path=-
 
 The table has a row per image: file, cluster, confidence (softmax over the clusters, or
@@ -149,14 +152,13 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         check_exists("data.path", data.path)
     # Only now: it takes seconds.
     from hadis_lightly.data import describe_problems
-    from hadis_lightly.prediction import ClusterPredictor
     from hadis_lightly.prediction.table import (
         SortIntoFolders,
         images_to_predict,
         predict_to_table,
     )
 
-    predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
+    predictor = _predictor(settings)
     n_clusters, relabel = _at_level(predictor, settings.level)
     images, total, found, pixels, lines = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
@@ -209,7 +211,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
 
 
 def _at_level(
-    predictor: ClusterPredictor, level: int | None
+    predictor: ClusterPredictor | OnnxPredictor, level: int | None
 ) -> tuple[int, Callable[[Tensor, Tensor], Tensor] | None]:
     """Number of clusters at a level, and what makes its labels.
 
@@ -217,15 +219,26 @@ def _at_level(
         ValueError: If there is no such level.
     """
     if level is None:
-        return predictor.partition.n_clusters, None
-    tree = predictor.tree
+        return predictor.n_clusters, None
+    tree = getattr(predictor, "tree", None)  # of a checkpoint
     if tree is None:
         raise ValueError(
             f"level is {level}, but this checkpoint has no levels: they are found at "
-            "the end of a run, by this version or a later one."
+            "the end of a run, by this version or a later one, and not exported."
         )
     tree.check_level(level)
     return tree.levels[level - 1], partial(tree.assign, level=level)
+
+
+def _predictor(settings: PredictSettings) -> ClusterPredictor | OnnxPredictor:
+    """The networks and clusters of a run, by PyTorch or exported."""
+    if settings.checkpoint.endswith(".onnx"):
+        from hadis_lightly.prediction.onnx_predictor import OnnxPredictor
+
+        return OnnxPredictor(settings.checkpoint, settings.device)
+    from hadis_lightly.prediction.predictor import ClusterPredictor
+
+    return ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
 
 
 def _describe(summary: PredictionSummary, n_clusters: int) -> str:

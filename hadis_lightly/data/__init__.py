@@ -4,7 +4,8 @@ A source is a map-style dataset of ``(PIL image, target)``; :class:`IndexedDatas
 turns it, or any other dataset, into what training reads.
 """
 
-from hadis_lightly.data.device_memory import format_bytes, room_for_images
+from typing import TYPE_CHECKING
+
 from hadis_lightly.data.errors import (
     DataError,
     ImageProblem,
@@ -25,24 +26,49 @@ from hadis_lightly.data.files.pixels import plain_image
 from hadis_lightly.data.files.reader import MAX_PIXELS, read_image
 from hadis_lightly.data.files.stream import StreamedImage, stream_images
 from hadis_lightly.data.image_source import ArraySource, ImageSource
-from hadis_lightly.data.indexed_dataset import IndexedDataset
-from hadis_lightly.data.loading.all_images import (
-    common_size,
-    count_distinct,
-    images_key,
-    stack_images,
-)
-from hadis_lightly.data.loading.device_loader import DeviceLoader
-from hadis_lightly.data.loading.epoch_sampler import EpochSampler
-from hadis_lightly.data.loading.reproducible_dataset import ReproducibleDataset
-from hadis_lightly.data.loading.row_loader import RowLoader
-from hadis_lightly.data.sets.cifar import load_cifar10, load_cifar20
-from hadis_lightly.data.sets.digits import load_digits
 from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS, load_imagenet_subset
 from hadis_lightly.data.sets.npz import load_npz
 from hadis_lightly.data.sets.registry import load_source
-from hadis_lightly.data.sets.stl10 import BinarySource, load_stl10
+from hadis_lightly.lazy import lazy_names
 from hadis_lightly.settings.images import SOURCE_NAMES
+
+if TYPE_CHECKING:
+    from hadis_lightly.data.device_memory import format_bytes, room_for_images
+    from hadis_lightly.data.indexed_dataset import IndexedDataset
+    from hadis_lightly.data.loading.all_images import (
+        common_size,
+        count_distinct,
+        images_key,
+        stack_images,
+    )
+    from hadis_lightly.data.loading.device_loader import DeviceLoader
+    from hadis_lightly.data.loading.epoch_sampler import EpochSampler
+    from hadis_lightly.data.loading.reproducible_dataset import ReproducibleDataset
+    from hadis_lightly.data.loading.row_loader import RowLoader
+    from hadis_lightly.data.sets.cifar import load_cifar10, load_cifar20
+    from hadis_lightly.data.sets.digits import load_digits
+    from hadis_lightly.data.sets.stl10 import BinarySource, load_stl10
+
+# Imported when asked for: an exported model reads images without PyTorch.
+_LATER = {
+    "format_bytes": "device_memory",
+    "room_for_images": "device_memory",
+    "IndexedDataset": "indexed_dataset",
+    "common_size": "loading.all_images",
+    "count_distinct": "loading.all_images",
+    "images_key": "loading.all_images",
+    "stack_images": "loading.all_images",
+    "DeviceLoader": "loading.device_loader",
+    "EpochSampler": "loading.epoch_sampler",
+    "ReproducibleDataset": "loading.reproducible_dataset",
+    "RowLoader": "loading.row_loader",
+    "load_cifar10": "sets.cifar",
+    "load_cifar20": "sets.cifar",
+    "load_digits": "sets.digits",
+    "BinarySource": "sets.stl10",
+    "load_stl10": "sets.stl10",
+}
+__getattr__, __dir__ = lazy_names(__name__, _LATER)
 
 __all__ = [
     "IMAGENET_SUBSETS",

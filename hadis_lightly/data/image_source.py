@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch.utils.data import Dataset
 
 from hadis_lightly.data.errors import DataError
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSource(Dataset[tuple[Image.Image, int]], ABC):
+class ImageSource(ABC):
     """A map-style dataset of ``(PIL image, target)`` that knows what it is.
 
     Args:

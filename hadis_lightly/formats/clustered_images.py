@@ -110,8 +110,8 @@ def images_of_run(
 def read_names(path: str | Path, n_clusters: int) -> dict[int, str]:
     """Reads names of clusters: ``{"0": "cats", "3": "dogs"}``, in a JSON file.
 
-    They may be in an object ``"names"`` among other things, or a list. Clusters that are
-    left out, or have an empty name or null, have no name.
+    They may be in an object ``"names"`` among other things, or a list. Clusters that
+    are left out, or have an empty name or null, have no name.
 
     Raises:
         ValueError: If the file cannot be read, or names a cluster that does not exist.

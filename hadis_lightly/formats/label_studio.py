@@ -35,7 +35,7 @@ def write_label_studio(
     files = linked_images(images.source, folder, progress)
     columns = images.columns()
     rows = zip(*columns.values(), strict=True)
-    tasks = []
+    tasks: list[dict[str, Any]] = []
     for file, row in zip(files, rows, strict=True):
         values: dict[str, Any] = dict(zip(columns, row, strict=True))
         address = f"/data/local-files/?d={quote(f'{name}/{file}')}"
@@ -50,7 +50,7 @@ def write_label_studio(
             "score": values["confidence"],
             "result": [choice],
         }
-        tasks.append({"data": {_IMAGE: address, **values}, "predictions": [prediction]})
+        tasks.append({"data": {**values, _IMAGE: address}, "predictions": [prediction]})
     (folder / "interface.xml").write_text(_interface(images), encoding="utf-8")
     path = folder / "tasks.json"
     path.write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")

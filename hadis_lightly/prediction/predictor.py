@@ -105,10 +105,12 @@ class ClusterPredictor:
         self._outputs: Outputs | None = None
         self.model = model.to(self.device, self.dtype).eval()
         self.partition = partition.to(self.device)
+        self.n_clusters = partition.n_clusters
         views = settings.views
         self.num_channels = views.num_channels
-        is_batched = plain_transform == "batched"
-        kind = BatchedTestTransform if is_batched else HaDisTestTransform
+        kind = (
+            BatchedTestTransform if plain_transform == "batched" else HaDisTestTransform
+        )
         self.decode_size = decode_size
         self._transform = kind.from_settings(views)
 
@@ -184,6 +186,10 @@ class ClusterPredictor:
         if isinstance(self._transform, HaDisTestTransform):
             return self._transform(image)
         return self._transform(pil_to_tensor(image).unsqueeze(0))[0]
+
+    def predict_plain(self, images: list[Tensor]) -> Prediction:
+        """Clusters of what :meth:`transform_plain` made of images, one or more."""
+        return self.predict(torch.stack(images), len(images))
 
     @torch.no_grad()
     def predict(

@@ -12,13 +12,11 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from hadis_lightly.atomic import atomic_write
 from hadis_lightly.data import (
@@ -36,9 +34,12 @@ from hadis_lightly.data.files.pixels import PixelRange
 from hadis_lightly.data.files.reader import open_file
 from hadis_lightly.data.files.tables import containing_file
 from hadis_lightly.own_output import mark_own, new_file
-from hadis_lightly.prediction.predictor import ClusterPredictor
+from hadis_lightly.prediction.predictor_protocol import Predictor
 from hadis_lightly.system import available_cores
 from hadis_lightly.text import describe_error, printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -63,15 +64,15 @@ class PredictionSummary:
 
 
 def predict_to_table(
-    predictor: ClusterPredictor,
-    images: Iterable[StreamedImage[Tensor]],
+    predictor: Predictor,
+    images: Iterable[StreamedImage[Any]],
     path: Path,
     *,
     batch_size: int = 256,
     relabel: Callable[[Tensor, Tensor], Tensor] | None = None,
     embeddings: Path | None = None,
     left_out: Path | None = None,
-    sort: Callable[[StreamedImage[Tensor], int], None] | None = None,
+    sort: Callable[[StreamedImage[Any], int], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> PredictionSummary:
     """Writes ``file, cluster, confidence, distance``, a batch at a time.
@@ -80,7 +81,7 @@ def predict_to_table(
 
     Args:
         predictor: The predictor.
-        images: Tensors by the predictor's transform, or problems.
+        images: What the predictor's transform makes of images, or problems.
         path: The table, CSV.
         batch_size: Images at a time.
         relabel: Makes the labels to write from those of the run and the embeddings,
@@ -103,12 +104,11 @@ def predict_to_table(
         writer = csv.writer(file)
         writer.writerow(["file", "cluster", "confidence", "distance"])
         while batch := list(islice(readable, batch_size)):
-            tensors = [image.content for image in batch]
-            found = predictor.predict(torch.stack(tensors), batch_size)  # type: ignore[arg-type]
+            found = predictor.predict_plain([image.content for image in batch])
             if relabel is not None:
                 found = found._replace(labels=relabel(found.labels, found.embeddings))
             if rows_file is not None:
-                rows_file.append(found.embeddings.numpy().astype(np.float16))
+                rows_file.append(np.asarray(found.embeddings, np.float16))
             rows = zip(batch, *(column.tolist() for column in found[:3]), strict=True)
             for image, label, confidence, distance in rows:
                 writer.writerow(
@@ -129,10 +129,10 @@ def predict_to_table(
 
 
 def _readable(
-    images: Iterable[StreamedImage[Tensor]],
+    images: Iterable[StreamedImage[Any]],
     summary: PredictionSummary,
     left_out: Path | None,
-) -> Iterator[StreamedImage[Tensor]]:
+) -> Iterator[StreamedImage[Any]]:
     """The images that could be read; counts the others and lists them in a file."""
     for image in images:
         problem = image.content
@@ -152,8 +152,8 @@ def _readable(
 class ImageStream(NamedTuple):
     """Images to predict."""
 
-    images: Iterable[StreamedImage[Tensor]]
-    """The predictor's tensors, and what was left out."""
+    images: Iterable[StreamedImage[Any]]
+    """What the predictor makes of them, and what was left out."""
     total: int
     """Number of images."""
     description: str
@@ -165,13 +165,13 @@ class ImageStream(NamedTuple):
 
 
 def images_to_predict(
-    predictor: ClusterPredictor,
+    predictor: Predictor,
     source: str,
     path: AnyPath | Sequence[AnyPath] | None,
     *,
     follow_links: bool = False,
 ) -> ImageStream:
-    """The images of a source as a stream of the predictor's tensors.
+    """The images of a source, as a stream of what the predictor makes of them.
 
     The arguments are those of :func:`~hadis_lightly.data.load_source`.
 
@@ -188,14 +188,14 @@ def images_to_predict(
     )
     pixels = PixelRange()
 
-    def make(image: Image.Image) -> Tensor:
+    def make(image: Image.Image) -> Any:
         pixels.add(image)
         return predictor.transform_plain(image)
 
     images = stream_images(found, make, available_cores())
     if not isinstance(found, FolderSource):
         return ImageStream(images, len(found), found.description, pixels)
-    left_out = [StreamedImage[Tensor](p.key, "", p) for p in found.left_out]
+    left_out = [StreamedImage[Any](p.key, "", p) for p in found.left_out]
     every = chain(left_out, images)
     return ImageStream(every, len(found), found.description, pixels, found.warnings)
 
@@ -263,7 +263,7 @@ class SortIntoFolders:
         self.no_links = ""
         self._width = len(str(n_clusters - 1))
 
-    def __call__(self, image: StreamedImage[Tensor], label: int) -> None:
+    def __call__(self, image: StreamedImage[Any], label: int) -> None:
         """Puts a file into the folder of its cluster, below its own subfolders."""
         place = self.folder / f"cluster_{label:0{self._width}}" / image.key
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from hadis_lightly.central_square import central_square, is_long, scaled_side
 from hadis_lightly.checks import check_number
 from hadis_lightly.settings.views import (
     IMAGENET_NORMALIZE,
@@ -21,10 +22,6 @@ from hadis_lightly.transforms.batched_color import normalize_channels
 from hadis_lightly.transforms.input_checks import CHANNELS, check_batch, check_image
 
 T = TypeVar("T", bound="_PlainTransform")
-
-# Of an image that is longer than this, only the part that is kept is scaled: the whole
-# of 2 x 60,000 pixels would take gigabytes.
-_LONGEST_ASPECT = 8
 
 
 class ToNormalizedTensor:
@@ -102,9 +99,8 @@ class _PlainTransform:
                 f"interpolation must be bilinear or bicubic, got {interpolation!r}."
             )
         self.input_size = input_size
-        # Shorter side of the whole, rounded down as timm does; of 231.999 it is 232.
-        self._scaled = int(input_size / crop + 1e-6)
-        self._interpolation = InterpolationMode(interpolation)
+        self._scaled = scaled_side(input_size, crop)
+        self._interpolation = interpolation
         self._to_normalized_tensor = ToNormalizedTensor(normalize)
 
     @classmethod
@@ -117,39 +113,22 @@ class _PlainTransform:
             interpolation=settings.plain_interpolation or "bilinear",
         )
 
-    def _is_square(self, height: int, width: int) -> bool:
-        """Whether an image is the central square already."""
-        return height == width == self.input_size == self._scaled
-
     def _central_square(self, image: Image.Image) -> Image.Image:
-        if self._is_square(*image.size):
-            return image
-        size, scaled = self.input_size, self._scaled
-        if not _is_long(*image.size):
-            whole = F.resize(image, [scaled], self._interpolation)
-            return F.center_crop(whole, [size])  # type: ignore[no-any-return]
-        shorter = min(image.size)
-        box: list[float] = []
-        for length in image.size:
-            side = scaled * length // shorter
-            start = round((side - size) / 2)
-            box += [start * length / side, (start + size) * length / side]
-        left, right, top, bottom = box
-        resampling = Image.Resampling[self._interpolation.name]
-        return image.resize((size, size), resampling, box=(left, top, right, bottom))
+        return central_square(image, self.input_size, self._scaled, self._interpolation)
 
     def _central_squares(self, images: Tensor) -> Tensor:
         """uint8 ``(n, c, h, w)`` to ``(n, c, input_size, input_size)``."""
-        if self._is_square(*images.shape[2:]):
-            return images
         size, scaled = self.input_size, self._scaled
-        if _is_long(*images.shape[2:]):
+        if tuple(images.shape[2:]) == (size, size) and size == scaled:
+            return images
+        if is_long(*images.shape[2:]):
             squares = [self._central_square(F.to_pil_image(x)) for x in images.cpu()]
             stacked = torch.stack([F.pil_to_tensor(square) for square in squares])
             return stacked.to(images.device)
         # PyTorch 2.14 fails at single pixels of three channels: one at a time.
         planes = images.flatten(0, 1).unsqueeze(1) if scaled == 1 else images
-        whole = F.resize(planes, [scaled], self._interpolation, antialias=True)
+        interpolation = InterpolationMode(self._interpolation)
+        whole = F.resize(planes, [scaled], interpolation, antialias=True)
         cropped: Tensor = F.center_crop(whole, [size])
         return cropped.reshape(*images.shape[:2], size, size)
 
@@ -215,7 +194,3 @@ class BatchedTestTransform(_PlainTransform):
         x = self._central_squares(images).float().div_(255)
         normalize_channels(x.transpose(0, 1), self.mean, self.std)
         return x
-
-
-def _is_long(height: int, width: int) -> bool:
-    return max(height, width) > _LONGEST_ASPECT * min(height, width)

@@ -27,7 +27,7 @@ TINY = (
 FROM_PIXELS = (
     "model.train=all", "model.weights=null", "model.backbone=small_convnet",
 )  # fmt: skip
-COMMANDS = ("train", "predict", "report", "figures")
+COMMANDS = ("train", "predict", "report", "figures", "export")
 
 
 class Commands:
@@ -282,6 +282,9 @@ def test_help_names_every_setting(
         ("predict", ["checkpoint=a", "data.path=.", "device=meta"], "device"),
         ("report", ["checkpoint=a", "max_images=0"], "max_images must be >= 1"),
         ("figures", [], "run must be"),
+        ("export", ["checkpoint=.", "out=model.pb"], "out must end in .onnx or .pt2"),
+        ("export", ["checkpoint=.", "to=coco"], "to must be one of fiftyone"),
+        ("export", ["checkpoint=.", "data.path=."], "data.path needs to="),
         ("train", ["data.path=."], "n_clusters is needed, there is no default"),
         ("train", ["n_clusters=3"], "data.path"),
     ],

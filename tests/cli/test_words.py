@@ -10,6 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from hadis_lightly.cli.export import ExportSettings
 from hadis_lightly.cli.figures import FiguresSettings
 from hadis_lightly.cli.predict import PredictSettings
 from hadis_lightly.cli.report import ReportSettings
@@ -21,7 +22,7 @@ from tests.forked_lines import Lines
 NAMES = ["1.10", "2024_11_06", "1e3", "0x10", "true", "inf", "-5", "010", "Größe",
          "~/x", "photos (1)", "photos[1]", "Anna's", "a=b", r"C:\Users\é", "#1 & 2",
          r"\\server\x"]  # fmt: skip
-ALL = (Settings, PredictSettings, ReportSettings, FiguresSettings)
+ALL = (Settings, PredictSettings, ReportSettings, FiguresSettings, ExportSettings)
 PATHS = {
     *("output_dir", "data.cache", "data.path", "model.weights", "trainer.resume"),
     *("checkpoint", "embeddings", "out", "sort_into", "run"),

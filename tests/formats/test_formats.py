@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from hadis_lightly.artifacts.saved_run import SavedRun
+from hadis_lightly.cli import export
 from hadis_lightly.data import ArraySource, DataError
 from hadis_lightly.data.image_source import position_keys
 from hadis_lightly.formats import (
@@ -258,3 +259,23 @@ def test_images_without_files_are_written(
     path = export_clusters(images, "imagefolder", tmp_path / "out")
     with Image.open(path.parent / "images" / "000005.png") as written:
         np.testing.assert_array_equal(written, pixels[5, :, :, 0])
+
+
+def test_the_command_knows_every_format(
+    saved: SavedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tuple(FORMATS) == export._FORMATS
+    photo = tmp_path / images_of_run(saved).table.keys[0]
+    Image.new("L", (9, 9)).save(photo)
+    path = export.export_to_file(
+        export.ExportSettings(
+            checkpoint=str(saved.folder),
+            to="imagefolder",
+            out=str(tmp_path / "out"),
+            names=str(saved.folder.parent / "names.json"),
+            data=export.ExportedImages(path=str(tmp_path)),
+        )
+    )
+    assert path == tmp_path / "out" / "metadata.csv"
+    said = capsys.readouterr().out
+    assert f"WARNING: {NUM_IMAGES - 1} images have no file any more" in said

@@ -10,16 +10,8 @@ from hadis_lightly.data.errors import DataError
 from hadis_lightly.data.files.folder import FolderSource
 from hadis_lightly.data.files.listing import AnyPath, load_images, split_paths
 from hadis_lightly.data.image_source import ImageSource
-from hadis_lightly.data.sets.cifar import (
-    DEFAULT_CIFAR10_PATH,
-    DEFAULT_CIFAR20_PATH,
-    load_cifar10,
-    load_cifar20,
-)
-from hadis_lightly.data.sets.digits import load_digits
 from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS, load_imagenet_subset
 from hadis_lightly.data.sets.npz import load_npz
-from hadis_lightly.data.sets.stl10 import DEFAULT_STL10_PATH, load_stl10
 from hadis_lightly.settings.images import SOURCE_NAMES
 
 
@@ -87,14 +79,23 @@ def load_source(
             raise DataError(
                 f"data=digits takes no path, it comes with scikit-learn; got {path!r}"
             )
+        from hadis_lightly.data.sets.digits import load_digits
+
         source = load_digits()
-    elif name == "cifar10":
-        source = load_cifar10(where or DEFAULT_CIFAR10_PATH, download)
-    elif name == "cifar20":
-        source = load_cifar20(where or DEFAULT_CIFAR20_PATH, download)
+    elif name in ("cifar10", "cifar20"):
+        from hadis_lightly.data.sets import cifar
+
+        if name == "cifar10":
+            place = where or cifar.DEFAULT_CIFAR10_PATH
+            source = cifar.load_cifar10(place, download)
+        else:
+            place = where or cifar.DEFAULT_CIFAR20_PATH
+            source = cifar.load_cifar20(place, download)
     elif name == "stl10":
-        place = where or DEFAULT_STL10_PATH
-        source = load_stl10(place, download, unlabelled=unlabelled)
+        from hadis_lightly.data.sets import stl10
+
+        place = where or stl10.DEFAULT_STL10_PATH
+        source = stl10.load_stl10(place, download, unlabelled=unlabelled)
     elif name in IMAGENET_SUBSETS:
         source = load_imagenet_subset(name, where, channels, on_error=on_error)
     elif name == "npz" or (name == "folder" and _is_npz(paths)):

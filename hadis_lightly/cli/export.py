@@ -70,7 +70,7 @@ Input is images, float32 (n, channels, size, size) in [0, 1], any n; the normali
 lies inside. Outputs are cluster, confidence, embedding and distance. The JSON file
 beside it says how to scale images, and gives the names of the clusters, where known,
 and licence and origin of the weights. The file is kept only if it gives the clusters
-that the checkpoint gives. ONNX needs: pip install 'hadis-lightly[onnx]'
+that the checkpoint gives. ONNX needs: pip install onnx onnxruntime onnxscript
 
 With to=fiftyone, label-studio, imagefolder, tensorboard or parquet, the images of the
 run, their clusters and embeddings are written for that tool. Images stay where they
@@ -126,7 +126,7 @@ def _export_networks(settings: ExportSettings, out: Path) -> Path:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if out.suffix == ".onnx" and missing:
         raise SettingsError(
-            f"out={out} needs {', '.join(missing)}: pip install 'hadis-lightly[onnx]'"
+            f"out={out} needs {', '.join(missing)}: pip install {' '.join(_NEEDED)}"
         )
     # Only now: it takes seconds.
     from hadis_lightly.prediction.export import export_run

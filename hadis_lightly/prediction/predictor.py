@@ -106,13 +106,11 @@ class ClusterPredictor:
         self.model = model.to(self.device, self.dtype).eval()
         self.partition = partition.to(self.device)
         self.n_clusters = partition.n_clusters
-        views = settings.views
-        self.num_channels = views.num_channels
-        kind = (
-            BatchedTestTransform if plain_transform == "batched" else HaDisTestTransform
-        )
+        self.num_channels = settings.views.num_channels
+        is_batched = plain_transform == "batched"
+        kind = BatchedTestTransform if is_batched else HaDisTestTransform
         self.decode_size = decode_size
-        self._transform = kind.from_settings(views)
+        self._transform = kind.from_settings(settings.views)
 
     @classmethod
     def from_checkpoint(

@@ -32,6 +32,7 @@ ORDER = [
     "training",
     "methods",
     "artifacts",
+    "formats",
     "prediction",
     "report",
     "runs",

@@ -283,6 +283,8 @@ def test_help_names_every_setting(
         ("report", ["checkpoint=a", "max_images=0"], "max_images must be >= 1"),
         ("figures", [], "run must be"),
         ("export", ["checkpoint=.", "out=model.pb"], "out must end in .onnx or .pt2"),
+        ("export", ["checkpoint=.", "to=coco"], "to must be one of fiftyone"),
+        ("export", ["checkpoint=.", "data.path=."], "data.path needs to="),
         ("train", ["data.path=."], "n_clusters is needed, there is no default"),
         ("train", ["n_clusters=3"], "data.path"),
     ],

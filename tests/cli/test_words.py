@@ -25,7 +25,7 @@ NAMES = ["1.10", "2024_11_06", "1e3", "0x10", "true", "inf", "-5", "010", "Gr√∂√
 ALL = (Settings, PredictSettings, ReportSettings, FiguresSettings, ExportSettings)
 PATHS = {
     *("output_dir", "data.cache", "data.path", "model.weights", "trainer.resume"),
-    *("checkpoint", "embeddings", "out", "sort_into", "run"),
+    *("checkpoint", "embeddings", "names", "out", "sort_into", "run"),
 }
 
 

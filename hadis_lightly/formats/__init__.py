@@ -1,0 +1,24 @@
+"""A run's images, clusters and embeddings in the formats of other tools.
+
+Example::
+
+    run = load_run("runs/photos")
+    export_clusters(images_of_run(run), "fiftyone", "for_fiftyone")
+"""
+
+from __future__ import annotations
+
+from hadis_lightly.formats.clustered_images import (
+    ClusteredImages,
+    images_of_run,
+    read_names,
+)
+from hadis_lightly.formats.export import FORMATS, export_clusters
+
+__all__ = [
+    "FORMATS",
+    "ClusteredImages",
+    "export_clusters",
+    "images_of_run",
+    "read_names",
+]

@@ -63,6 +63,8 @@ class ClusteredImages:
         if table.targets is not None:
             columns["target"] = table.targets.tolist()
             columns["class"] = [self._class_name(i) for i in columns["target"]]
+        if table.outlier is not None:
+            columns["outlier"] = table.outlier.tolist()
         for number, level in enumerate(table.levels, 1):
             columns[f"level_{number}"] = level.tolist()
         return columns

@@ -18,11 +18,7 @@ from hadis_lightly.artifacts.score_table import ScoreTable
 from hadis_lightly.artifacts.snapshots import EmbeddingSnapshots
 from hadis_lightly.data import FolderSource, ImageSource
 from hadis_lightly.fields import expand_paths
-from hadis_lightly.methods.backbone import (
-    describe_weights,
-    fetch_weights,
-    resolve_views,
-)
+from hadis_lightly.methods.backbone import describe_weights, resolve_views
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.methods.registry import build_model, check_run, method_of
 from hadis_lightly.methods.schedule import count_epochs, describe_schedule
@@ -102,7 +98,6 @@ def run(settings: Settings, source: ImageSource | None = None) -> RunResult:
     expand_paths(settings)
     check_run(settings)
     resolve_views(settings)
-    fetch_weights(settings)  # before the images are read, which may take minutes
     settings.data.path = absolute_path(settings.data.path)
     if settings.quiet:
         settings.trainer.progress_bar = False

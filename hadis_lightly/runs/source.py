@@ -19,6 +19,7 @@ from hadis_lightly.data import (
     load_source,
 )
 from hadis_lightly.data.files.path_list import STANDARD_INPUT
+from hadis_lightly.methods.backbone import fetch_weights
 from hadis_lightly.progress import StepProgress
 from hadis_lightly.runs.decoding import decode_once, decode_size
 from hadis_lightly.settings.errors import SettingsError
@@ -74,6 +75,7 @@ def build_source(settings: Settings, source: ImageSource | None = None) -> Image
     _lower_batch_size(settings, len(source))
     check_size(settings, len(source))
     if isinstance(source, FolderSource):
+        fetch_weights(settings)  # before files are read, which may take minutes
         source = decode_once(settings, source)
         _lower_batch_size(settings, len(source))
         check_size(settings, len(source))

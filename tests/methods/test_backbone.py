@@ -146,8 +146,12 @@ def test_a_network_that_is_down(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     choice = {"backbone": "shufflenet_v2_x0_5", "weights": "pretrained"}
     settings = tiny_settings(tmp_path / "run", train="heads", **choice)
-    # Said before images are looked for, which takes long where there are many.
-    settings.data = DataSettings(source="folder", path=str(tmp_path / "no images"))
+    # Said before files are read, which takes long where there are many.
+    (tmp_path / "images").mkdir()
+    for number in range(60):
+        (tmp_path / "images" / f"{number}.png").write_bytes(b"none of these is one")
+    settings.data = DataSettings(source="folder", path=str(tmp_path / "images"))
+    settings.views.mean = settings.views.std = [0.5] * 3
     with pytest.raises(SettingsError, match=r"fetch https:.* and put it at ") as caught:
         run(settings)
     said = str(caught.value)

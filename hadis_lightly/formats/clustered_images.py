@@ -145,6 +145,7 @@ def _rows_of(table: Assignments, rows: npt.NDArray[np.int64]) -> Assignments:
         table,
         keys=[table.keys[row] for row in rows],
         targets=None if table.targets is None else table.targets[rows],
+        outlier=None if table.outlier is None else table.outlier[rows],
         levels=tuple(level[rows] for level in table.levels),
         **arrays,
     )

@@ -66,7 +66,9 @@ def write_fiftyone(
         out.write("]}")
     fields = [*_own_fields(), _label_field("cluster"), _label_field("ground_truth")]
     fields.append(_field("embedding", "VectorField"))
-    kinds = {str: "StringField", int: "IntField", float: "FloatField"}
+    kinds = {
+        str: "StringField", int: "IntField", float: "FloatField", bool: "BooleanField"
+    }  # fmt: skip
     fields += [_field(name, kinds[type(v[0])]) for name, v in columns.items()]
     dataset = {
         "name": images.title,

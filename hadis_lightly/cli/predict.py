@@ -75,6 +75,12 @@ class PredictSettings:
         "Level of the tree over the clusters that the table is of: 1 is the coarsest, "
         "the last has each cluster of the run in two. null: the clusters of the run.",
     )
+    names: str | None = setting(
+        None,
+        "A names.json downloaded from the report of the run: the table gets a column "
+        "label beside cluster.",
+        is_path=True,
+    )
     batch_size: int = setting(
         256, "Images at a time; answers differ by rounding at most.", low=1
     )
@@ -90,6 +96,7 @@ _DESCRIPTION = """Assigns images to the clusters of a run.
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos sort_into=sorted
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos level=2
+  hadis-lightly-predict checkpoint=runs/train/... data.path=new names=names.json
   hadis-lightly-predict checkpoint=last.ckpt data=npz data.path=images.npz out=a.csv
   find . -name '*.jpg' | hadis-lightly-predict checkpoint=last.ckpt data.path=-
 
@@ -116,6 +123,11 @@ def check(settings: PredictSettings) -> None:
     if settings.embeddings is not None and not settings.embeddings.endswith(".npy"):
         raise SettingsError(
             f"embeddings must end in .npy, got {settings.embeddings!r}."
+        )
+    if settings.names is not None and settings.level is not None:
+        raise SettingsError(
+            f"names cannot be combined with level={settings.level}: they are names of "
+            "the clusters of the run."
         )
     source, path, into = settings.data.source, settings.data.path, settings.sort_into
     if source == "folder" and not path:
@@ -145,11 +157,14 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     check(settings)
     data = settings.data
     check_exists("checkpoint", settings.checkpoint)
+    check_exists("names", settings.names)
     if data.source not in DOWNLOADED:
         check_exists("data.path", data.path)
     # Only now: it takes seconds.
+    from hadis_lightly.artifacts.names_file import read_names
     from hadis_lightly.data import describe_problems
     from hadis_lightly.prediction import ClusterPredictor
+    from hadis_lightly.prediction.naming import Labelling
     from hadis_lightly.prediction.table import (
         SortIntoFolders,
         images_to_predict,
@@ -158,6 +173,9 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
 
     predictor = ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
     n_clusters, relabel = _at_level(predictor, settings.level)
+    labelling = None
+    if settings.names is not None:
+        labelling = Labelling(predictor, read_names(settings.names))
     images, total, found, pixels, lines = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
     )
@@ -182,6 +200,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
                 table.unfinished,
                 batch_size=settings.batch_size,
                 relabel=relabel,
+                labelling=labelling,
                 embeddings=embeddings.unfinished if embeddings else None,
                 left_out=left_out.unfinished,
                 sort=sort,
@@ -196,6 +215,8 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         print(_describe(summary, n_clusters), table.path, sep="\n")
         if embeddings is not None:
             print(embeddings.path)
+        if labelling is not None:
+            print(labelling.describe())
         if warning := pixels.describe():
             print(f"WARNING: {warning}")
         if summary.num_left_out:

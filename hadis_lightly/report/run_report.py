@@ -76,6 +76,8 @@ def data_of_run(
         replaced=_describe_replaced(run, source),
         read_small=small_reader(source),
         tree=run.result.get("tree"),
+        # The last level has clusters 2 c and 2 c + 1 for cluster c.
+        halves=table.levels[-1] % 2 if table.levels else None,
     )
 
 

@@ -1,5 +1,6 @@
 // Starts the page.
 
+remember();
 startOverview();
 startSizes();
 startPill();
@@ -12,6 +13,8 @@ startCurves();
 startConfusion();
 startBrowser();
 startViewer();
+startSelection();
+startWork();
 startNavigation();
 
 function takeViewFromAddress() {

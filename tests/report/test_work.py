@@ -235,3 +235,38 @@ def test_a_browser_that_keeps_nothing(browser: Browser, report: Report) -> None:
         browser.driver.execute_cdp_cmd(
             "Page.removeScriptToEvaluateOnNewDocument", script
         )
+
+
+def test_a_frame_on_the_map_selects(page: Browser, report: Report) -> None:
+    from selenium.webdriver import ActionChains
+
+    canvas = page.one("#plane-canvas")
+    page.js("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    width, height = page.js(
+        "return [arguments[0].clientWidth, arguments[0].clientHeight]", canvas
+    )
+    actions = ActionChains(page.driver, duration=20)
+    actions.key_down(SHIFT)
+    actions.move_to_element_with_offset(canvas, 14 - width // 2, 14 - height // 2)
+    actions.click_and_hold().move_to_element_with_offset(canvas, 40, 40)
+    actions.move_to_element_with_offset(canvas, width // 2 - 14, height // 2 - 14)
+    actions.release().key_up(SHIFT).perform()
+    assert page.text("#tray-count") == "48 selected"
+    page.click("#tray-exclude")
+    assert page.text(DONE) == "0 of 4 clusters named, 48 images excluded"
+
+
+def test_an_image_gets_its_label_where_it_is_enlarged(
+    page: Browser, report: Report
+) -> None:
+    page.click("#grid .pic")
+    page.click("#viewer-label")
+    page.keys("two\n")
+    assert page.text(DONE).endswith("1 image moved")
+    assert page.js("return document.activeElement.id") == "viewer-next"
+    page.keys(RIGHT)
+    page.click("#viewer-exclude")
+    assert page.text(DONE).endswith("1 image moved, 1 image excluded")
+    page.keys(ESCAPE)
+    page.keys(CONTROL + "z")
+    assert page.text(DONE).endswith("1 image moved")

@@ -131,7 +131,7 @@ function card(cluster) {
     reject.textContent = isOut ? "Reopen" : "Reject";
     split.textContent = units.length > 1 ? "Join again" : "Split in two";
     split.hidden = !IMAGES.half || size < 2;
-    same.textContent = twin === null ? "" : `Same as ${clusterName(twin)}`;
+    same.textContent = twin === null ? "Same as another" : `Same as ${clusterName(twin)}`;
     same.hidden = twin === null;
   };
   node.update();

@@ -3,11 +3,12 @@
     python benchmarks/report/labelling.py --checkpoint runs/digits14 \
         --images half0 --new half1 --classes classes.csv
 
-The person knows the class of an image when it is on the screen, from ``--classes`` (file,
-class), and does this: in every card, types the class of most of the first twelve images
-and presses Enter; sorts all images by confidence; and moves the first ``--moves`` of those
-that are in the wrong place, one class at a time, by Ctrl and click. ``labels.csv`` is
-downloaded before and after the moves, and ``names.json`` labels the images of ``--new``.
+The person knows the class of an image when it is on the screen, from ``--classes``
+(file, class), and does this: in every card, types the class of most of the first 12
+images and presses Enter; sorts all images by confidence; moves the first ``--moves``
+of those that are in the wrong place, one class at a time, by Ctrl and click.
+``labels.csv`` is downloaded before and after the moves, and ``names.json`` labels the
+images of ``--new``.
 Accuracy is the share of images whose label is their class.
 """
 

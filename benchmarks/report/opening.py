@@ -3,7 +3,7 @@
     python benchmarks/report/opening.py --counts 10000 100000 --keep pages
     python benchmarks/report/opening.py --pages before/10000.html pages/10000.html
 
-The images are scikit-learn's digits, enlarged to 32 x 32 and each with noise of its own;
+The images are scikit-learn's digits, enlarged to 32 x 32, each with noise of its own;
 clusters, confidences and the map are made up. "open" is the time from the start of the
 navigation until the page has drawn what is in sight, from a file: the median of
 ``--repeats``, taken in turns over the pages. Leave the machine idle.

@@ -84,8 +84,8 @@ class Labelling:
             lines.append(f"images with a label given by hand: {self.n_by_hand:,}")
         if self.others:
             lines.append(
-                f"WARNING: {len(self.others):,} with the file name of an image moved by "
-                f"hand look different ('{printable(self.others[0])}'); labelled by "
+                f"WARNING: {len(self.others):,} with the file name of an image moved "
+                f"by hand look different ('{printable(self.others[0])}'); labelled by "
                 "cluster"
             )
         return "\n".join(lines)

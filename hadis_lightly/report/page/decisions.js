@@ -165,7 +165,7 @@ function readNames(text) {
   };
   const isName = (value) => typeof value === "string" && tidy(value) !== "";
   for (const kind of ["split", "accepted", "rejected"]) {
-    check(Array.isArray(file[kind]) && file[kind].every((cluster) => CLUSTERS[cluster]), kind);
+    check(Array.isArray(file[kind]) && file[kind].every((cluster) => Number.isInteger(cluster) && CLUSTERS[cluster]), kind);
     for (const cluster of file[kind]) if (kind !== "split" || IMAGES.half) pairs.push([`${kind} ${cluster}`, true]);
   }
   check(isPlain(file.names) && isPlain(file.images), "its content");

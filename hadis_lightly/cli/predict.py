@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from hadis_lightly.cluster import ClusterTree
     from hadis_lightly.prediction import ClusterPredictor, OnnxPredictor
+    from hadis_lightly.prediction.naming import Labelling
     from hadis_lightly.prediction.table import PredictionSummary
 
 
@@ -78,6 +79,12 @@ class PredictSettings:
         "Level of the tree over the clusters that the table is of: 1 is the coarsest, "
         "the last has each cluster of the run in two. null: the clusters of the run.",
     )
+    names: str | None = setting(
+        None,
+        "A names.json downloaded from the report of the run: the table gets a column "
+        "label beside cluster.",
+        is_path=True,
+    )
     batch_size: int = setting(
         256, "Images at a time; answers differ by rounding at most.", low=1
     )
@@ -93,6 +100,7 @@ _DESCRIPTION = """Assigns images to the clusters of a run.
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos sort_into=sorted
   hadis-lightly-predict checkpoint=runs/train/... data.path=new_photos level=2
+  hadis-lightly-predict checkpoint=runs/train/... data.path=new names=names.json
   hadis-lightly-predict checkpoint=last.ckpt data=npz data.path=images.npz out=a.csv
   hadis-lightly-predict checkpoint=model.onnx data.path=new_photos
   find . -name '*.jpg' | hadis-lightly-predict checkpoint=last.ckpt data.path=-
@@ -115,16 +123,23 @@ def check(settings: PredictSettings) -> None:
         raise SettingsError(
             f"device must be auto, cpu, cuda or mps, got {settings.device!r}."
         )
-    if settings.level is not None and _is_exported(settings):
-        raise SettingsError(
-            f"level is {settings.level}, but an exported model has no levels: set "
-            "checkpoint to the run that it was exported from."
-        )
+    for name in ("level", "names"):
+        value = getattr(settings, name)
+        if value is not None and _is_exported(settings):
+            raise SettingsError(
+                f"{name} is {value}, but an exported model has no {name.rstrip('s')}s: "
+                "set checkpoint to the run that it was exported from."
+            )
     if Path(settings.out).is_dir():
         raise SettingsError(f"out is {settings.out!r}, which is a folder.")
     if settings.embeddings is not None and not settings.embeddings.endswith(".npy"):
         raise SettingsError(
             f"embeddings must end in .npy, got {settings.embeddings!r}."
+        )
+    if settings.names is not None and settings.level is not None:
+        raise SettingsError(
+            f"names cannot be combined with level={settings.level}: they are names of "
+            "the clusters of the run."
         )
     source, path, into = settings.data.source, settings.data.path, settings.sort_into
     if source == "folder" and not path:
@@ -154,6 +169,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     check(settings)
     data = settings.data
     check_exists("checkpoint", settings.checkpoint)
+    check_exists("names", settings.names)
     if data.source not in DOWNLOADED:
         check_exists("data.path", data.path)
     # Only now: it takes seconds.
@@ -163,6 +179,9 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
 
     predictor = _predictor(settings)
     n_clusters, relabel = _at_level(predictor, settings.level)
+    labelling = None
+    if settings.names is not None:
+        labelling = _labelling(predictor, settings.names)
     images, total, found, pixels, lines = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
     )
@@ -187,6 +206,7 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
                 table.unfinished,
                 batch_size=settings.batch_size,
                 relabel=relabel,
+                labelling=labelling,
                 embeddings=embeddings.unfinished if embeddings else None,
                 left_out=left_out.unfinished,
                 sort=sort,
@@ -201,6 +221,8 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         print(_describe(summary, n_clusters), table.path, sep="\n")
         if embeddings is not None:
             print(embeddings.path)
+        if labelling is not None:
+            print(labelling.describe())
         if warning := pixels.describe():
             print(f"WARNING: {warning}")
         if summary.num_left_out:
@@ -222,6 +244,14 @@ def _predictor(settings: PredictSettings) -> ClusterPredictor | OnnxPredictor:
     from hadis_lightly.prediction.predictor import ClusterPredictor
 
     return ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
+
+
+def _labelling(predictor: Any, names: str) -> Labelling:
+    """Labels by names that were given in the report, of a run's own predictor."""
+    from hadis_lightly.artifacts.names_file import read_names
+    from hadis_lightly.prediction.naming import Labelling
+
+    return Labelling(predictor, read_names(names))
 
 
 def _is_exported(settings: PredictSettings) -> bool:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from hadis_lightly.atomic import atomic_write
@@ -28,11 +26,14 @@ from hadis_lightly.data import (
 from hadis_lightly.data.errors import MAX_NAMES
 from hadis_lightly.data.files.listing import AnyPath
 from hadis_lightly.data.files.pixels import PixelRange
+from hadis_lightly.prediction.npy_rows import NpyRows
 from hadis_lightly.system import available_cores
 from hadis_lightly.text import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from hadis_lightly.prediction.naming import Labelling
 
 
 class Predictor(Protocol):
@@ -76,6 +77,7 @@ def predict_to_table(
     *,
     batch_size: int = 256,
     relabel: Callable[[Tensor, Tensor], Tensor] | None = None,
+    labelling: Labelling | None = None,
     embeddings: Path | None = None,
     left_out: Path | None = None,
     sort: Callable[[StreamedImage[Any], int], None] | None = None,
@@ -83,6 +85,7 @@ def predict_to_table(
 ) -> PredictionSummary:
     """Writes ``file, cluster, confidence, distance, outlier``, a batch at a time.
 
+    With a labelling, ``label`` follows the cluster.
     The table is written once it is complete.
 
     Args:
@@ -92,6 +95,7 @@ def predict_to_table(
         batch_size: Images at a time.
         relabel: Makes the labels to write from those of the run and the embeddings,
             such as those of a level.
+        labelling: Labels by names of the clusters.
         embeddings: File for the embeddings, float16 ``(n, d)`` in the order of the
             table, as :func:`numpy.load` reads it.
         left_out: File to write the unreadable files to, one on a line, if there are
@@ -108,7 +112,10 @@ def predict_to_table(
     with atomic_write(path) as file, arrays as array_file:
         rows_file = None if array_file is None else NpyRows(array_file)
         writer = csv.writer(file)
-        writer.writerow(["file", "cluster", "confidence", "distance", "outlier"])
+        named = [] if labelling is None else ["label"]
+        writer.writerow(
+            ["file", "cluster", *named, "confidence", "distance", "outlier"]
+        )
         while batch := list(islice(readable, batch_size)):
             found = predictor.predict_plain([image.content for image in batch])
             if relabel is not None:
@@ -121,11 +128,15 @@ def predict_to_table(
                 found.distance,
                 np.asarray(found.outlier, np.int64),
             )
-            rows = zip(batch, *(column.tolist() for column in columns), strict=True)
-            for image, label, confidence, distance, outlier in rows:
-                writer.writerow(
-                    [image.key, label, f"{confidence:.4f}", f"{distance:.4f}", outlier]
-                )
+            names: list[list[str]] = [[] for _ in batch]
+            if labelling is not None:
+                names = [[name] for name in labelling([i.key for i in batch], found)]
+            rows = zip(
+                batch, names, *(column.tolist() for column in columns), strict=True
+            )
+            for image, name, label, confidence, distance, outlier in rows:
+                measures = f"{confidence:.4f}", f"{distance:.4f}", outlier
+                writer.writerow([image.key, label, *name, *measures])
                 summary.sizes[label] += 1
                 summary.confidence_sum += confidence
                 if sort is not None:
@@ -210,38 +221,3 @@ def images_to_predict(
     left_out = [StreamedImage[Any](p.key, "", p) for p in found.left_out]
     every = chain(left_out, images)
     return ImageStream(every, len(found), found.description, pixels, found.warnings)
-
-
-class NpyRows:
-    """Writes an ``.npy`` file row by row; only their number has to wait for the end.
-
-    Args:
-        file: An empty file, opened for bytes.
-    """
-
-    _HEADER_SIZE = 128  # a multiple of 64; room for any number of rows
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._shape = (0, 0)
-        self._dtype = np.dtype(np.float16)
-        file.write(bytes(self._HEADER_SIZE))
-
-    def append(self, rows: NDArray[Any]) -> None:
-        """Adds rows ``(n, d)``, all of one dtype."""
-        self._shape = (self._shape[0] + len(rows), rows.shape[1])
-        self._dtype = rows.dtype
-        self._file.write(np.ascontiguousarray(rows).tobytes())
-
-    def finish(self) -> None:
-        """Writes the header."""
-        start = np.lib.format.magic(1, 0)
-        values = {
-            "descr": self._dtype.str,
-            "fortran_order": False,
-            "shape": self._shape,
-        }
-        size = self._HEADER_SIZE - len(start) - 2
-        header = repr(values).ljust(size - 1) + "\n"
-        self._file.seek(0)
-        self._file.write(start + struct.pack("<H", size) + header.encode("ascii"))

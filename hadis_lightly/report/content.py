@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hadis_lightly.artifacts.names_file import clusters_id
 from hadis_lightly.artifacts.results import describe_labelled
 from hadis_lightly.cluster import name_clusters
 from hadis_lightly.report.explanations import explain_scores, in_order, title_of
@@ -26,6 +27,7 @@ def page_content(
     names = {target: data.class_name(target) for target in known}
     content: dict[str, Any] = {
         "title": data.title,
+        "run": clusters_id(data.prototypes),
         "summary": [list(pair) for pair in data.summary],
         "settings": data.settings,
         "scores": explain_scores(data.scores, data.n_labelled, data.n_images),
@@ -108,6 +110,7 @@ def _images(
         "distance": _rounded(data.distance[rows], 4),
         "isolation": _rounded(data.isolation[rows], 4),
         "target": data.targets[rows].tolist() if data.has_targets else None,
+        "half": None if data.halves is None else data.halves[rows].tolist(),
         "x": _rounded(data.points[rows, 0], 2),
         "y": _rounded(data.points[rows, 1], 2),
         "width": [size[0] for size in sizes],

@@ -22,8 +22,9 @@ from hadis_lightly.text import plain
 
 # In the order in which they build on each other; page.js starts the page.
 _SCRIPTS = (
-    "base.js", "pictures.js", "viewer.js", "overview.js", "clusters.js", "matrix.js",
-    "tree.js", "map.js", "curves.js", "browser.js", "page.js",
+    "base.js", "decisions.js", "pictures.js", "selection.js", "viewer.js",
+    "overview.js", "clusters.js", "matrix.js", "tree.js", "map.js", "band.js",
+    "curves.js", "browser.js", "work.js", "page.js",
 )  # fmt: skip
 
 

@@ -30,9 +30,24 @@ function el(tag, attributes = {}, ...children) {
 
 const className = (target) => DATA.classNames[target] ?? String(target);
 
+/** Its number with the name that it was given, else that of the class it matches. */
 function clusterName(cluster) {
   const { match } = CLUSTERS[cluster];
-  return match === null ? `Cluster ${cluster}` : `${cluster} · ${className(match)}`;
+  const given = [...new Set(unitsOf(cluster).map(givenName))].filter((name) => name !== null);
+  const name = given.length ? given.join(" / ") : match === null ? null : className(match);
+  return name === null ? `Cluster ${cluster}` : `${cluster} · ${name}`;
+}
+
+/** The name of a cluster, which follows when it is renamed. */
+function liveName(cluster, isShort = false) {
+  const node = el("span", { class: "name", "data-name-of": cluster, "data-short": isShort });
+  showName(node);
+  return node;
+}
+
+function showName(node) {
+  const name = clusterName(Number(node.dataset.nameOf));
+  node.textContent = "short" in node.dataset ? name.replace(/^Cluster /, "") : name;
 }
 
 const TABLEAU = ["#4e79a7", "#f28e2b", "#e15759", "#4fb3ac", "#59a14f", "#d9b32c", "#b07aa1", "#ff8fa3", "#9c755f", "#8b8f96"];

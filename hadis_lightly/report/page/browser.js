@@ -18,8 +18,8 @@ function csvOf(list) {
   return [columns, ...rows].map((row) => `${row.map(csvField).join(",")}\r\n`).join("");
 }
 
-function saveText(name, text) {
-  const address = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+function saveText(name, text, type = "text/csv") {
+  const address = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
   const link = el("a", { href: address, download: name });
   document.body.append(link);
   link.click();
@@ -32,7 +32,7 @@ function startClusterMenu() {
   const menu = byId("cluster-menu");
   const boxes = CLUSTERS.map(({ size }, cluster) => {
     const box = el("input", { type: "checkbox", change: () => toggleCluster(cluster) });
-    byId("cluster-list").append(el("label", {}, box, dot(cluster), el("span", {}, clusterName(cluster)), el("span", {}, number(size))));
+    byId("cluster-list").append(el("label", {}, box, dot(cluster), liveName(cluster), el("span", {}, number(size))));
     return box;
   });
   onFilter(() => {

@@ -15,11 +15,45 @@ function strip(title, list) {
 function strips(cluster) {
   const members = MEMBERS[cluster];
   if (!members.length) return el("p", { class: "about" }, "No image lies in this cluster.");
+  const units = unitsOf(cluster);
+  if (units.length > 1) return el("div", { class: "strips" }, ...units.map((unit) => half(unit, members)));
   if (members.length <= PER_STRIP) return el("div", { class: "strips" }, strip("All of them, most typical first", members));
   const typical = members.slice(0, PER_STRIP);
   const taken = new Set(typical);
   const uncertain = members.filter((i) => !taken.has(i)).sort((a, b) => IMAGES.confidence[a] - IMAGES.confidence[b]);
   return el("div", { class: "strips" }, strip("Most typical", typical), strip("Least certain", uncertain.slice(0, PER_STRIP)));
+}
+
+/** One half of a cluster that is split: its name, and its most typical images. */
+function half(unit, members) {
+  const own = members.filter((i) => unitOf(i) === unit);
+  const shown = strip(`${plural(own.length, "image")}${COUNT < DATA.total ? " in this page" : ""}, most typical first`, own.slice(0, PER_STRIP));
+  shown.prepend(nameField(unit));
+  return shown;
+}
+
+/** Where a cluster or a half is named; Enter goes on to the next. */
+function nameField(unit) {
+  const { match } = CLUSTERS[parseInt(unit, 10)];
+  const field = el("input", {
+    class: "rename", type: "text", "data-unit": unit, list: "label-names", maxlength: MOST_CHARACTERS,
+    autocomplete: "off", spellcheck: "false", "aria-label": `Name of cluster ${unit}`,
+    placeholder: match === null || /[ab]$/.test(unit) ? `Name cluster ${unit}` : className(match),
+  });
+  const show = () => (field.value = givenName(unit) ?? "");
+  field.addEventListener("change", () => nameUnit(unit, field.value));
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") show();
+    else if (event.key !== "Enter") return;
+    const all = [...document.querySelectorAll(".rename")];
+    const next = event.key === "Enter" ? all[all.indexOf(field) + 1] : null;
+    field.blur();
+    if (next) next.focus();
+    else field.closest(".card").focus();
+    event.preventDefault();
+  });
+  show();
+  return field;
 }
 
 function makeup(cluster) {
@@ -38,25 +72,108 @@ function makeup(cluster) {
   return el("div", { class: "makeup" }, bar, el("ul", { "aria-label": "Classes in it" }, ...rows));
 }
 
+/** Of a cluster without a name, the named one that is most like it: perhaps the same. */
+function namedTwin(cluster) {
+  if (unitsOf(cluster).length > 1 || givenName(cluster) !== null) return null;
+  const { order: clusters, matrix, pairs } = DATA.similarity;
+  const alike = matrix
+    ? clusters.map((other, c) => [other, matrix[clusters.indexOf(cluster)][c]])
+    : pairs.filter((pair) => pair.slice(0, 2).includes(cluster)).map(([a, b, cosine]) => [a === cluster ? b : a, cosine]);
+  const known = alike.filter(([other]) => unitsOf(other).length === 1 && givenName(other) !== null);
+  return known.length ? known.reduce((best, pair) => (pair[1] > best[1] ? pair : best))[0] : null;
+}
+
 function card(cluster) {
   const { size, confidence } = CLUSTERS[cluster];
   const showCluster = () => {
     setFilter({ clusters: new Set([cluster]) });
     goTo("images");
   };
-  return el(
+  const button = (name, click) => el("button", { type: "button", class: name, click });
+  const [accept, reject, split, same] = [
+    button("accept", () => (decided.has(`accepted ${cluster}`) ? reopenCluster : acceptCluster)(cluster)),
+    button("reject", () => (isRejected(cluster) ? reopenCluster : rejectCluster)(cluster)),
+    button("halve", () => splitCluster(cluster)),
+    button("twin", () => nameUnit(String(cluster), givenName(namedTwin(cluster)))),
+  ];
+  const name = el("div", { class: "title" });
+  const node = el(
     "article",
-    { class: "card", "data-cluster": cluster, "aria-label": clusterName(cluster) },
+    { class: "card", "data-cluster": cluster, tabindex: -1 },
     el(
       "div",
       {},
-      el("h3", {}, dot(cluster), clusterName(cluster)),
+      el("h3", {}, dot(cluster), `Cluster ${cluster}`, el("span", { class: "mark" })),
+      name,
       el("p", { class: "about" }, `${plural(size, "image")}, ${percent(size / DATA.total)}`, el("br"), `Confidence ${percent(confidence)} on average`),
       makeup(cluster),
-      el("button", { type: "button", class: "all", click: showCluster, disabled: !MEMBERS[cluster].length }, "See its images"),
+      el("div", { class: "acts" }, accept, reject, split, same, el("button", { type: "button", class: "all", click: showCluster, disabled: !MEMBERS[cluster].length }, "See its images")),
     ),
-    strips(cluster),
+    el("div", { class: "strips" }),
   );
+  let drawn = null;
+  node.update = () => {
+    const units = unitsOf(cluster);
+    if (drawn !== units.join()) {
+      drawn = units.join();
+      name.replaceChildren(...(units.length > 1 ? [] : [nameField(units[0])]));
+      dropPictures(node.lastChild);
+      node.lastChild.replaceWith(strips(cluster));
+      drawWaiting();
+    }
+    for (const field of node.querySelectorAll(".rename")) if (field !== document.activeElement) field.value = givenName(field.dataset.unit) ?? "";
+    const [isAccepted, isOut, twin] = [decided.has(`accepted ${cluster}`), isRejected(cluster), namedTwin(cluster)];
+    node.classList.toggle("accepted", isAccepted);
+    node.classList.toggle("rejected", isOut);
+    node.setAttribute("aria-label", `${clusterName(cluster)}${isAccepted ? ", accepted" : isOut ? ", rejected" : ""}`);
+    node.querySelector(".mark").textContent = isAccepted ? "✓ accepted" : isOut ? "rejected" : "";
+    accept.textContent = isAccepted ? "Reopen" : "Accept";
+    reject.textContent = isOut ? "Reopen" : "Reject";
+    split.textContent = units.length > 1 ? "Join again" : "Split in two";
+    split.hidden = !IMAGES.half || size < 2;
+    same.textContent = twin === null ? "Same as another" : `Same as ${clusterName(twin)}`;
+    same.hidden = twin === null;
+  };
+  node.update();
+  return node;
+}
+
+function splitCluster(cluster) {
+  const isSplit = decided.has(`split ${cluster}`);
+  decide(`Cluster ${cluster} ${isSplit ? "is whole again" : "is split in two"}`, [[`split ${cluster}`, isSplit ? undefined : true]]);
+}
+
+/** Where a cluster first joins another one in the tree: high if they hardly differ. */
+function closestLinks() {
+  const links = CLUSTERS.map(() => 0);
+  const { merges = [], links: values = [] } = DATA.tree ?? {};
+  merges.forEach((pair, i) => pair.forEach((at) => at < CLUSTERS.length && (links[at] = values[i])));
+  return links;
+}
+
+/** All clusters: by number, or those first that are open and most need a look. */
+function clusterOrder(name) {
+  const all = CLUSTERS.map((_, cluster) => cluster);
+  if (name === "number") return all;
+  const rank = (values) => {
+    const places = [...all].sort((a, b) => values[a] - values[b]);
+    return all.map((cluster) => places.indexOf(cluster));
+  };
+  const [doubt, linked] = [rank(CLUSTERS.map(({ confidence, size }) => (size ? -confidence : -2))), rank(closestLinks())];
+  const isDone = (cluster) => decided.has(`accepted ${cluster}`) || isRejected(cluster) || givenName(cluster) !== null;
+  return all.sort((a, b) => isDone(a) - isDone(b) || doubt[b] + linked[b] - doubt[a] - linked[a] || a - b);
+}
+
+/** Goes to the card after another one, or before; first to the first. */
+function goToCard(card, step) {
+  const cards = byId("cards");
+  const all = [...cards.children];
+  const at = card ? all.indexOf(card) + step : 0;
+  if (at >= all.length && !byId("more-cards").hidden) byId("more-cards").click();
+  const next = cards.children[at];
+  if (!next) return;
+  next.focus({ preventScroll: true });
+  next.scrollIntoView({ block: "center" });
 }
 
 function startCards() {
@@ -64,6 +181,7 @@ function startCards() {
   const more = byId("more-cards");
   let shown = CARDS_AT_ONCE;
   let chosen = null;
+  let ranked = clusterOrder("need");
   const render = (list) => {
     dropPictures(cards);
     cards.append(...list.slice(0, shown).map(card));
@@ -75,21 +193,26 @@ function startCards() {
     drawWaiting();
   };
   const update = () => {
-    const list = CLUSTERS.map((_, cluster) => cluster).filter(showsCluster);
+    const list = ranked.filter(showsCluster);
     if (list.join() === chosen) return;
     chosen = list.join();
     shown = CARDS_AT_ONCE;
     render(list);
   };
+  byId("card-order").addEventListener("change", (event) => {
+    ranked = clusterOrder(event.target.value);
+    update();
+  });
   more.addEventListener("click", () => {
-    const list = CLUSTERS.map((_, cluster) => cluster).filter(showsCluster);
+    const list = ranked.filter(showsCluster);
     const next = list.slice(shown, shown + CARDS_AT_ONCE).map(card);
     shown += CARDS_AT_ONCE;
     cards.append(...next);
-    next[0].querySelector("button")?.focus();
+    next[0].querySelector("input, button")?.focus();
     finish(list);
   });
   onFilter(update);
+  onDecision(() => [...cards.children].forEach((node) => node.update()));
 }
 
 const RANKINGS = {

@@ -6,7 +6,7 @@ for (let i = 0; i < COUNT; i++) if (IMAGES.x[i] !== null && IMAGES.y[i] !== null
 
 const plane = {
   canvas: byId("plane-canvas"), box: byId("plane"), tip: byId("plane-tip"),
-  zoom: 1, x: 0, y: 0, pointed: null, isPending: false,
+  zoom: 1, x: 0, y: 0, pointed: null, isPending: false, selects: false, band: null,
 };
 
 /** Middle and extent of all points; the map shows them with a margin. */
@@ -65,6 +65,7 @@ function drawPlane() {
   context.globalAlpha = 1;
   if (plane.zoom > 1.5 && visible.length <= PICTURES_ON_MAP) drawPicturesOnPlane(context, visible);
   else if (CLUSTERS.length <= 60) drawClusterNames(context);
+  markSelected(context, radius);
   if (plane.pointed !== null) {
     const [x, y] = toScreen(plane.pointed);
     context.strokeStyle = css("--ink");
@@ -191,12 +192,14 @@ function listenToPointers() {
   const pointers = new Map();
   let hasMoved = false;
   canvas.addEventListener("pointerdown", (event) => {
+    if (startBand(event)) return;
     pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
     hasMoved = pointers.size > 1;
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
     const [x, y] = [event.offsetX, event.offsetY];
+    if (plane.band) return moveBand(x, y);
     const last = pointers.get(event.pointerId);
     if (!last) return pointAt(nearest(x, y, 16));
     if (!hasMoved && Math.hypot(x - last[0], y - last[1]) < 5) return;
@@ -210,6 +213,7 @@ function listenToPointers() {
     moveTo(plane.x - (x - last[0]) / share, plane.y + (y - last[1]) / share);
   });
   const release = (event) => {
+    if (plane.band) return endBand(event);
     const isTap = pointers.delete(event.pointerId) && !hasMoved && event.type === "pointerup";
     canvas.classList.remove("moving");
     if (!isTap) return;
@@ -245,8 +249,13 @@ function startMap() {
   Object.assign(plane, { frame: planeFrame(), middles: findMiddles(), bitmaps: new Map(), colors: CLUSTERS.map((_, cluster) => clusterColor(cluster)) });
   const part = ON_MAP.length < DATA.total ? ` The map has ${number(ON_MAP.length)} of the ${number(DATA.total)} images.` : "";
   byId("map-words").textContent = `Images that the network finds alike lie near each other; the colour is the cluster. Zoom in far enough and the points become pictures.${part}`;
-  byId("plane-hint").textContent = "Drag to move, pinch or Ctrl and wheel to zoom; with the keyboard: arrows, + and −, 0 for the whole map.";
+  byId("plane-hint").textContent = "Drag to move, with Shift to select the images in a frame; pinch or Ctrl and wheel to zoom; with the keyboard: arrows, + and −, 0 for the whole map.";
   plane.canvas.setAttribute("aria-label", `Map of ${plural(ON_MAP.length, "image")}, coloured by cluster`);
+  byId("band").addEventListener("click", (event) => {
+    plane.selects = !plane.selects;
+    event.target.setAttribute("aria-pressed", plane.selects);
+    plane.canvas.classList.toggle("selects", plane.selects);
+  });
   byId("zoom-in").addEventListener("click", () => zoomBy(1.6));
   byId("zoom-out").addEventListener("click", () => zoomBy(1 / 1.6));
   byId("zoom-reset").addEventListener("click", () => zoomBy(0));

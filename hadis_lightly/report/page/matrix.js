@@ -12,11 +12,12 @@ function drawsItself(parent, draw) {
 
 /**
  * A heat map.
- * @param {object} what rows and columns (names), values, strength(value) in [0, 1],
+ * @param {object} what rows() and columns() (names), values, strength(value) in [0, 1],
  *   text(row, column) for the line below, label(value) for a cell, choose(row, column).
  */
 function heatMap(parent, what) {
-  const { rows, columns, values, label } = what;
+  const { values, label } = what;
+  let [rows, columns] = [what.rows(), what.columns()];
   const canvas = el("canvas", { tabindex: 0, role: "img", "aria-label": what.title });
   const line = el("p", { "aria-live": "polite" }, what.hint);
   parent.append(canvas, line);
@@ -27,6 +28,7 @@ function heatMap(parent, what) {
   const draw = () => {
     const width = parent.clientWidth;
     if (!width) return;
+    [rows, columns] = [what.rows(), what.columns()]; // names may have changed
     const context = canvas.getContext("2d");
     const font = "12px system-ui, sans-serif";
     context.font = font;
@@ -133,9 +135,8 @@ function startSimilarity() {
       if (MEMBERS[cluster].length) drawPicture(canvas, MEMBERS[cluster][0]);
       return canvas;
     });
-    const names = `${clusterName(a)} and ${clusterName(b)}`;
     const show = () => showClusters(a, b);
-    const parts = [el("span", { class: "pair" }, ...pictures), el("span", { class: "name" }, names), el("span", { class: "number" }, cosine.toFixed(2))];
+    const parts = [el("span", { class: "pair" }, ...pictures), el("span", { class: "names" }, liveName(a), " and ", liveName(b)), el("span", { class: "number" }, cosine.toFixed(2))];
     return el("li", {}, el("button", { type: "button", title: "See these two", click: show }, ...parts));
   });
   byId("similarity-pairs").append(...items);
@@ -147,8 +148,8 @@ function startSimilarity() {
   // Of what is not alike nothing is seen; 0.5 is alike even where no pair is more so.
   const high = Math.max(...matrix.flatMap((row, r) => row.filter((_, c) => c !== r)), 0.5);
   heatMap(byId("similarity-matrix"), {
-    rows: clusters.map(clusterName),
-    columns: clusters.map(clusterName),
+    rows: () => clusters.map(clusterName),
+    columns: () => clusters.map(clusterName),
     values: matrix,
     title: "Similarity of every cluster to every other; the most similar pairs are in the list",
     hint: "Point at a square to see which two it compares.",
@@ -165,8 +166,7 @@ function startConfusion() {
   if (!DATA.confusion) return;
   const { classes, clusters, counts, mix_ups: mixUps } = DATA.confusion;
   const items = mixUps.map(([target, cluster, count]) => {
-    const text = `${className(target)} in ${clusterName(cluster)}`;
-    return el("li", {}, el("button", { type: "button", title: "See this cluster", click: () => showClusters(cluster) }, el("span", { class: "name" }, text), el("span", { class: "number" }, number(count))));
+    return el("li", {}, el("button", { type: "button", title: "See this cluster", click: () => showClusters(cluster) }, el("span", { class: "names" }, `${className(target)} in `, liveName(cluster)), el("span", { class: "number" }, number(count))));
   });
   byId("mix-ups").append(...items);
   if (!items.length) byId("mix-ups").append(el("li", {}, "None: every image lies with its class."));
@@ -177,8 +177,8 @@ function startConfusion() {
   }
   const totals = counts.map((row) => row.reduce((sum, count) => sum + count, 0));
   heatMap(byId("confusion-matrix"), {
-    rows: classes.map(className),
-    columns: clusters.map((cluster) => `Cluster ${cluster}`),
+    rows: () => classes.map(className),
+    columns: () => clusters.map((cluster) => `Cluster ${cluster}`),
     values: counts,
     title: "Images of every class in every cluster; the most frequent mix-ups are in the list",
     hint: "Point at a square to see its numbers.",

@@ -54,7 +54,7 @@ function startSizes() {
           click: () => toggleCluster(cluster),
         },
         dot(cluster),
-        el("span", { class: "name" }, isMany ? clusterName(cluster).replace("Cluster ", "") : clusterName(cluster)),
+        liveName(cluster, isMany),
         back,
         el("span", { class: "number" }, text),
       ),

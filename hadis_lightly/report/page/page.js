@@ -1,5 +1,6 @@
 // Starts the page.
 
+remember();
 startOverview();
 startSizes();
 startPill();
@@ -13,6 +14,8 @@ startCurves();
 startConfusion();
 startBrowser();
 startViewer();
+startSelection();
+startWork();
 startNavigation();
 
 function takeViewFromAddress() {

@@ -68,7 +68,9 @@ const seen = new IntersectionObserver(
 );
 
 function describe(i) {
-  return `${IMAGES.key[i]}, ${clusterName(IMAGES.label[i])}, confidence ${percent(IMAGES.confidence[i])}`;
+  const move = moveOf(i);
+  const where = labelOf(i) === null ? ", excluded" : move ? `, moved to ${move.label}` : "";
+  return `${IMAGES.key[i]}, ${clusterName(IMAGES.label[i])}${where}, confidence ${percent(IMAGES.confidence[i])}`;
 }
 
 /**
@@ -76,10 +78,10 @@ function describe(i) {
  * With `forgets` its pixels are given up when it is out of sight.
  */
 function picture(i, list, forgets = false) {
-  const label = describe(i) + (isReadable(i) ? "" : ", not readable");
   const canvas = el("canvas", { width: 1, height: 1, "aria-hidden": "true" });
-  const button = el("button", { type: "button", class: isReadable(i) ? "pic" : "pic gone", "aria-label": label, title: label }, canvas);
+  const button = el("button", { type: "button", class: isReadable(i) ? "pic" : "pic gone" }, canvas, el("span", { class: "tick", "aria-hidden": "true", title: "Select" }));
   contexts.set(button, { i, list, forgets });
+  markPicture(button);
   seen.observe(button);
   if (!forgets) waiting.add(button);
   return button;
@@ -96,7 +98,11 @@ function dropPictures(parent) {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.(".pic");
-  if (button) openViewer(contexts.get(button).list, contexts.get(button).i);
+  if (!button) return;
+  const { list, i } = contexts.get(button);
+  if (event.shiftKey) selectTo(list, i);
+  else if (event.ctrlKey || event.metaKey || selected.size || event.target.closest(".tick")) toggleSelected(list, i);
+  else openViewer(list, i);
 });
 
 /** Draws, while nothing else happens, what is further down: for quick scrolling and print. */

@@ -34,8 +34,8 @@ function leafOf(node) {
   const canvas = el("canvas", { width: 1, height: 1, "aria-hidden": "true" });
   const largest = node.clusters.reduce((a, b) => (CLUSTERS[b].size > CLUSTERS[a].size ? b : a));
   if (MEMBERS[largest].length) drawPicture(canvas, MEMBERS[largest][0]);
-  const name = node.clusters.length === 1 ? clusterName(largest) : plural(node.clusters.length, "cluster");
-  const parts = [canvas, el("span", { class: "name" }, name), el("span", { class: "number" }, number(imagesIn(node)))];
+  const name = node.clusters.length === 1 ? liveName(largest) : el("span", { class: "name" }, plural(node.clusters.length, "cluster"));
+  const parts = [canvas, name, el("span", { class: "number" }, number(imagesIn(node)))];
   const show = () => showClusters(...node.clusters);
   return el("li", {}, el("button", { type: "button", title: `See ${namesOf(node)}`, click: show }, ...parts));
 }

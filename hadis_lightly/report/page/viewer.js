@@ -33,12 +33,36 @@ function showInViewer(place) {
   if (IMAGES.target) facts.push(fact("Class", IMAGES.target[i] < 0 ? "unknown" : className(IMAGES.target[i])));
   if (isReadable(i)) facts.push(fact("Size", `${IMAGES.ownWidth[i]} by ${IMAGES.ownHeight[i]} pixels`));
   byId("viewer-facts").replaceChildren(...facts.flat());
+  showLabelInViewer();
   const canvas = byId("viewer-canvas");
   canvas.hidden = !isReadable(i);
   byId("viewer-gone").hidden = isReadable(i);
   canvas.setAttribute("aria-label", describe(i));
   enlarge(canvas, i);
   drawPicture(canvas, i);
+}
+
+/** The label of the image: typed over it moves the image, emptied it puts it back. */
+function showLabelInViewer() {
+  const i = viewerList[viewerPlace];
+  const isOut = labelOf(i) === null;
+  byId("viewer-label").value = moveOf(i)?.label ?? "";
+  byId("viewer-label").placeholder = isOut ? "excluded" : labelOf(i);
+  byId("viewer-exclude").textContent = moveOf(i)?.label === null ? "Put back" : "Exclude";
+}
+
+function startLabelInViewer() {
+  const field = byId("viewer-label");
+  field.addEventListener("change", () => moveImages([viewerList[viewerPlace]], tidy(field.value) || undefined));
+  field.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (event.key === "Enter") byId("viewer-next").disabled ? field.blur() : byId("viewer-next").focus();
+  });
+  byId("viewer-exclude").addEventListener("click", () => {
+    const i = viewerList[viewerPlace];
+    moveImages([i], moveOf(i)?.label === null ? undefined : null);
+  });
+  onDecision(() => viewer.open && showLabelInViewer());
 }
 
 /** Fits the image in its frame; a small version is not blown up without end. */
@@ -72,6 +96,7 @@ async function copyText(text, button) {
 }
 
 function startViewer() {
+  startLabelInViewer();
   byId("viewer-back").addEventListener("click", () => turn(-1));
   byId("viewer-next").addEventListener("click", () => turn(1));
   byId("viewer-close").addEventListener("click", () => viewer.close());

@@ -1,0 +1,128 @@
+"""``names.json``: what a person has decided in a report; the page itself writes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+_FORMAT = "hadis-lightly names 1"
+
+
+class MovedImage(NamedTuple):
+    """An image that was moved by hand, and where its run had put it."""
+
+    label: str | None
+    """Its new label; None if it is excluded."""
+    cluster: int
+    confidence: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of the clusters of a run, and images that were moved by hand."""
+
+    run: str
+    """See :func:`clusters_id`."""
+    n_clusters: int
+    names: Mapping[str, str]
+    """Names of clusters (``"5"``) and of halves of clusters (``"5a"``, ``"5b"``)."""
+    split: frozenset[int]
+    """Clusters that are split in two halves."""
+    rejected: frozenset[int]
+    """Clusters whose images are excluded."""
+    images: Mapping[str, MovedImage]
+    """Images that were moved or excluded, by file."""
+
+    def label(self, cluster: int, half: int = 0) -> str | None:
+        """Label of the images of a cluster; None if they are excluded.
+
+        Args:
+            cluster: Number of the cluster.
+            half: 0 or 1; counts only where the cluster is split.
+        """
+        if cluster in self.rejected:
+            return None
+        unit = f"{cluster}{'ab'[half]}" if cluster in self.split else str(cluster)
+        return self.names.get(unit, f"cluster {unit}")
+
+    @property
+    def labels(self) -> list[str]:
+        """All labels that images can get, sorted."""
+        clusters = [
+            self.label(c, half) for c in range(self.n_clusters) for half in (0, 1)
+        ]
+        moved = [image.label for image in self.images.values()]
+        return sorted({label for label in clusters + moved if label is not None})
+
+
+def clusters_id(prototypes: ArrayLike) -> str:
+    """Tells the clusters of one run from those of another.
+
+    Args:
+        prototypes: Prototypes of the run, ``(k, d)``.
+
+    Example:
+        >>> clusters_id([[1.0, 0.0], [0.0, 1.0]])
+        'a666c95f0822c64e'
+    """
+    values = np.ascontiguousarray(prototypes, dtype="<f4")
+    return hashlib.sha256(values.tobytes()).hexdigest()[:16]
+
+
+def read_names(path: str | Path) -> Names:
+    """Reads a ``names.json`` that was downloaded from a report.
+
+    Raises:
+        ValueError: If it cannot be read, or says what does not fit.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"names {str(path)!r} cannot be read: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise ValueError(
+            f"names {str(path)!r} is no names.json of a report: its format must be "
+            f"{_FORMAT!r}."
+        )
+    try:
+        return _names_of(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = (
+            f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
+        )
+        raise ValueError(f"names {str(path)!r} is damaged: {reason}.") from None
+
+
+def _names_of(content: dict[str, Any]) -> Names:
+    k = int(content["n_clusters"])
+    known = {f"{cluster}{half}" for cluster in range(k) for half in ("", "a", "b")}
+    for unit, name in content["names"].items():
+        if unit not in known or not isinstance(name, str) or not name:
+            raise ValueError(f"the name of cluster {unit!r} is {name!r}")
+    for kind in ("split", "rejected"):
+        for cluster in content[kind]:
+            if not isinstance(cluster, int) or not 0 <= cluster < k:
+                raise ValueError(f"{kind} has cluster {cluster!r}, of {k} clusters")
+    images = {}
+    for file, image in content["images"].items():
+        label = image["label"]
+        if not (label is None or (isinstance(label, str) and label)):
+            raise ValueError(f"the label of {file!r} is {label!r}")
+        place = int(image["cluster"]), float(image["confidence"])
+        images[file] = MovedImage(label, *place, float(image["distance"]))
+    return Names(
+        run=str(content["run"]),
+        n_clusters=k,
+        names=dict(content["names"]),
+        split=frozenset(content["split"]),
+        rejected=frozenset(content["rejected"]),
+        images=images,
+    )

@@ -38,7 +38,7 @@ def test_what_a_fit_leaves(fitted: ImageClusterer, photos: Path) -> None:
     assert fitted.labels_.shape == fitted.confidence_.shape == (NUM_IMAGES,)
     assert fitted.labels_.dtype == np.int64
     assert set(fitted.labels_) == {0, 1, 2} and fitted.n_clusters_ == 3
-    assert fitted.embeddings_.shape == (NUM_IMAGES, 2 * 8)
+    assert fitted.embeddings_.shape == (NUM_IMAGES, 8)
     assert fitted.embeddings_.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(fitted.embeddings_, axis=1), 1, atol=1e-3)
     assert all(path.is_file() for path in paths_of(fitted, photos))

@@ -132,10 +132,9 @@ def check(settings: PredictSettings) -> None:
             )
     if Path(settings.out).is_dir():
         raise SettingsError(f"out is {settings.out!r}, which is a folder.")
-    if settings.embeddings is not None and not settings.embeddings.endswith(".npy"):
-        raise SettingsError(
-            f"embeddings must end in .npy, got {settings.embeddings!r}."
-        )
+    arrays = settings.embeddings
+    if arrays is not None and not arrays.endswith(".npy"):
+        raise SettingsError(f"embeddings must end in .npy, got {arrays!r}.")
     if settings.names is not None and settings.level is not None:
         raise SettingsError(
             f"names cannot be combined with level={settings.level}: they are names of "
@@ -262,11 +261,7 @@ def _is_exported(settings: PredictSettings) -> bool:
 def _at_level(
     predictor: ClusterPredictor | OnnxPredictor, level: int | None
 ) -> tuple[int, Callable[[Tensor, Tensor], Tensor] | None]:
-    """Number of clusters at a level, and what makes its labels.
-
-    Raises:
-        ValueError: If there is no such level.
-    """
+    """Number of clusters at a level, and what makes its labels."""
     if level is None:
         return predictor.n_clusters, None
     tree: ClusterTree | None = getattr(predictor, "tree", None)

@@ -112,8 +112,9 @@ def images_of_run(
 def read_names(path: str | Path, n_clusters: int) -> dict[int, str]:
     """Reads names of clusters: ``{"0": "cats", "3": "dogs"}``, in a JSON file.
 
-    They may be in an object ``"names"`` among other things, or a list. Clusters that
-    are left out, or have an empty name or null, have no name.
+    They may be in an object ``"names"`` among other things, as in the file that a
+    report downloads, or a list. Clusters that are left out, or have an empty name or
+    null, have no name; names of halves are passed over.
 
     Raises:
         ValueError: If the file cannot be read, or names a cluster that does not exist.
@@ -123,7 +124,9 @@ def read_names(path: str | Path, n_clusters: int) -> dict[int, str]:
         names = content.get("names", content)
         if isinstance(names, list):
             names = dict(enumerate(names))
-        found = {int(cluster): name for cluster, name in names.items()}
+        # A report may have named the halves of a cluster, 5a and 5b.
+        whole = {c: name for c, name in names.items() if str(c)[-1:] not in ("a", "b")}
+        found = {int(cluster): name for cluster, name in whole.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"cannot read names from {str(path)!r}: {error}") from None
     for cluster, name in found.items():

@@ -61,6 +61,12 @@ def test_names_that_do_not_fit(tmp_path: Path, content: str, reason: str) -> Non
         read_names(tmp_path / "names.json", 3)
 
 
+def test_names_of_a_report(tmp_path: Path) -> None:
+    content = {"format": "hadis-lightly names 1", "names": {"0": "cats", "1a": "dogs"}}
+    (tmp_path / "names.json").write_text(json.dumps(content))
+    assert read_names(tmp_path / "names.json", 3) == {0: "cats"}
+
+
 def test_names_among_other_things(tmp_path: Path) -> None:
     path = tmp_path / "names.json"
     path.write_text('{"run": "a", "names": {"1": "cats", "2": null}}')

@@ -37,18 +37,18 @@ class ExportSettings:
     checkpoint: str = setting(
         MISSING, "Folder of a run, or a checkpoint in it.", is_path=True
     )
-    to: str | None = setting(
-        None,
-        "The tool that is to open the images with their clusters; null exports the "
-        "networks.",
-        choices=_FORMATS,
-    )
     out: str | None = setting(
         None,
         "The file, .onnx or .pt2 (torch.export); beside it lies model.onnx.json, which "
         "describes it. Null is model.onnx. With to=, a folder; null is the tool's "
         "name. If it exists, a number is added to the name.",
         is_path=True,
+    )
+    to: str | None = setting(
+        None,
+        "The tool that is to open the images with their clusters; null exports the "
+        "networks.",
+        choices=_FORMATS,
     )
     names: str | None = setting(
         None,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from hadis_lightly.artifacts.results import EXTERNAL_SCORES
@@ -57,23 +58,11 @@ def scores_in(scores: Mapping[str, float]) -> dict[str, float]:
 
 def balanced(path: Path, num_images: int, folder: Path) -> Path:
     """A file with so many of the images, the same number of each class, at random."""
-    with np.load(path) as content:
-        arrays = {name: content[name] for name in content.files}
-    labels = arrays["labels"]
+    labels = _labels(path)
     classes = np.unique(labels)
-    draw = np.random.default_rng(0)
-    rows = np.concatenate(
-        [
-            draw.choice(np.flatnonzero(labels == c), num_images // len(classes), False)
-            for c in classes
-        ]
-    )
-    rows.sort()
-    folder.mkdir(parents=True, exist_ok=True)
-    found = folder / f"{path.stem}_{len(rows)}.npz"
-    of_images = {name for name in arrays if len(arrays[name]) == len(labels)}
-    np.savez(found, **{name: arrays[name][rows] for name in of_images})
-    return found
+    sizes = dict.fromkeys(classes.tolist(), num_images // len(classes))
+    rows = _drawn(labels, sizes, np.random.default_rng(0))
+    return _part(path, rows, folder / f"{path.stem}_{len(rows)}.npz")
 
 
 def long_tailed(path: Path, ratio: float, seed: int, folder: Path) -> Path:
@@ -82,24 +71,42 @@ def long_tailed(path: Path, ratio: float, seed: int, folder: Path) -> Path:
     The classes in between fall by the same factor from one to the next; which are
     common, and which of their images are taken, is drawn by the seed.
     """
+    labels = _labels(path)
+    draw = np.random.default_rng(seed)
+    order = draw.permutation(np.unique(labels)).tolist()
+    most = min(int((labels == c).sum()) for c in order)
+    last = len(order) - 1
+    sizes = {c: int(most * ratio ** (-i / last)) for i, c in enumerate(order)}
+    rows = _drawn(labels, sizes, draw)
+    return _part(path, rows, folder / f"{path.stem}_ratio{ratio:g}_{seed}.npz")
+
+
+def _labels(path: Path) -> NDArray[np.int64]:
+    with np.load(path) as content:
+        labels: NDArray[np.int64] = content["labels"]
+    return labels
+
+
+def _drawn(
+    labels: NDArray[np.int64], sizes: Mapping[int, int], draw: np.random.Generator
+) -> NDArray[np.int64]:
+    """Rows of so many images of each class, in ascending order."""
+    rows = [
+        draw.choice(np.flatnonzero(labels == c), size, replace=False)
+        for c, size in sizes.items()
+    ]
+    return np.sort(np.concatenate(rows))
+
+
+def _part(path: Path, rows: NDArray[np.int64], found: Path) -> Path:
+    """Writes a file with some of the images."""
     with np.load(path) as content:
         arrays = {name: content[name] for name in content.files}
-    labels = arrays["labels"]
-    draw = np.random.default_rng(seed)
-    order = draw.permutation(np.unique(labels))
-    most = min(int((labels == c).sum()) for c in order)
-    sizes = [int(most * ratio ** (-i / (len(order) - 1))) for i in range(len(order))]
-    rows = np.concatenate(
-        [
-            draw.choice(np.flatnonzero(labels == c), size, replace=False)
-            for c, size in zip(order, sizes, strict=True)
-        ]
+    n = len(arrays["labels"])
+    found.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        found, **{k: array[rows] for k, array in arrays.items() if len(array) == n}
     )
-    rows.sort()
-    folder.mkdir(parents=True, exist_ok=True)
-    found = folder / f"{path.stem}_ratio{ratio:g}_{seed}.npz"
-    of_images = {name for name in arrays if len(arrays[name]) == len(labels)}
-    np.savez(found, **{name: arrays[name][rows] for name in of_images})
     return found
 
 

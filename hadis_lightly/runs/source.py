@@ -179,7 +179,7 @@ def list_duplicates(source: ImageSource, folder: Path) -> str:
     if found is None or rank_zero_only.rank:  # type: ignore[attr-defined]
         return ""
     path = write_duplicates(folder, found)
+    if not found.num_copies:
+        return found.describe()
     what = "left out of training" if source.folded else "kept"
-    return f"{found.describe()}" + (
-        f", {what} (see {path})" if found.num_copies else ""
-    )
+    return f"{found.describe()}, {what} (see {path})"

@@ -7,6 +7,7 @@ import gc
 import pickle
 import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +248,6 @@ class Interrupting(Dataset[Image.Image]):
 
     def __init__(self, signum: int) -> None:
         self.source, self.signum, self.is_sent = load_digits(), signum, False
-        # What another test or a shell has left: not always Python's own.
         self.before = signal.getsignal(signum)
 
     def __len__(self) -> int:
@@ -261,6 +261,15 @@ class Interrupting(Dataset[Image.Image]):
         return self.source.read(index)
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Python's own handler: a shell that starts tests in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 @pytest.mark.parametrize(
     ("signum", "stays", "error", "message"),
     [

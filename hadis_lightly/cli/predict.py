@@ -125,7 +125,7 @@ def check(settings: PredictSettings) -> None:
         )
     for name in ("level", "names"):
         value = getattr(settings, name)
-        if value is not None and _is_exported(settings):
+        if value is not None and settings.checkpoint.endswith(".onnx"):
             raise SettingsError(
                 f"{name} is {value}, but an exported model has no {name.rstrip('s')}s: "
                 "set checkpoint to the run that it was exported from."
@@ -173,10 +173,11 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
         check_exists("data.path", data.path)
     # Only now: it takes seconds.
     from hadis_lightly.data import describe_problems
+    from hadis_lightly.prediction import load_predictor
     from hadis_lightly.prediction.sorting import SortIntoFolders
     from hadis_lightly.prediction.table import images_to_predict, predict_to_table
 
-    predictor = _predictor(settings)
+    predictor = load_predictor(settings.checkpoint, settings.device)
     n_clusters, relabel = _at_level(predictor, settings.level)
     labelling = None
     if settings.names is not None:
@@ -234,28 +235,12 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     return summary
 
 
-def _predictor(settings: PredictSettings) -> ClusterPredictor | OnnxPredictor:
-    """The networks and clusters of a run, by PyTorch or exported."""
-    if _is_exported(settings):
-        from hadis_lightly.prediction.onnx_predictor import OnnxPredictor
-
-        return OnnxPredictor(settings.checkpoint, settings.device)
-    from hadis_lightly.prediction.predictor import ClusterPredictor
-
-    return ClusterPredictor.from_checkpoint(settings.checkpoint, settings.device)
-
-
 def _labelling(predictor: Any, names: str) -> Labelling:
     """Labels by names that were given in the report, of a run's own predictor."""
     from hadis_lightly.artifacts.names_file import read_names
     from hadis_lightly.prediction.naming import Labelling
 
     return Labelling(predictor, read_names(names))
-
-
-def _is_exported(settings: PredictSettings) -> bool:
-    """Whether the checkpoint is a file of ``hadis-lightly-export``."""
-    return settings.checkpoint.endswith(".onnx")
 
 
 def _at_level(

@@ -24,7 +24,7 @@ from hadis_lightly.data.files.decoded import PixelCache
 from hadis_lightly.data.files.folder import FolderSource, load_folder
 from hadis_lightly.data.files.listing import load_images
 from hadis_lightly.data.files.pixels import plain_image
-from hadis_lightly.data.files.reader import MAX_PIXELS, read_image
+from hadis_lightly.data.files.reader import MAX_PIXELS, decode_image, read_image
 from hadis_lightly.data.files.stream import StreamedImage, stream_images
 from hadis_lightly.data.image_source import ArraySource, ImageSource
 from hadis_lightly.data.sets.imagenet import IMAGENET_SUBSETS, load_imagenet_subset
@@ -100,6 +100,7 @@ __all__ = [
     "StreamedImage",
     "common_size",
     "count_distinct",
+    "decode_image",
     "decoded_images",
     "describe_problems",
     "find_duplicates",

@@ -14,10 +14,12 @@ from hadis_lightly.formats.clustered_images import (
     read_names,
 )
 from hadis_lightly.formats.export import FORMATS, export_clusters
+from hadis_lightly.formats.lightly_studio import add_to_lightly_studio
 
 __all__ = [
     "FORMATS",
     "ClusteredImages",
+    "add_to_lightly_studio",
     "export_clusters",
     "images_of_run",
     "read_names",

@@ -66,13 +66,17 @@ def linked_images(
 
 def own_file(source: ImageSource, row: int) -> str | None:
     """Absolute path of the user's file; None if there is none that browsers show."""
+    path = user_file(source, row)
+    is_shown = path is not None and os.path.splitext(path)[1].lower() in _SHOWN
+    return path if is_shown else None
+
+
+def user_file(source: ImageSource, row: int) -> str | None:
+    """Absolute path of the user's file; None for images in arrays and tables."""
     if not isinstance(source, FolderSource):
         return None
     path = source.path(row)
-    is_shown = os.path.splitext(path)[1].lower() in _SHOWN
-    if not is_shown or containing_file(path) != path:
-        return None
-    return os.path.abspath(path)
+    return os.path.abspath(path) if containing_file(path) == path else None
 
 
 def _link_or_copy(path: str, place: Path) -> None:

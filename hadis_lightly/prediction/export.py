@@ -130,6 +130,7 @@ def describe_export(
             "normalized_inside": True,
         },
         "n_clusters": predictor.n_clusters,
+        "clusters_id": predictor.clusters_id,
         "names": names,
         "weights": stamp.get("weights"),
         "method": predictor.settings.method,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from hadis_lightly.artifacts.names_file import MovedImage, Names, clusters_id
+from hadis_lightly.artifacts.names_file import MovedImage, Names
 from hadis_lightly.prediction.predictor import ClusterPredictor, Prediction
 from hadis_lightly.text import in_utf8, printable
 
@@ -27,13 +27,12 @@ class Labelling:
     """
 
     def __init__(self, predictor: ClusterPredictor, names: Names) -> None:
-        prototypes = predictor.partition.prototypes.float().cpu().numpy()
-        if names.n_clusters != len(prototypes):
+        if names.n_clusters != predictor.n_clusters:
             raise ValueError(
                 f"names are of a run with {names.n_clusters} clusters, but this one "
-                f"has {len(prototypes)}."
+                f"has {predictor.n_clusters}."
             )
-        if names.run != clusters_id(prototypes):
+        if names.run != predictor.clusters_id:
             raise ValueError(
                 "names are of another run: download names.json from the report of "
                 "this one."

@@ -18,7 +18,7 @@ from hadis_lightly.text import first_line
 #: Where an exported file carries its description.
 METADATA = "hadis_lightly"
 #: Raised by one whenever other versions would misread the description.
-FORMAT = 1
+FORMAT = 2
 # As many pixels at a time as inference.py gives a network on a CPU.
 _SLICE_PIXELS = 2**17
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -90,6 +90,9 @@ class OnnxPredictor:
         self.num_channels: int = how["channels"]
         self.decode_size: int = how["reduced_to"]
         self.n_clusters: int = self.description["n_clusters"]
+        self.clusters_id: str = self.description["clusters_id"]
+        shapes = {output.name: output.shape for output in self._session.get_outputs()}
+        self.embedding_dim: int = shapes["embedding"][1]
         self._size: int = how["size"]
         self._scaled = scaled_side(self._size, how["crop"])
         self._interpolation: str = how["interpolation"]

@@ -20,6 +20,7 @@ from hadis_lightly.artifacts.checkpoint import (
     CheckpointError,
     load_checkpoint,
 )
+from hadis_lightly.artifacts.names_file import clusters_id
 from hadis_lightly.checks import check_integer
 from hadis_lightly.cluster import ClusterTree, OutlierDetector, Partition
 from hadis_lightly.data import load_source, plain_image, read_image
@@ -123,6 +124,16 @@ class ClusterPredictor:
     def n_clusters(self) -> int:
         """Number of clusters k."""
         return self.partition.n_clusters
+
+    @property
+    def embedding_dim(self) -> int:
+        """Size d of an embedding."""
+        return self.partition.prototypes.shape[1]
+
+    @property
+    def clusters_id(self) -> str:
+        """Tells clusters and embeddings of this run from those of another."""
+        return clusters_id(self.partition.prototypes.float().cpu().numpy())
 
     @classmethod
     def from_checkpoint(

@@ -293,7 +293,7 @@ def test_files_that_are_none_of_ours_are_named(exported: Path, tmp_path: Path) -
     later = tmp_path / "later.onnx"
     damaged.write_bytes(exported.read_bytes()[:1000])
     model = onnx.load(exported)
-    model.metadata_props[0].value = json.dumps({"format": 2, "hadis_lightly": "9.0"})
+    model.metadata_props[0].value = json.dumps({"format": 3, "hadis_lightly": "9.0"})
     onnx.save(model, later)
     del model.metadata_props[:]
     onnx.save(model, foreign)

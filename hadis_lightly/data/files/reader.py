@@ -54,7 +54,25 @@ def read_image(
             damaged, not a regular file, of more than :data:`MAX_PIXELS` pixels, ...; or
             if ``num_channels`` is neither 1 nor 3.
     """
-    with _naming(path), _quiet_pillow, open_file(path) as file, _opened(file) as image:
+    with _naming(path), open_file(path) as file:
+        return _decoded(file, num_channels, min_side)
+
+
+def decode_image(
+    content: bytes, num_channels: int = 3, min_side: int = 0
+) -> Image.Image:
+    """What :func:`read_image` returns of a file with this content.
+
+    Raises:
+        ImageReadError: as :func:`read_image`.
+    """
+    with _naming("in memory"):
+        _check_length(len(content))
+        return _decoded(io.BytesIO(content), num_channels, min_side)
+
+
+def _decoded(file: BinaryIO, num_channels: int, min_side: int) -> Image.Image:
+    with _quiet_pillow, _opened(file) as image:
         size = _upright_size(image, file)
         if 0 < 2 * min_side <= min(size):
             image.draft(None, (min_side, min_side))

@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hadis_lightly.data import ImageReadError, plain_image, read_image
+from hadis_lightly.data import (
+    ImageReadError,
+    decode_image,
+    plain_image,
+    read_image,
+)
 from tests.data.image_files import (
     GREY,
     PIXELS,
@@ -183,6 +188,19 @@ def test_an_opened_image_is_read_as_its_file_is(
         found = plain_image(image, num_channels)
         assert image.size == size
     np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize("min_side", [0, 8])
+def test_contents_in_memory_are_read_as_their_file_is(
+    tmp_path: Path, min_side: int
+) -> None:
+    for name, content in SAMPLES.items():
+        (tmp_path / "image").write_bytes(content)
+        expected = read_image(tmp_path / "image", 3, min_side)
+        assert decode_image(content, 3, min_side).tobytes() == expected.tobytes(), name
+    for content, reason in ((b"", "is empty"), (b"not an image", "not an image")):
+        with pytest.raises(ImageReadError, match=f"'in memory': .*{reason}"):
+            decode_image(content)
 
 
 def test_grey_becomes_three_equal_channels(tmp_path: Path) -> None:

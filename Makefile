@@ -35,6 +35,17 @@ test: $(VENV)/installed ## Run the quick tests
 test-all: $(VENV)/installed $(VENV)/installed-bench ## Run all tests: the slow ones, and many more generated cases
 	HADIS_TEST_PROFILE=long $(BIN)/python -m pytest $(PARALLEL)
 
+# Tools that want older packages than constraints.txt has.
+.venv-doors/installed: setup.cfg tests/formats/constraints.txt
+	$(PYTHON) -m venv --clear .venv-doors
+	.venv-doors/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c tests/formats/constraints.txt -e '.[doors,onnx]' pytest
+	@touch $@
+
+.PHONY: test-doors
+test-doors: .venv-doors/installed ## Test the formats with FiftyOne, Lightly Studio, ... themselves
+	.venv-doors/bin/python -m pytest tests/formats
+
 .PHONY: lint
 lint: $(VENV)/installed ## Check style and format
 	$(BIN)/ruff check .
@@ -62,4 +73,4 @@ build: $(VENV)/installed ## Build the wheel into dist/
 
 .PHONY: clean
 clean: ## Remove the environment and all that was built
-	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-doors build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -9,13 +9,23 @@ from hadis_lightly.atomic import atomic_write
 from hadis_lightly.formats.clustered_images import ClusteredImages
 from hadis_lightly.formats.image_files import Progress, linked_images
 
+# Otherwise the words test, train or dev anywhere in the path of an image make it a
+# split, and images of no split are left out, with all other columns.
+_README = """---
+configs:
+- config_name: default
+  data_files: "**"
+---
+"""
+
 
 def write_image_folder(
     images: ClusteredImages, folder: Path, progress: Progress | None = None
 ) -> Path:
     """Writes ``metadata.csv`` and links to the images, below ``images/``.
 
-    The columns are ``file_name``, then those of :meth:`ClusteredImages.columns`.
+    The columns are ``file_name``, then those of :meth:`ClusteredImages.columns`. The head
+    of ``README.md`` makes all images one split, ``train``.
 
     Args:
         images: The images.
@@ -27,6 +37,7 @@ def write_image_folder(
     """
     names = linked_images(images.source, folder, progress)
     columns = {"file_name": names, **images.columns()}
+    (folder / "README.md").write_text(_README, encoding="utf-8")
     with atomic_write(folder / "metadata.csv") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

@@ -24,8 +24,8 @@ def write_image_folder(
 ) -> Path:
     """Writes ``metadata.csv`` and links to the images, below ``images/``.
 
-    The columns are ``file_name``, then those of :meth:`ClusteredImages.columns`. The head
-    of ``README.md`` makes all images one split, ``train``.
+    The columns are ``file_name``, then those of :meth:`ClusteredImages.columns`. The
+    head of ``README.md`` makes all images one split, ``train``.
 
     Args:
         images: The images.

@@ -39,7 +39,7 @@ test-all: $(VENV)/installed $(VENV)/installed-bench ## Run all tests: the slow o
 .venv-doors/installed: setup.cfg tests/formats/constraints.txt
 	$(PYTHON) -m venv --clear .venv-doors
 	.venv-doors/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c tests/formats/constraints.txt -e '.[doors,onnx]' pytest
+		-c tests/formats/constraints.txt -e '.[doors,onnx]' pytest hypothesis
 	@touch $@
 
 .PHONY: test-doors

@@ -25,7 +25,7 @@ from tests.docs.shell_lines import (
 from tests.forked_lines import Lines
 
 # Run in the quick tests; the others are only composed there.
-QUICK = ("quickstart", "photos_baseline", "predict", "figures", "names")
+QUICK = ("quickstart", "photos_baseline", "predict", "figures")
 FILES = sorted(EXAMPLES.glob("*.sh"))
 NEED_PACKAGES = {"wandb", "mlflow"}
 

@@ -1,9 +1,13 @@
-"""``names.json``: what a person has decided in a report; the page itself writes it."""
+"""``names.json``: what a person has decided in a report.
+
+The page itself writes it, and so does a run that started from such names.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hadis_lightly.atomic import atomic_write
+
 _FORMAT = "hadis-lightly names 1"
+_FILE = "names.json"
 
 
 class MovedImage(NamedTuple):
@@ -77,11 +84,64 @@ def clusters_id(prototypes: ArrayLike) -> str:
     return hashlib.sha256(values.tobytes()).hexdigest()[:16]
 
 
+def names_of_run(checkpoint: str | Path) -> Path | None:
+    """The ``names.json`` of a run that started from names; None if it did not.
+
+    Args:
+        checkpoint: Folder of the run, or a checkpoint in it.
+    """
+    folder = Path(os.path.abspath(os.path.expanduser(checkpoint)))
+    for inside in (".ckpt", "checkpoints"):
+        if folder.name.endswith(inside):
+            folder = folder.parent
+    path = folder / _FILE
+    return path if path.is_file() else None
+
+
+def write_names(folder: Path, names: Names) -> None:
+    """Writes ``names.json`` as a report does.
+
+    Images whose label is the name of their cluster are examples of that name.
+    """
+    content = {
+        "format": _FORMAT,
+        "run": names.run,
+        "n_clusters": names.n_clusters,
+        "names": dict(names.names),
+        "split": sorted(names.split),
+        "accepted": [],
+        "rejected": sorted(names.rejected),
+        "images": {
+            file: image._asdict()
+            | {"example": image.label == names.names.get(str(image.cluster))}
+            for file, image in names.images.items()
+        },
+    }
+    with atomic_write(folder / _FILE) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
 def read_names(path: str | Path) -> Names:
     """Reads a ``names.json`` that was downloaded from a report.
 
     Raises:
         ValueError: If it cannot be read, or says what does not fit.
+    """
+    content = read_content(path)
+    try:
+        return _names_of(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = (
+            f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
+        )
+        raise ValueError(f"names {str(path)!r} is damaged: {reason}.") from None
+
+
+def read_content(path: str | Path) -> dict[str, Any]:
+    """What a ``names.json`` says, as a report loads it.
+
+    Raises:
+        ValueError: If it cannot be read, or is another file.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -92,13 +152,7 @@ def read_names(path: str | Path) -> Names:
             f"names {str(path)!r} is no names.json of a report: its format must be "
             f"{_FORMAT!r}."
         )
-    try:
-        return _names_of(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = (
-            f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
-        )
-        raise ValueError(f"names {str(path)!r} is damaged: {reason}.") from None
+    return content
 
 
 def _names_of(content: dict[str, Any]) -> Names:

@@ -20,6 +20,7 @@ from hadis_lightly.artifacts.assignments import (
 )
 from hadis_lightly.artifacts.checkpoint import CheckpointError, load_checkpoint
 from hadis_lightly.artifacts.metrics_file import losses
+from hadis_lightly.artifacts.names_file import names_of_run, read_content
 from hadis_lightly.artifacts.results import EMBEDDINGS, MAP
 from hadis_lightly.artifacts.snapshots import Snapshot, read_snapshots
 from hadis_lightly.cluster import match_clusters
@@ -67,6 +68,15 @@ class SavedRun:
     def class_names(self) -> list[str] | None:
         """Names of the classes by number, where they have names."""
         return self.result.get("class_names")
+
+    def names(self) -> dict[str, Any] | None:
+        """The ``names.json`` that the run has written, if it started from names.
+
+        Raises:
+            ValueError: If it cannot be read.
+        """
+        path = names_of_run(self.folder)
+        return None if path is None else read_content(path)
 
     def confusion(
         self,

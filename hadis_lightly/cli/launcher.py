@@ -73,6 +73,7 @@ def launch(
         check_settings(chosen)
         if chosen.data.source not in DOWNLOADED:
             check_exists("data.path", chosen.data.path)
+        check_exists("names", chosen.names)
         # Only now: it takes seconds.
         from hadis_lightly.methods.registry import fill_training_defaults
         from hadis_lightly.runs import run

@@ -68,7 +68,7 @@ class PredictSettings:
     )
     sort_into: str | None = setting(
         None,
-        "A new folder that gets a sub-folder of images for each cluster.",
+        "A new folder with a sub-folder of images for each cluster, or for each label.",
         is_path=True,
     )
     sort_by: str = setting(
@@ -82,7 +82,7 @@ class PredictSettings:
     names: str | None = setting(
         None,
         "A names.json downloaded from the report of the run: the table gets a column "
-        "label beside cluster.",
+        "label beside cluster. null: that of a run that started from names.",
         is_path=True,
     )
     batch_size: int = setting(
@@ -125,7 +125,7 @@ def check(settings: PredictSettings) -> None:
         )
     for name in ("level", "names"):
         value = getattr(settings, name)
-        if value is not None and settings.checkpoint.endswith(".onnx"):
+        if value is not None and _is_exported(settings):
             raise SettingsError(
                 f"{name} is {value}, but an exported model has no {name.rstrip('s')}s: "
                 "set checkpoint to the run that it was exported from."
@@ -178,10 +178,8 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     from hadis_lightly.prediction.table import images_to_predict, predict_to_table
 
     predictor = load_predictor(settings.checkpoint, settings.device)
+    labelling = _labelling(settings, predictor)
     n_clusters, relabel = _at_level(predictor, settings.level)
-    labelling = None
-    if settings.names is not None:
-        labelling = _labelling(predictor, settings.names)
     images, total, found, pixels, lines = images_to_predict(
         predictor, data.source, data.path, follow_links=data.follow_links
     )
@@ -198,8 +196,8 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
             StepProgress("predicting", not settings.quiet) as progress,
         ):
             if settings.sort_into is not None:
-                into = Path(settings.sort_into)
-                sort = SortIntoFolders(into, n_clusters, settings.sort_by)
+                into, labels = Path(settings.sort_into), labelling and labelling.labels
+                sort = SortIntoFolders(into, n_clusters, settings.sort_by, labels or ())
             summary = predict_to_table(
                 predictor,
                 images,
@@ -235,12 +233,20 @@ def predict_images(settings: PredictSettings) -> PredictionSummary:
     return summary
 
 
-def _labelling(predictor: Any, names: str) -> Labelling:
-    """Labels by names that were given in the report, of a run's own predictor."""
-    from hadis_lightly.artifacts.names_file import read_names
+def _labelling(settings: PredictSettings, predictor: Any) -> Labelling | None:
+    """Labels by names from the report, or else those that the run started from."""
+    if settings.level is not None or _is_exported(settings):
+        return None
+    from hadis_lightly.artifacts.names_file import names_of_run, read_names
     from hadis_lightly.prediction.naming import Labelling
 
-    return Labelling(predictor, read_names(names))
+    names = settings.names or names_of_run(settings.checkpoint)
+    return None if names is None else Labelling(predictor, read_names(names))
+
+
+def _is_exported(settings: PredictSettings) -> bool:
+    """Whether the checkpoint is a file of ``hadis-lightly-export``."""
+    return settings.checkpoint.endswith(".onnx")
 
 
 def _at_level(

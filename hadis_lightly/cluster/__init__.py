@@ -9,7 +9,7 @@ from hadis_lightly.cluster.merging import fit_merged_partition, merge_clusters
 from hadis_lightly.cluster.n_clusters_choice import NClustersChoice, choose_n_clusters
 from hadis_lightly.cluster.outliers import OutlierDetector, isolation
 from hadis_lightly.cluster.partition import Partition
-from hadis_lightly.cluster.partition_fitting import fit_partition
+from hadis_lightly.cluster.partition_fitting import fit_named_partition, fit_partition
 from hadis_lightly.cluster.prototype_partition import PrototypePartition
 from hadis_lightly.cluster.scores import (
     clustering_scores,
@@ -32,6 +32,7 @@ __all__ = [
     "clustering_scores",
     "collapse_signs",
     "fit_merged_partition",
+    "fit_named_partition",
     "fit_partition",
     "fit_tree",
     "has_external_scores",

@@ -44,6 +44,11 @@ class ClusterHeadMethod(Method):
                 "cluster head, which has its number of clusters from the start: give "
                 "a number, or take method=hadis to choose one."
             )
+        if settings.names is not None:
+            raise SettingsError(
+                f"names is {settings.names!r}, but method={method} has a cluster head, "
+                "which takes no examples: take method=hadis, propos or byol."
+            )
         if settings.model.train == "nothing":
             raise SettingsError(
                 "model.train=nothing clusters by k-means alone: it goes with "

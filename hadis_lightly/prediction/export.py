@@ -19,6 +19,7 @@ from hadis_lightly.artifacts.checkpoint import (
     CheckpointError,
     load_checkpoint,
 )
+from hadis_lightly.artifacts.names_file import names_of_run, read_names
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.prediction.graph import RunGraph
 from hadis_lightly.prediction.onnx_predictor import FORMAT, METADATA, OnnxPredictor
@@ -94,12 +95,14 @@ def describe_export(
     views, stamp = predictor.settings.views, checkpoint.stamp
     size = views.size_px
     is_batched = stamp.get("plain_transform") == "batched"
-    names: list[str | None] | None = None
+    numbers, names = range(predictor.n_clusters), None
+    if (path := names_of_run(checkpoint.path)) is not None:
+        given = read_names(path).names
+        names = [given.get(str(number)) for number in numbers]
     with suppress(CheckpointError):  # the run has not finished
         confusion = load_run(checkpoint.path).confusion()
-        if confusion is not None:
+        if confusion is not None and names is None:
             classes, matching, _ = confusion
-            numbers = range(predictor.n_clusters)
             matched = [matching.get(number) for number in numbers]
             names = [None if i is None else classes[i] for i in matched]
     return {

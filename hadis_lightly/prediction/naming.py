@@ -42,6 +42,8 @@ class Labelling:
                 f"names split cluster {min(names.split)}, but this checkpoint has no "
                 "levels."
             )
+        self.labels = names.labels
+        """All labels that images can get, sorted; beside the empty one."""
         self._names = names
         self._tree = predictor.tree
         self.n_by_hand = 0
@@ -78,7 +80,7 @@ class Labelling:
 
     def describe(self) -> str:
         """What was labelled by hand, in a line or two."""
-        lines = [f"labels: {', '.join(map(printable, self._names.labels))}"]
+        lines = [f"labels: {', '.join(map(printable, self.labels))}"]
         if self.n_by_hand:
             lines.append(f"images with a label given by hand: {self.n_by_hand:,}")
         if self.others:

@@ -1,9 +1,11 @@
-"""Sorts image files into one folder per cluster."""
+"""Sorts image files into one folder per cluster, or per label."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,21 +19,32 @@ from hadis_lightly.data.files.tables import containing_file
 from hadis_lightly.own_output import mark_own, new_file
 from hadis_lightly.text import describe_error
 
+# What Windows allows in no name of a file, and how long a name may be at most.
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+_MOST_BYTES = 200
+
 
 class SortIntoFolders:
-    """Puts files into one folder per cluster, as links or copies.
+    """Puts files into one folder per cluster, or per label, as links or copies.
 
     Args:
         folder: A folder that does not exist yet.
         n_clusters: Number of clusters, for folder names that sort by number.
         by: ``link`` or ``copy``. Where links cannot be made, files are copied, and so
             are images in tables; :attr:`no_links` then says why.
+        labels: All labels, if files are sorted by label.
 
     Raises:
         ValueError: If the folder exists.
     """
 
-    def __init__(self, folder: Path, n_clusters: int, by: str = "link") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        n_clusters: int,
+        by: str = "link",
+        labels: Iterable[str] = (),
+    ) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             folder.mkdir()  # of two commands one succeeds
@@ -45,10 +58,25 @@ class SortIntoFolders:
         self.by = by
         self.no_links = ""
         self._width = len(str(n_clusters - 1))
+        self._folders = folder_names(labels)
 
-    def __call__(self, image: StreamedImage[Any], label: int) -> None:
-        """Puts a file into the folder of its cluster, below its own subfolders."""
-        place = self.folder / f"cluster_{label:0{self._width}}" / image.key
+    def __call__(
+        self, image: StreamedImage[Any], cluster: int, label: str | None = None
+    ) -> None:
+        """Puts a file into the folder of its cluster, below its own subfolders.
+
+        Args:
+            image: The image.
+            cluster: Number of its cluster.
+            label: Its label, which then gives the folder; a file whose label is empty
+                stays out.
+        """
+        if label == "":
+            return
+        name = f"cluster_{cluster:0{self._width}}"
+        if label is not None:
+            name = self._folders[label]
+        place = self.folder / name / image.key
         place.parent.mkdir(parents=True, exist_ok=True)
         if containing_file(image.path) != image.path:  # the row of a table
             if self.by == "link":
@@ -64,6 +92,29 @@ class SortIntoFolders:
                 self.by, self.no_links = "copy", describe_error(error)
         with new_file(place) as copy:
             shutil.copy2(image.path, copy.unfinished)
+
+
+def folder_names(labels: Iterable[str]) -> dict[str, str]:
+    """A folder for each label, whose name every system allows.
+
+    Labels that differ have other folders, also where upper case does not count.
+
+    Example:
+        >>> folder_names(["cat", "Cat", "and/or", ".."])
+        {'cat': 'cat', 'Cat': 'Cat_2', 'and/or': 'and_or', '..': '_'}
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for label in labels:
+        name = _FORBIDDEN.sub("_", label).encode()[:_MOST_BYTES].decode(errors="ignore")
+        first = name = name.strip(" .") or "_"
+        number = 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{first}_{number}"
+        taken.add(name.casefold())
+        names[label] = name
+    return names
 
 
 def _write_row(row: str, place: Path) -> None:

@@ -80,7 +80,7 @@ def predict_to_table(
     labelling: Labelling | None = None,
     embeddings: Path | None = None,
     left_out: Path | None = None,
-    sort: Callable[[StreamedImage[Any], int], None] | None = None,
+    sort: Callable[..., None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> PredictionSummary:
     """Writes ``file, cluster, confidence, distance, outlier``, a batch at a time.
@@ -100,7 +100,7 @@ def predict_to_table(
             table, as :func:`numpy.load` reads it.
         left_out: File to write the unreadable files to, one on a line, if there are
             any; an earlier one is replaced.
-        sort: Called with every image and its cluster.
+        sort: Called with every image and its cluster, and with a labelling its label.
         progress: Called with the number of images done.
 
     Raises:
@@ -140,7 +140,7 @@ def predict_to_table(
                 summary.sizes[label] += 1
                 summary.confidence_sum += confidence
                 if sort is not None:
-                    sort(image, label)
+                    sort(image, label, *name)
             summary.num_images += len(batch)
             if progress is not None:
                 progress(summary.num_images + summary.num_left_out)

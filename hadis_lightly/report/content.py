@@ -28,6 +28,7 @@ def page_content(
     content: dict[str, Any] = {
         "title": data.title,
         "run": clusters_id(data.prototypes),
+        "names": data.names,
         "summary": [list(pair) for pair in data.summary],
         "settings": data.settings,
         "scores": explain_scores(data.scores, data.n_labelled, data.n_images),
@@ -109,6 +110,7 @@ def _images(
         "confidence": _rounded(data.confidence[rows], 4),
         "distance": _rounded(data.distance[rows], 4),
         "isolation": _rounded(data.isolation[rows], 4),
+        "outlier": None if data.outlier is None else data.outlier[rows].tolist(),
         "target": data.targets[rows].tolist() if data.has_targets else None,
         "half": None if data.halves is None else data.halves[rows].tolist(),
         "x": _rounded(data.points[rows, 0], 2),

@@ -49,6 +49,8 @@ class ReportData:
         choice: What the number of clusters was chosen by, see
             :meth:`~hadis_lightly.cluster.NClustersChoice.to_dict`; ``None`` if it was
             given.
+        outlier: Which images are like no others, ``(n,)``, 0 or 1.
+        names: Names that the clusters have from the start, as ``names.json`` has them.
         halves: Which half of its cluster each image is in, ``(n,)``, 0 or 1, where
             clusters can be split in two.
         tree: Which clusters join, see
@@ -97,6 +99,8 @@ class ReportData:
     tree: Mapping[str, Sequence[Any]] | None = None
     choice: Mapping[str, Any] | None = None
     halves: IntArray | None = None
+    outlier: IntArray | None = None
+    names: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         n = self.n_images
@@ -117,9 +121,10 @@ class ReportData:
             _check_shape(name, getattr(self, name), (n,))
             _check_range(name, getattr(self, name), low, high)
         _check_range("prototypes", self.prototypes, -1, 1)
-        if self.halves is not None:
-            _check_shape("halves", self.halves, (n,))
-            _check_range("halves", self.halves, 0, 1)
+        for name, column in (("halves", self.halves), ("outlier", self.outlier)):
+            if column is not None:
+                _check_shape(name, column, (n,))
+                _check_range(name, column, 0, 1)
         if self.tree is not None and len(self.tree["merges"]) != self.n_clusters - 1:
             raise ValueError(
                 f"tree must have one merge fewer than the {self.n_clusters} clusters, "
@@ -169,7 +174,7 @@ def _check_shape(name: str, values: npt.NDArray[Any], shape: tuple[int, ...]) ->
 
 def _check_range(name: str, values: npt.NDArray[Any], low: float, high: float) -> None:
     is_integer = values.dtype.kind in "iu"
-    if name in ("labels", "targets", "halves") and not is_integer:
+    if name in ("labels", "targets", "halves", "outlier") and not is_integer:
         raise ValueError(f"{name} must be integers, got {values.dtype}")
     # Rounding may carry a cosine, and so a distance, a little over its end.
     slack = 0 if is_integer else 1e-3

@@ -77,6 +77,8 @@ def data_of_run(
         read_small=small_reader(source),
         tree=run.result.get("tree"),
         choice=run.result.get("n_clusters_choice"),
+        outlier=None if table.outlier is None else table.outlier.astype(np.int64),
+        names=run.names(),
         # The last level has clusters 2 c and 2 c + 1 for cluster c.
         halves=table.levels[-1] % 2 if table.levels else None,
     )

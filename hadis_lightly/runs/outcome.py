@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hadis_lightly.artifacts.assignments import assignments_of, write_assignments
+from hadis_lightly.artifacts.named_images import NamedImages
 from hadis_lightly.artifacts.results import (
     RunResult,
     describe_labelled,
@@ -26,10 +27,14 @@ def write_files(
     settings: Settings,
     source: ImageSource,
     callback: ClusteringCallback[Any],
+    named: NamedImages | None = None,
 ) -> None:
     """Writes the files of a run; figures last: a failure there loses nothing else."""
     folder = result.output_dir
-    write_assignments(folder, assignments_of(source, callback))
+    table = assignments_of(source, callback)
+    write_assignments(folder, table)
+    if named is not None:
+        named.write(folder, callback, table)
     embeddings, folded = callback.embeddings_.numpy(), source.folded
     if folded is not None:
         embeddings = folded.unfold(embeddings)

@@ -13,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from hadis_lightly.artifacts.checkpoint import Checkpoint, stamp
 from hadis_lightly.artifacts.metrics_file import MetricsFile
+from hadis_lightly.artifacts.named_images import NamedImages, named_images
 from hadis_lightly.artifacts.results import RunResult
 from hadis_lightly.artifacts.score_table import ScoreTable
 from hadis_lightly.artifacts.snapshots import EmbeddingSnapshots
@@ -99,12 +100,14 @@ def run(settings: Settings, source: ImageSource | None = None) -> RunResult:
     check_run(settings)
     resolve_views(settings)
     settings.data.path = absolute_path(settings.data.path)
+    settings.names = absolute_path(settings.names)
     if settings.quiet:
         settings.trainer.progress_bar = False
     source = build_source(settings, source)
     if settings.trainer.devices != "auto":
         num_processes = int(settings.trainer.devices)
         _resolve_schedule(copy.deepcopy(settings), len(source), num_processes)
+    named = named_images(settings, source)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     # Before there is a folder: networks that cannot be built leave nothing behind.
     model = build_model(settings, source.num_channels)
@@ -121,19 +124,26 @@ def run(settings: Settings, source: ImageSource | None = None) -> RunResult:
         say(settings, list_duplicates(source, folder.path))
         unread = source.warnings if isinstance(source, FolderSource) else ()
         say(settings, "\n".join(f"WARNING: {line}" for line in unread))
+        say(settings, "" if named is None else named.description)
         with quiet_lightning():
-            result, callback = _train(settings, source, model, folder)
+            result, callback = _train(settings, source, model, folder, named)
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            write_files(result, settings, source, callback)
+            write_files(result, settings, source, callback, named)
     return result
 
 
 def _train(
-    settings: Settings, source: ImageSource, model: Any, folder: RunFolder
+    settings: Settings,
+    source: ImageSource,
+    model: Any,
+    folder: RunFolder,
+    named: NamedImages | None,
 ) -> tuple[RunResult, ClusteringCallback[Any]]:
     """Builds the parts, trains, and saves the end."""
     method = method_of(settings)
     resolved = copy.deepcopy(settings)
+    if named is not None:
+        resolved.n_clusters = named.n_clusters(settings)
     earlier = folder.start and folder.start.precision
     precision = resolve_precision(settings, model.backbone, earlier)
     resolved.trainer.precision = precision
@@ -149,7 +159,7 @@ def _train(
         trainer.fit_loop.max_epochs = resolved.trainer.max_epochs
     resolved = resolve_performance(resolved, device, len(source))
     pipeline = pipeline_of(resolved, source, model.backbone, device, world_size)
-    callback = _build_callback(resolved, pipeline)
+    callback = _build_callback(resolved, pipeline, named)
     if resolved.trainer.channels_last == "on":
         # The same numbers, up to twice as fast.
         model = model.to(memory_format=torch.channels_last)
@@ -228,12 +238,15 @@ def _resolve_schedule(
     return method_of(settings).schedule(settings)
 
 
-def _build_callback(settings: Settings, pipeline: Pipeline) -> ClusteringCallback[Any]:
+def _build_callback(
+    settings: Settings, pipeline: Pipeline, named: NamedImages | None
+) -> ClusteringCallback[Any]:
     """The callback that clusters."""
     callback = method_of(settings).build_callback(settings, pipeline.plain_loader)
     callback.clusters_at_start = settings.model.train == "nothing"
     callback.shows_progress = settings.trainer.progress_bar
     callback.outlier_points = pipeline.outlier_points
+    callback.examples = None if named is None else named.examples
     follow_clusters(settings, pipeline.train_loader, callback)
     return callback
 

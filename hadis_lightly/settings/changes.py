@@ -53,8 +53,9 @@ def different_settings(
     ours = flat_settings(asdict(settings))
     # Settings that came later have their defaults, those that are gone do not count.
     theirs = flat_settings(asdict(Settings())) | flat_settings(before)
-    for flat in (ours, theirs):  # earlier versions kept the path as it was typed
-        flat["data.path"] = absolute_path(flat["data.path"])
+    for flat in (ours, theirs):  # earlier versions kept paths as they were typed
+        for name in ("data.path", "names"):
+            flat[name] = absolute_path(flat[name])
         for name, default in _LEFT_OPEN.items():
             flat[name] = default if flat[name] is None else flat[name]
     for name in ("views.mean", "views.std"):  # of grey images, once they are known

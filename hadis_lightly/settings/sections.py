@@ -41,6 +41,13 @@ class Settings:
         f"{_AUTO}; it is then chosen when the warm-up of the clustering ends.",
         low=2,
     )
+    names: str | None = setting(
+        None,
+        "A names.json downloaded from a report of these images: those with a label "
+        "given by hand are examples. Images of one name share a cluster, images of two "
+        "do not. Not in the papers.",
+        is_path=True,
+    )
     seed: int = setting(0, "Seed of all randomness.", low=0, high=2**32 - 1)
     output_dir: str | None = setting(
         None,

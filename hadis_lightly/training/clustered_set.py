@@ -97,6 +97,9 @@ class ClusteredSet(Generic[C]):
     #: Points ``(n, d)`` among which outliers are sought, in place of the embeddings.
     outlier_points: Tensor | None = None
     _outliers: OutlierDetector | None = None
+    #: Names ``(n,)`` of the images, -1 for most: those of one name share a cluster, see
+    #: :func:`~hadis_lightly.cluster.fit_named_partition`.
+    examples: Tensor | None = None
     _measures: dict[str, Tensor]
     _scores: dict[str, float]
 

@@ -16,6 +16,7 @@ from hadis_lightly.cluster import (
     NClustersChoice,
     PrototypePartition,
     fit_merged_partition,
+    fit_named_partition,
 )
 from hadis_lightly.data.key_index import Keys
 from hadis_lightly.training.clustered_set import choose_together, stand_in
@@ -68,11 +69,12 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
     Attributes:
         n_clusters: Number of clusters; until one is chosen, 10 or so.
         n_clusters_choice_: What it was chosen by; None before, or without a range.
+        examples: Names of some images, see :class:`ClusteredSet`; there is no merging.
 
     Others, Raises: See :class:`ClusteringCallback`.
 
     Example:
-        A network that learns its own clusters of digits. docs/callback.md has more.
+        A network that learns its own clusters; docs/callback.md has more.
 
         >>> import pytorch_lightning as pl, torch
         >>> from sklearn.datasets import load_digits
@@ -83,18 +85,15 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         ...         self.prototypes = prototypes
         ...         self.embed = torch.nn.Linear(64, 32)
         ...         self.classify = torch.nn.Linear(32, 10)
-        ...
         ...     def training_step(self, batch, batch_idx):
         ...         images, _, keys = batch
         ...         labels = self.prototypes.labels(keys)  # None in the warm-up
         ...         prediction = self.classify(self.embed(images))
         ...         return torch.nn.functional.cross_entropy(prediction, labels)
-        ...
         ...     def configure_optimizers(self):
         ...         return torch.optim.Adam(self.parameters(), lr=1e-3)
-        >>> pixels, classes = load_digits(return_X_y=True)
-        >>> images, targets = torch.tensor(pixels / 16).float(), torch.tensor(classes)
-        >>> digits = TensorDataset(images, targets, torch.arange(len(images)))
+        >>> images, targets = map(torch.tensor, load_digits(return_X_y=True))
+        >>> digits = TensorDataset(images.float() / 16, targets, torch.arange(1797))
         >>> prototypes = PrototypeKMeans(10, DataLoader(digits, 100), warmup_epochs=0)
         >>> trainer = pl.Trainer(
         ...     max_epochs=2, callbacks=[prototypes], accelerator="cpu", logger=False,
@@ -156,10 +155,9 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
             follow_limits=follow_limits,
         )
         check_bool("warm_start", warm_start)
-        self.warm_start = warm_start
         check_bool("cosine_start", cosine_start)
         check_bool("merge", merge)
-        self.cosine_start, self.merge = cosine_start, merge
+        self.warm_start, self.cosine_start, self.merge = warm_start, cosine_start, merge
         self._n_centers: int | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -167,8 +165,8 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
         super().setup(trainer, pl_module, stage)
         every: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks = [c for c in every if isinstance(c, PrototypeKMeans)]
-        if not any(callback.n_clusters_range for callback in callbacks):
-            check_losses(pl_module, [callback.n_clusters for callback in callbacks])
+        if not any(c.n_clusters_range for c in callbacks):
+            check_losses(pl_module, [c.n_clusters for c in callbacks])
 
     def labels(self, keys: Keys) -> Tensor | None:
         """Pseudo-labels of some images, ``(n,)``; None during warm-up.
@@ -255,7 +253,10 @@ class PrototypeKMeans(ClusteringCallback[PrototypePartition]):
             self._choose(rows, self.n_clusters_range)
         if last is not None and last.n_clusters != self.n_clusters:
             last = None
-        start = last.labels if last is not None and self.warm_start else None
+        start = last.labels if last and self.warm_start else None
+        if self.examples is not None:
+            names: Any = {"examples": self.examples, "previous": last and last.labels}
+            return self.fit_kmeans(rows, start, partial(fit_named_partition, **names))
         fit, is_last = None, self._epoch + 1 >= self._num_epochs
         if self.merge and not self._is_rough:
             # The number of centres is found once, and again for the last clusters.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def lines(server: Lines) -> Lines:
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).resize((20, 24)).save(place / f"{i}.png")
     (cwd / "new_photos" / "broken.png").write_bytes(b"not an image")
+    place = {"cluster": 0, "confidence": 0.5, "distance": 0.5}
+    names = {"format": "hadis-lightly names 1", "run": "", "n_clusters": 12}
+    names |= {"names": {}, "split": [], "accepted": [], "rejected": []}
+    names["images"] = {
+        f"digit_{digits.target[i]}/{i}.png": {"label": f"a {digits.target[i]}", **place}
+        for i in range(20)
+    }
+    (cwd / "names.json").write_text(json.dumps(names), encoding="utf-8")
     network = torchvision.models.resnet18()
     torch.save(network.state_dict(), cwd / "resnet18.pth")
     torch.save(build_backbone(TINY["model.backbone"]).state_dict(), cwd / WEIGHTS)

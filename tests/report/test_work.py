@@ -30,8 +30,9 @@ def report(report_of: Written) -> Report:
     confidence = np.where(labels == 2, 0.4, 0.9) - np.arange(48) / 1000
     halves = (np.arange(48) // 4) % 2
     return report_of(
-        n=48, k=4, halves=halves, confidence=confidence, with_classes=False
-    )
+        n=48, k=4, halves=halves, confidence=confidence, with_classes=False,
+        outlier=(np.arange(48) % 7 == 0).astype(np.int64),
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -270,3 +271,124 @@ def test_an_image_gets_its_label_where_it_is_enlarged(
     page.keys(ESCAPE)
     page.keys(CONTROL + "z")
     assert page.text(DONE).endswith("1 image moved")
+
+
+def test_images_become_examples_of_the_name_of_their_cluster(
+    page: Browser, report: Report
+) -> None:
+    _, path = report
+    strip = "[data-cluster='1'] .strip .pic"
+    page.js("arguments[0].focus()", page.one(strip))
+    page.keys("k")
+    assert page.text(SAID).startswith("An example needs a name")
+    assert page.text(DONE) == "0 of 4 clusters named"
+    name(page, "1", "seven")
+    page.js("arguments[0].focus()", page.one(strip))
+    page.keys("k")
+    assert page.text(DONE) == "1 of 4 clusters named, 1 example"
+    first = page.one(strip)
+    assert "example of seven" in first.get_attribute("aria-label")
+    page.keys(" ", SHIFT + RIGHT + RIGHT)
+    page.click("#tray-example")  # the first is one already
+    assert page.text(SAID) == "2 examples of seven"
+    assert page.text(DONE) == "1 of 4 clusters named, 3 examples"
+    assert not page.one("#tray").is_displayed()
+    page.js("arguments[0].focus()", page.all(strip)[2])
+    page.keys("k")  # takes it back
+    assert page.text(DONE).endswith("2 examples")
+    page.keys(CONTROL + "z")
+    assert page.text(DONE).endswith("3 examples")
+
+    name(page, "1", "eight")  # examples go with their cluster
+    assert "example of eight" in first.get_attribute("aria-label")
+    page.click(strip)
+    assert page.one("#viewer-example").get_attribute("aria-pressed") == "true"
+    page.click("#viewer-example")
+    assert page.text(DONE).endswith("2 examples")
+    page.keys("k", ESCAPE)
+    assert page.text(DONE).endswith("3 examples")
+
+    rows = labels(page)
+    by_hand = {key for key, row in rows.items() if row["decided_by"] == "hand"}
+    assert len(by_hand) == 3 and {rows[key]["label"] for key in by_hand} == {"eight"}
+    content = json.loads(download(page, "#save-names", "names.json"))
+    assert set(content["images"]) == by_hand
+    assert {image["label"] for image in content["images"].values()} == {"eight"}
+    assert all(image["example"] for image in content["images"].values())
+    page.open(path)
+    assert page.text(DONE) == "1 of 4 clusters named, 3 examples"
+    name(page, "1", "nine")
+    assert page.text(".pic[data-by-hand='✓ nine'] .tick") == ""
+
+
+def test_images_are_filtered_by_label_and_outlier(
+    page: Browser, report: Report
+) -> None:
+    data, _ = report
+    name(page, "1", HOSTILE)
+
+    def choose(menu: str, title: str) -> None:
+        option = f"[...document.querySelectorAll('{menu} option')]"
+        page.js(
+            f"const o = {option}.find((o) => o.textContent === arguments[0]);"
+            "o.selected = true;"
+            "o.parentNode.dispatchEvent(new Event('change', {bubbles: true}))",
+            title,
+        )
+
+    def count() -> str:
+        return page.text("#count").split(" ")[0]
+
+    choose("#label-choice", HOSTILE)
+    assert count() == "12"
+    choose("#outlier-choice", "Outliers only")
+    outlier = data.outlier
+    assert outlier is not None
+    assert count() == str(int(((data.labels == 1) & (outlier == 1)).sum()))
+    assert page.js("return location.hash").count("=") == 2  # a link brings it back
+    choose("#outlier-choice", "Without outliers")
+    choose("#label-choice", "Without a name")
+    assert count() == str(int(((data.labels != 1) & (outlier == 0)).sum()))
+    choose("#outlier-choice", "All images")
+    page.js("document.querySelector('#grid .pic').focus()")
+    page.keys("x")  # what one works on stays in view
+    assert count() == "36"
+    choose("#label-choice", "Excluded")
+    assert count() == "1"
+    choose("#label-choice", "Decided by hand")
+    assert count() == "1"
+    choose("#label-choice", HOSTILE)
+    name(page, "1", "seven")  # that label is gone
+    assert page.text("#count") == "48 images"
+    assert page.complaints() == []
+
+
+def test_a_run_that_started_from_names_shows_them(
+    browser: Browser, report_of: Written
+) -> None:
+    _, path = report_of(n=12, k=3, prototypes=np.eye(3, 8), with_classes=False)
+    assert browser_done(browser, path) == "0 of 3 clusters named"
+    place = {"cluster": 1, "confidence": 0.5, "distance": 0.5}
+    names = {
+        "format": "hadis-lightly names 1",
+        "run": clusters_id(np.eye(3, 8)),
+        "n_clusters": 3,
+        "names": {"0": "zero", "1": "one"},
+        "split": [],
+        "accepted": [],
+        "rejected": [],
+        "images": {"img_0001.png": {"label": "one", "example": True, **place}},
+    }
+    _, path = report_of(
+        n=12, k=3, prototypes=np.eye(3, 8), with_classes=False, names=names
+    )
+    done = "2 of 3 clusters named, 1 example"
+    assert browser_done(browser, path) == done
+    name(browser, "2", "two")
+    assert browser_done(browser, path) == "3 of 3 clusters named, 1 example"
+    browser.js("localStorage.clear()")
+
+
+def browser_done(browser: Browser, path: Path) -> str:
+    browser.open(path)
+    return browser.text(DONE)

@@ -7,6 +7,7 @@ const IMAGES = DATA.images;
 const COUNT = IMAGES.key.length;
 const CLUSTERS = DATA.clusters;
 const PLACE_OF_ROW = new Map(IMAGES.row.map((row, i) => [row, i]));
+const PLACE_OF_KEY = new Map(IMAGES.key.map((key, i) => [key, i]));
 const LOWER_KEYS = IMAGES.key.map((key) => key.toLowerCase());
 
 const byId = (id) => document.getElementById(id);
@@ -94,14 +95,21 @@ function order(sort) {
 
 // Filters ---------------------------------------------------------------------
 
-const DEFAULTS = { low: 0, high: 100, query: "", sort: "name" };
+// label: a name after "=", or one of LABEL_KINDS; outliers: "only", "none".
+const NO_FILTER = { low: 0, high: 100, query: "", label: "", outliers: "" };
+const DEFAULTS = { ...NO_FILTER, sort: "name" };
 const state = { clusters: new Set(), ...DEFAULTS, image: null };
+const LABEL_KINDS = {
+  unnamed: { title: "Without a name", fits: (i) => !isMoved(i) && !isRejected(IMAGES.label[i]) && givenName(unitOf(i)) === null },
+  hand: { title: "Decided by hand", fits: (i) => moveOf(i) !== null },
+  excluded: { title: "Excluded", fits: (i) => labelOf(i) === null },
+};
 const listeners = [];
 const isHit = new Uint8Array(COUNT);
 let numHits = COUNT;
 
 const onFilter = (listener) => listeners.push(listener);
-const isFiltered = () => state.clusters.size > 0 || state.low > 0 || state.high < 100 || state.query !== "";
+const isFiltered = () => state.clusters.size > 0 || Object.entries(NO_FILTER).some(([name, value]) => state[name] !== value);
 const showsCluster = (cluster) => state.clusters.size === 0 || state.clusters.has(cluster);
 
 function findHits() {
@@ -109,10 +117,13 @@ function findHits() {
   // The sliders show whole per cents; at their ends everything is meant.
   const low = state.low > 0 ? state.low / 100 : -1;
   const high = state.high < 100 ? state.high / 100 : 2;
+  const fitsLabel = LABEL_KINDS[state.label]?.fits ?? ((i) => state.label === "" || labelOf(i) === state.label.slice(1));
+  const fitsOutlier = (i) => state.outliers === "" || !IMAGES.outlier || (IMAGES.outlier[i] === 1) === (state.outliers === "only");
   numHits = 0;
   for (let i = 0; i < COUNT; i++) {
     const confidence = IMAGES.confidence[i];
-    const hit = showsCluster(IMAGES.label[i]) && confidence >= low && confidence <= high && (query === "" || LOWER_KEYS[i].includes(query));
+    const fits = showsCluster(IMAGES.label[i]) && confidence >= low && confidence <= high && (query === "" || LOWER_KEYS[i].includes(query));
+    const hit = fits && fitsOutlier(i) && fitsLabel(i);
     isHit[i] = hit ? 1 : 0;
     numHits += isHit[i];
   }
@@ -131,7 +142,7 @@ function toggleCluster(cluster) {
   setFilter({ clusters });
 }
 
-const showAll = () => setFilter({ clusters: new Set(), low: 0, high: 100, query: "" });
+const showAll = () => setFilter({ clusters: new Set(), ...NO_FILTER });
 
 // The view in the address, so that it can be shared ---------------------------
 
@@ -159,6 +170,8 @@ function readHash() {
   state.low = whole(parts.get("low"), 100) ?? 0;
   state.high = Math.max(state.low, whole(parts.get("high"), 100) ?? 100);
   state.query = parts.get("query") ?? "";
+  state.label = labelChoices().has(parts.get("label")) ? parts.get("label") : "";
+  state.outliers = ["only", "none"].includes(parts.get("outliers")) ? parts.get("outliers") : "";
   state.sort = Object.hasOwn(SORTS, parts.get("sort")) ? parts.get("sort") : DEFAULTS.sort;
   state.image = PLACE_OF_ROW.get(whole(parts.get("image"), Infinity)) ?? null;
   return true;

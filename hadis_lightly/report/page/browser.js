@@ -9,9 +9,11 @@ function csvField(value) {
 
 function csvOf(list) {
   const columns = ["key", "cluster", "confidence", "distance", "isolation"];
+  if (IMAGES.outlier) columns.push("outlier");
   if (IMAGES.target) columns.push("class");
   const rows = list.map((i) => {
     const row = [IMAGES.key[i], IMAGES.label[i], IMAGES.confidence[i], IMAGES.distance[i], IMAGES.isolation[i]];
+    if (IMAGES.outlier) row.push(IMAGES.outlier[i]);
     if (IMAGES.target) row.push(IMAGES.target[i] < 0 ? "" : className(IMAGES.target[i]));
     return row;
   });
@@ -48,6 +50,33 @@ function startClusterMenu() {
   });
 }
 
+/** What images can be filtered by: value and title of every label and kind of label. */
+function labelChoices() {
+  const names = usedLabels().map((name) => [`=${name}`, name]);
+  return new Map([["", "All"], ...names, ...Object.entries(LABEL_KINDS).map(([kind, { title }]) => [kind, title])]);
+}
+
+function startLabelFilter() {
+  const [label, outliers] = [byId("label-choice"), byId("outlier-choice")];
+  const list = () => {
+    label.replaceChildren(...[...labelChoices()].map(([value, title]) => el("option", { value }, title)));
+    label.value = state.label;
+  };
+  label.addEventListener("change", () => setFilter({ label: label.value }));
+  outliers.addEventListener("change", () => setFilter({ outliers: outliers.value }));
+  outliers.closest(".field").hidden = !IMAGES.outlier;
+  list();
+  onFilter(() => {
+    label.value = state.label;
+    outliers.value = state.outliers;
+  });
+  // The images in view stay while one works on them, unless the label is gone.
+  onDecision(() => {
+    if (!labelChoices().has(state.label)) setFilter({ label: "" });
+    list();
+  });
+}
+
 function startFilters() {
   const [low, high] = [byId("low"), byId("high")];
   byId("sort").append(...Object.entries(SORTS).map(([name, { title }]) => el("option", { value: name }, title)));
@@ -67,6 +96,7 @@ function startFilters() {
     if (byId("query").value !== state.query) byId("query").value = state.query;
   });
   startClusterMenu();
+  startLabelFilter();
 }
 
 function startBrowser() {

@@ -1,5 +1,7 @@
 // Names, moves and all else that a person decides: one map, every change undoable.
 // Keys: "name 5", "name 5a" (a half), "accepted 5", "rejected 5", "split 5", "image FILE".
+// An image that was moved has a label, null if it is excluded; an example has that of its
+// cluster, and follows it.
 
 const STORAGE_KEY = `hadis-lightly ${DATA.run}`;
 const MOST_CHARACTERS = 80;
@@ -21,19 +23,20 @@ const unitOf = (i) => unitsOf(IMAGES.label[i])[IMAGES.half && decided.has(`split
 const givenName = (unit) => decided.get(`name ${unit}`) ?? null;
 const unitLabel = (unit) => givenName(unit) ?? `cluster ${unit}`;
 const moveOf = (i) => decided.get(`image ${IMAGES.key[i]}`) ?? null;
+const isExample = (i) => moveOf(i)?.example === true;
+const isMoved = (i) => moveOf(i) !== null && !isExample(i);
 const isRejected = (cluster) => decided.has(`rejected ${cluster}`);
 
 /** The label of an image; null if it is excluded. */
 function labelOf(i) {
-  const move = moveOf(i);
-  if (move) return move.label;
+  if (isMoved(i)) return moveOf(i).label;
   return isRejected(IMAGES.label[i]) ? null : unitLabel(unitOf(i));
 }
 
 /** All names that clusters or images have, sorted. */
 function usedLabels() {
   const names = [...decided].map(([key, value]) => (key.startsWith("name ") ? value : key.startsWith("image ") ? value.label : null));
-  return [...new Set(names.filter((name) => name !== null))].sort(collator.compare);
+  return [...new Set(names.filter((name) => name !== null && name !== undefined))].sort(collator.compare);
 }
 
 // Changes -----------------------------------------------------------------------
@@ -76,13 +79,29 @@ function tellDecision(words, canUndo = true) {
 
 const nameUnit = (unit, text) => decide(tidy(text) ? `Cluster ${unit} is named ${tidy(text)}` : `Cluster ${unit} has no name`, [[`name ${unit}`, tidy(text) || undefined]]);
 
+/** The decision on an image, with the place where its run had put it. */
+const record = (i, what) => ({ ...what, cluster: IMAGES.label[i], confidence: IMAGES.confidence[i], distance: IMAGES.distance[i] });
+
 /** Gives images a label, or with null excludes them, or with undefined puts them back. */
 function moveImages(list, label) {
   const count = plural(list.length, "image");
   const words = label === undefined ? `${count} put back` : label === null ? `${count} excluded` : `${count} moved to ${label}`;
-  const record = (i) => label === undefined ? undefined : { label, cluster: IMAGES.label[i], confidence: IMAGES.confidence[i], distance: IMAGES.distance[i] };
-  decide(words, list.map((i) => [`image ${IMAGES.key[i]}`, record(i)]));
+  decide(words, list.map((i) => [`image ${IMAGES.key[i]}`, label === undefined ? undefined : record(i, { label })]));
 }
+
+/** Whether an image has a name that it can be an example of; moved ones are examples as it is. */
+const canBeExample = (i) => !moveOf(i) && !isRejected(IMAGES.label[i]) && givenName(unitOf(i)) !== null;
+
+/** Marks images as examples of the names of their clusters. */
+function markExamples(list) {
+  const able = list.filter(canBeExample);
+  const names = [...new Set(able.map(labelOf))];
+  if (able.length) decide(`${plural(able.length, "example")} of ${names.join(", ")}`, able.map((i) => [`image ${IMAGES.key[i]}`, record(i, { example: true })]));
+  else say(list.every(moveOf) ? "These have been decided by hand before" : "An example needs a name: name its cluster first, or move it to a label");
+}
+
+/** The same, or if all of them are examples takes them back. */
+const toggleExamples = (list) => (list.every(isExample) ? moveImages(list, undefined) : markExamples(list));
 
 function acceptCluster(cluster) {
   const { match } = CLUSTERS[cluster];
@@ -99,7 +118,8 @@ const reopenCluster = (cluster) => decide(`${clusterName(cluster)} is open again
 function progress() {
   const units = CLUSTERS.flatMap((_, cluster) => unitsOf(cluster).map((unit) => ({ unit, cluster })));
   const count = (test) => units.filter(test).length;
-  const moves = [...decided].filter(([key]) => key.startsWith("image ")).map(([, { label }]) => label);
+  const byHand = [...decided].filter(([key]) => key.startsWith("image ")).map(([, decision]) => decision);
+  const moves = byHand.filter(({ example }) => !example).map(({ label }) => label);
   return {
     total: units.length,
     named: count(({ unit }) => givenName(unit) !== null),
@@ -108,6 +128,7 @@ function progress() {
     done: count(({ unit, cluster }) => givenName(unit) !== null || decided.has(`accepted ${cluster}`) || isRejected(cluster)),
     moved: moves.filter((label) => label !== null).length,
     excluded: moves.filter((label) => label === null).length,
+    examples: byHand.length - moves.length,
   };
 }
 
@@ -116,7 +137,7 @@ function progress() {
 /** Keeps the decisions in the browser, where it allows that. */
 function keep() {
   try {
-    if (decided.size) localStorage.setItem(STORAGE_KEY, JSON.stringify(namesFile()));
+    if (decided.size || DATA.names) localStorage.setItem(STORAGE_KEY, JSON.stringify(namesFile()));
     else localStorage.removeItem(STORAGE_KEY);
     isKept = true;
   } catch {
@@ -124,13 +145,19 @@ function keep() {
   }
 }
 
-/** What an earlier visit has decided. */
+/** What an earlier visit has decided, or else the names that the run started from. */
 function remember() {
+  let text = null;
   try {
-    const text = localStorage.getItem(STORAGE_KEY);
-    if (text) for (const [key, value] of readNames(text)) put(key, value);
+    text = localStorage.getItem(STORAGE_KEY);
   } catch {
     isKept = false;
+  }
+  text ??= DATA.names && JSON.stringify(DATA.names);
+  try {
+    if (text) for (const [key, value] of readNames(text)) put(key, value);
+  } catch {
+    decided.clear();
   }
 }
 
@@ -142,10 +169,20 @@ function namesFile() {
   for (const [key, value] of decided) {
     const [kind, what] = [key.slice(0, key.indexOf(" ")), key.slice(key.indexOf(" ") + 1)];
     if (kind === "name") file.names[what] = value;
-    else if (kind === "image") Object.defineProperty(file.images, what, { value, enumerable: true });
+    else if (kind === "image") Object.defineProperty(file.images, what, { value: { ...value, label: labelInFile(what, value) }, enumerable: true });
     else file[kind].push(Number(what));
   }
+  // An example of a name that is gone says nothing.
+  for (const [key, { label }] of Object.entries(file.images)) if (label === undefined) delete file.images[key];
   return file;
+}
+
+/** The label of an image that was decided on; examples have the name of their cluster. */
+function labelInFile(key, { label, example, cluster }) {
+  const i = PLACE_OF_KEY.get(key);
+  if (!example) return label;
+  if (isRejected(cluster)) return undefined;
+  return i === undefined ? label : givenName(unitOf(i)) ?? undefined;
 }
 
 /** The decisions in a names.json; an Error says what does not fit. */
@@ -176,7 +213,10 @@ function readNames(text) {
   }
   for (const [key, move] of Object.entries(file.images)) {
     check(isPlain(move) && (move.label === null || isName(move.label)) && CLUSTERS[move.cluster], key);
-    pairs.push([`image ${key}`, { label: move.label === null ? null : tidy(move.label), cluster: move.cluster, confidence: Number(move.confidence), distance: Number(move.distance) }]);
+    const label = move.label === null ? null : tidy(move.label);
+    const place = { cluster: move.cluster, confidence: Number(move.confidence), distance: Number(move.distance) };
+    const isOfName = move.example === true && ["", "a", "b"].some((half) => file.names[move.cluster + half] === move.label);
+    pairs.push([`image ${key}`, { label, ...(isOfName && { example: true }), ...place }]);
   }
   return pairs;
 }

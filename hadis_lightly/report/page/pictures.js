@@ -68,8 +68,8 @@ const seen = new IntersectionObserver(
 );
 
 function describe(i) {
-  const move = moveOf(i);
-  const where = labelOf(i) === null ? ", excluded" : move ? `, moved to ${move.label}` : "";
+  const label = labelOf(i);
+  const where = label === null ? ", excluded" : isExample(i) ? `, example of ${label}` : isMoved(i) ? `, moved to ${label}` : "";
   return `${IMAGES.key[i]}, ${clusterName(IMAGES.label[i])}${where}, confidence ${percent(IMAGES.confidence[i])}`;
 }
 

@@ -17,12 +17,12 @@ function say(words, canUndo = false) {
 /** Shows on a picture whether it is selected, moved or excluded. */
 function markPicture(button) {
   const { i } = contexts.get(button);
-  const move = moveOf(i);
+  const label = labelOf(i);
   const text = `${describe(i)}${isReadable(i) ? "" : ", not readable"}`;
   button.classList.toggle("chosen", selected.has(i));
-  button.classList.toggle("out", labelOf(i) === null);
-  if (move?.label) button.dataset.moved = move.label;
-  else delete button.dataset.moved;
+  button.classList.toggle("out", label === null);
+  if (label !== null && moveOf(i)) button.dataset.byHand = `${isExample(i) ? "✓" : "→"} ${label}`;
+  else delete button.dataset.byHand;
   button.setAttribute("aria-label", selected.has(i) ? `${text}, selected` : text);
   button.title = text;
 }
@@ -68,6 +68,12 @@ function moveSelected(label) {
   moveImages(list, label);
 }
 
+function exampleSelected() {
+  const list = [...selected];
+  clearSelection();
+  toggleExamples(list);
+}
+
 /** The picture beside, above or below another one in the same grid. */
 function neighbourOf(button, key) {
   const all = [...button.closest(".grid, .strip").querySelectorAll(".pic")];
@@ -89,7 +95,8 @@ function pictureKey(event, button) {
       selectTo(list, contexts.get(next).i);
     }
     next.focus();
-  } else if (event.key === "x") selected.size ? moveSelected(null) : moveImages([i], moveOf(i)?.label === null ? undefined : null);
+  } else if (event.key === "k") selected.size ? exampleSelected() : toggleExamples([i]);
+  else if (event.key === "x") selected.size ? moveSelected(null) : moveImages([i], moveOf(i)?.label === null ? undefined : null);
   else if (event.key === "m") {
     if (!selected.size) toggleSelected(list, i);
     byId("tray-label").focus();
@@ -108,6 +115,7 @@ function startSelection() {
     moveSelected(tidy(label.value));
     back();
   });
+  byId("tray-example").addEventListener("click", () => (exampleSelected(), back()));
   byId("tray-exclude").addEventListener("click", () => (moveSelected(null), back()));
   byId("tray-back").addEventListener("click", () => (moveSelected(undefined), back()));
   byId("tray-clear").addEventListener("click", () => (clearSelection(), back()));

@@ -46,9 +46,11 @@ function showInViewer(place) {
 function showLabelInViewer() {
   const i = viewerList[viewerPlace];
   const isOut = labelOf(i) === null;
-  byId("viewer-label").value = moveOf(i)?.label ?? "";
+  byId("viewer-label").value = isMoved(i) ? labelOf(i) ?? "" : "";
   byId("viewer-label").placeholder = isOut ? "excluded" : labelOf(i);
   byId("viewer-exclude").textContent = moveOf(i)?.label === null ? "Put back" : "Exclude";
+  byId("viewer-example").setAttribute("aria-pressed", isExample(i));
+  byId("viewer-example").disabled = !isExample(i) && !canBeExample(i);
 }
 
 function startLabelInViewer() {
@@ -62,6 +64,7 @@ function startLabelInViewer() {
     const i = viewerList[viewerPlace];
     moveImages([i], moveOf(i)?.label === null ? undefined : null);
   });
+  byId("viewer-example").addEventListener("click", () => toggleExamples([viewerList[viewerPlace]]));
   onDecision(() => viewer.open && showLabelInViewer());
 }
 
@@ -104,12 +107,13 @@ function startViewer() {
   byId("viewer-cluster").addEventListener("click", () => {
     const cluster = IMAGES.label[viewerList[viewerPlace]];
     viewer.close();
-    setFilter({ clusters: new Set([cluster]), low: 0, high: 100, query: "" });
+    setFilter({ ...NO_FILTER, clusters: new Set([cluster]) });
     goTo("images");
   });
   viewer.addEventListener("keydown", (event) => {
     if (event.key === "ArrowLeft") turn(-1);
     else if (event.key === "ArrowRight") turn(1);
+    else if (event.key === "k") toggleExamples([viewerList[viewerPlace]]);
     else return;
     event.preventDefault();
   });

@@ -3,11 +3,12 @@
 const isTyping = (node) => node.matches?.("input:not([type=checkbox]):not([type=range]), textarea, select");
 
 function showProgress() {
-  const { total, named, accepted, rejected, done, moved, excluded } = progress();
+  const { total, named, accepted, rejected, done, moved, excluded, examples } = progress();
   const parts = [`${number(named)} of ${plural(total, "cluster")} named`];
   if (accepted) parts.push(`${number(accepted)} accepted`);
   if (rejected) parts.push(`${number(rejected)} rejected`);
   if (moved) parts.push(`${plural(moved, "image")} moved`);
+  if (examples) parts.push(plural(examples, "example"));
   if (excluded) parts.push(`${plural(excluded, "image")} excluded`);
   byId("work-done").textContent = parts.join(", ");
   byId("work-bar").max = total;

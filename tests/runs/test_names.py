@@ -1,0 +1,177 @@
+"""Runs that start from names given by hand, and what later commands know of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hadis_lightly.artifacts.assignments import read_assignments
+from hadis_lightly.artifacts.names_file import names_of_run, read_names
+from hadis_lightly.artifacts.saved_run import load_run
+from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict_images
+from hadis_lightly.formats import images_of_run
+from hadis_lightly.methods import with_method
+from hadis_lightly.report.run_report import data_of_run
+from hadis_lightly.runs import run
+from hadis_lightly.settings import DataSettings, Settings, SettingsError
+from tests.photo_runs import tiny_settings
+from tests.runs.heads_run import heads_settings, write_weights
+
+# Their files are photo, 000 é.png and so on; each fifth lies in more/of them.
+LABELS = {1: "one", 2: "two", 3: "two", 4: "one", 6: "one", 7: "two", 8: None}
+
+
+def file_of(number: int) -> str:
+    mode = ("L", "RGB", "RGBA", "P")[number % 4]
+    suffix = "png" if mode in ("RGBA", "P") else ("jpg", "PNG", "JPEG")[number % 3]
+    return f"photo, {number:03} é.{suffix}"
+
+
+def write_names(path: Path, labels: dict[str, str | None], **changes: Any) -> Path:
+    place = {"cluster": 0, "confidence": 0.5, "distance": 0.5}
+    content = {
+        "format": "hadis-lightly names 1", "run": "0" * 16, "n_clusters": 3,
+        "names": {"2": "lost"}, "split": [], "accepted": [], "rejected": [],
+        "images": {file: {"label": label, **place} for file, label in labels.items()},
+    }  # fmt: skip
+    path.write_text(json.dumps(content | changes), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Path:
+    labels = {file_of(number): label for number, label in LABELS.items()}
+    return write_names(tmp_path / "names.json", labels | {"gone.png": "three"})
+
+
+@pytest.fixture
+def settings(photos: Path, tmp_path: Path, names: Path) -> Settings:
+    data = DataSettings(source="folder", path=str(photos), on_error="skip", cache="off")
+    made = heads_settings(tmp_path, data, write_weights(tmp_path))
+    made.names = str(names)
+    return made
+
+
+def test_images_of_a_name_end_in_its_cluster_and_all_commands_know_it(
+    settings: Settings, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(settings)
+    said = capsys.readouterr().out
+    assert "names: one, two; examples: 6 images" in said
+    assert (
+        "WARNING: 1 of the 8 images decided by hand are not here ('gone.png')" in said
+    )
+    assert "WARNING: without an example, and so unknown to this run: lost" in said
+    table = read_assignments(result.output_dir)
+    rows = {key: row for row, key in enumerate(table.keys)}
+    numbers = {"one": 0, "two": 1}
+    for number, label in LABELS.items():
+        if label is not None:
+            assert table.labels[rows[file_of(number)]] == numbers[label]
+    assert len(set(table.labels)) == 3  # one cluster is left without a name
+
+    found = read_names(result.output_dir / "names.json")
+    assert found.names == {"0": "one", "1": "two"}
+    assert {file: image.label for file, image in found.images.items()} == {
+        file_of(number): label for number, label in LABELS.items()
+    }
+
+    predict = PredictSettings(
+        checkpoint=str(result.output_dir / "checkpoints" / "last.ckpt"),
+        out=str(tmp_path / "a.csv"),
+        sort_into=str(tmp_path / "sorted"),
+        device="cpu",
+        quiet=True,
+        data=ImagesToPredict(path=str(photos)),
+    )
+    predict_images(predict)
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        labels = {row["file"]: row for row in csv.DictReader(file)}
+    for key, row in rows.items():
+        assert int(labels[key]["cluster"]) == table.labels[row]
+        expected = ["one", "two", "cluster 2"][table.labels[row]]
+        if key == file_of(8):
+            expected = ""
+        assert labels[key]["label"] == expected
+        assert (tmp_path / "sorted" / expected / key).exists() == (expected != "")
+    saved = load_run(result.output_dir)
+    assert images_of_run(saved).cluster_names == ["one", "two", "cluster 2"]
+    given = data_of_run(saved, plane=lambda rows: rows[:, :2]).names
+    assert given is not None and given["names"] == found.names
+    assert given["images"][file_of(1)]["example"] is True
+    assert given["images"][file_of(8)]["example"] is False
+
+
+@pytest.mark.parametrize("train", ["nothing", "all"])
+def test_features_as_they_are_and_pixels(
+    train: str, settings: Settings, photos: Path, tmp_path: Path
+) -> None:
+    if train == "all":
+        names, data = settings.names, settings.data
+        settings = tiny_settings(data, tmp_path / "pixels")
+        settings.names = names
+    settings.model.train = train
+    table = read_assignments(run(settings).output_dir)
+    rows = {key: row for row, key in enumerate(table.keys)}
+    found = [table.labels[rows[file_of(n)]] for n, label in LABELS.items() if label]
+    assert found == [0, 1, 1, 0, 0, 1]
+
+
+def test_a_number_of_clusters_is_chosen_from_the_number_of_names_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    labels = {file_of(n): f"name {n}" for n in LABELS}
+    settings.names = str(write_names(tmp_path / "more.json", labels))
+    settings.n_clusters = "2-8"
+    result = run(settings)
+    assert result.n_clusters >= 7
+    assert names_of_run(result.output_dir) is not None
+
+
+def test_copies_that_are_folded_are_examples_of_the_first(
+    settings: Settings, photos: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copies"
+    shutil.copytree(photos, folder)
+    (folder / "zz.png").write_bytes((photos / file_of(2)).read_bytes())
+    settings.names = str(
+        write_names(tmp_path / "copies.json", {"zz.png": "two", file_of(1): "one"})
+    )
+    settings.data.path, settings.data.duplicates = str(folder), "fold"
+    table = read_assignments(run(settings).output_dir)
+    rows = {key: row for row, key in enumerate(table.keys)}
+    assert table.labels[rows["zz.png"]] == table.labels[rows[file_of(2)]] == 1
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        ({file_of(1): None}, "has no image with a label given by hand: mark some in"),
+        (
+            {"a/b.png": "x"},
+            "none of its 1 images is here, such as 'a/b.png'",
+        ),
+        (
+            {file_of(n): f"name {n}" for n in LABELS},
+            "n_clusters is 3, but names has 7 names",
+        ),
+    ],
+)
+def test_names_that_do_not_fit(
+    labels: dict[str, str | None], message: str, settings: Settings, tmp_path: Path
+) -> None:
+    settings.names = str(write_names(tmp_path / "other.json", labels))
+    with pytest.raises(SettingsError) as error:
+        run(settings)
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cluster_head_takes_no_examples(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="method=cc has a cluster head"):
+        run(with_method(settings, "cc", {"loader.batch_size": 32}))

@@ -9,6 +9,7 @@ from hadis_lightly.loss.interaction_loss import CrossLevelInteractionLoss
 from hadis_lightly.loss.masked_patch_loss import MaskedPatchLoss
 from hadis_lightly.loss.pcl_loss import PCLLoss
 from hadis_lightly.loss.pici_loss import PICILoss, PICILossTerms
+from hadis_lightly.loss.view_targets import mean_of_others
 
 __all__ = [
     "CCLoss",
@@ -23,4 +24,5 @@ __all__ = [
     "PCLLoss",
     "PICILoss",
     "PICILossTerms",
+    "mean_of_others",
 ]

@@ -124,5 +124,7 @@ class HaDisMethod(Method):
             teacher_momentum=choice.teacher_momentum,
             final_teacher_momentum=choice.final_teacher_momentum,
             concatenate_views=choice.concatenate_views,
+            teacher_views=None if choice.train == "heads" else settings.views.n_views,
+            teacher_target=choice.teacher_target,
             **parts.module_options(),
         )

@@ -70,7 +70,13 @@ class ModelSettings:
         high=1,
     )
     concatenate_views: bool = setting(
-        False, "Run both views in one batch, with common BatchNorm statistics."
+        False, "Run all views in one batch, with common BatchNorm statistics."
+    )
+    teacher_target: str = setting(
+        "each",
+        "What a view of the student learns from: each other view of the teacher, or "
+        "their mean, which is steadier with more than two. Paper: each, of two.",
+        choices=("each", "mean"),
     )
 
 

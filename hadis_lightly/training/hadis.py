@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import groupby, product
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +21,7 @@ from hadis_lightly.checks import (
     check_number,
     check_type,
 )
-from hadis_lightly.loss import HaDisLoss, HaDisLossTerms
+from hadis_lightly.loss import HaDisLoss, HaDisLossTerms, mean_of_others
 from hadis_lightly.models import HaDisModel, evaluating
 from hadis_lightly.training.clustering_module import ClusteringModule, ModuleOptions
 from hadis_lightly.training.inputs import check_same_n_clusters, views_of
@@ -41,10 +41,11 @@ class HaDis(ClusteringModule):
     SGD with momentum; the learning rate rises linearly over the warm-up, then falls
     to 0 along a cosine, step by step.
 
-    Batches may have any number V >= 2 of views of one shape, as from lightly's FastSiam
-    transform (NOTE: the paper has two). The loss is then the mean over all ordered
+    Batches may have any number V >= 2 of views, as from lightly's FastSiam and DINO
+    transforms (NOTE: the paper has two). The loss is then the mean over all ordered
     pairs of views: a step takes V forward passes of the student and of the teacher,
-    with memory for V backward passes, and V (V - 1) losses.
+    with memory for V backward passes, and V (V - 1) losses. ``teacher_views`` and
+    ``teacher_target`` make it cheaper.
 
     Args:
         model: Student, predictor and teacher, with weights of at least 32 bits: the
@@ -67,6 +68,11 @@ class HaDis(ClusteringModule):
             cosine; by default constant. Paper: 1 for CIFAR-20, else constant.
         concatenate_views: Whether all views pass the networks as one batch, sharing
             their BatchNorm statistics. Paper: False.
+        teacher_views: How many of the views, the first ones, the teacher sees; at least
+            two, of one shape. Others may be smaller. By default all.
+        teacher_target: What a view of the student learns from: ``"each"`` of the
+            teacher's embeddings of other views, or their ``"mean"``
+            (:func:`~hadis_lightly.loss.mean_of_others`). The same for two views.
         **options: See :class:`ClusteringModule`.
 
     Raises:
@@ -94,6 +100,8 @@ class HaDis(ClusteringModule):
         teacher_momentum: float = 0.996,
         final_teacher_momentum: float | None = None,
         concatenate_views: bool = False,
+        teacher_views: int | None = None,
+        teacher_target: str = "each",
         **options: Unpack[ModuleOptions],
     ) -> None:
         check_type("model", model, HaDisModel)
@@ -115,6 +123,12 @@ class HaDis(ClusteringModule):
         if final_teacher_momentum is not None:
             check_number("final_teacher_momentum", final_teacher_momentum, 0, 1)
         check_bool("concatenate_views", concatenate_views)
+        if teacher_views is not None:
+            check_integer("teacher_views", teacher_views, least=2)
+        if teacher_target not in ("each", "mean"):
+            raise ValueError(
+                f"teacher_target must be 'each' or 'mean', got {teacher_target!r}."
+            )
         self.criterion = criterion
         self.prototypes = prototypes
         self.learning_rate = learning_rate
@@ -125,6 +139,8 @@ class HaDis(ClusteringModule):
         self.teacher_momentum = teacher_momentum
         self.final_teacher_momentum = final_teacher_momentum
         self.concatenate_views = concatenate_views
+        self.teacher_views = teacher_views
+        self.teacher_target = teacher_target
         if self.compile_mode is not None:
             # Each on its own: one program of a step would hold a network as often as it
             # is called, and be compiled once more at the end of a warm-up.
@@ -184,7 +200,7 @@ class HaDis(ClusteringModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1, ...), targets, keys)``."""
-        views, keys = views_of(batch)
+        views, keys = views_of(batch, of_one_shape=self.teacher_views)
         labels = None
         if self.prototypes is not None and self.criterion.pcl_weight > 0:
             labels = self.prototypes.labels(keys)
@@ -195,29 +211,46 @@ class HaDis(ClusteringModule):
     def symmetric_loss(
         self, views: Sequence[Tensor], labels: Tensor | None
     ) -> HaDisLossTerms:
-        """The terms of the loss, averaged over all ordered pairs of views.
+        """The terms of the loss, averaged over all directions.
+
+        These are the ordered pairs of a view of the student and another one of the
+        teacher; with ``teacher_target="mean"`` one for each view of the student.
 
         Args:
             views: At least two, each ``(n, c, h, w)``.
             labels: Pseudo-labels ``(n,)``; None leaves PCL out.
         """
-        model, diffuse = self.model, self.current_epoch >= self.warmup_epochs
-        if self.concatenate_views:
-            x = torch.cat(list(views))
-            z, p = model.forward_student(x, diffuse=diffuse)
-            students = list(zip(z.chunk(len(views)), p.chunk(len(views)), strict=True))
-            teachers = list(model.forward_teacher(x).chunk(len(views)))
+        students, teachers = self._embeddings(views)
+        if self.teacher_target == "mean":
+            targets = mean_of_others(teachers, len(students))
+            pairs = list(zip(students, targets, strict=True))
         else:
-            students = [model.forward_student(x, diffuse=diffuse) for x in views]
-            teachers = [model.forward_teacher(x) for x in views]
-        pairs = permutations(zip(students, teachers, strict=True), 2)
+            every = product(enumerate(students), enumerate(teachers))
+            pairs = [(student, t) for (i, student), (j, t) in every if i != j]
         each = [
             self.criterion(student=z, prediction=p, teacher=t, labels=labels)
-            for ((z, p), _), (_, t) in pairs
+            for (z, p), t in pairs
         ]
         share = 1 / len(each)
         sums = (sum(terms[1:], terms[0]) for terms in zip(*each, strict=True))
         return HaDisLossTerms(*(share * total for total in sums))
+
+    def _embeddings(
+        self, views: Sequence[Tensor]
+    ) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
+        """The student's projections and predictions, and the teacher's projections."""
+        model, diffuse = self.model, self.current_epoch >= self.warmup_epochs
+        seen = views[: self.teacher_views]
+        if not self.concatenate_views:
+            students = [model.forward_student(x, diffuse=diffuse) for x in views]
+            return students, [model.forward_teacher(x) for x in seen]
+        students = []
+        for _, group in groupby(views, key=lambda x: x.shape):
+            alike = list(group)
+            z, p = model.forward_student(torch.cat(alike), diffuse=diffuse)
+            students += zip(z.chunk(len(alike)), p.chunk(len(alike)), strict=True)
+        teachers = model.forward_teacher(torch.cat(list(seen))).chunk(len(seen))
+        return students, list(teachers)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Moves the teacher towards the student, once per step of the optimiser."""

@@ -2,6 +2,7 @@
 
 from hadis_lightly.loss.cc_loss import CCLoss, CCLossTerms
 from hadis_lightly.loss.cluster_contrastive_loss import ClusterContrastiveLoss
+from hadis_lightly.loss.coding_rate import CodingRateLoss
 from hadis_lightly.loss.dsa_loss import DSALoss
 from hadis_lightly.loss.hadis_loss import HaDisLoss, HaDisLossTerms
 from hadis_lightly.loss.hsd_loss import HSDLoss
@@ -9,12 +10,12 @@ from hadis_lightly.loss.interaction_loss import CrossLevelInteractionLoss
 from hadis_lightly.loss.masked_patch_loss import MaskedPatchLoss
 from hadis_lightly.loss.pcl_loss import PCLLoss
 from hadis_lightly.loss.pici_loss import PICILoss, PICILossTerms
-from hadis_lightly.loss.view_targets import mean_of_others
 
 __all__ = [
     "CCLoss",
     "CCLossTerms",
     "ClusterContrastiveLoss",
+    "CodingRateLoss",
     "CrossLevelInteractionLoss",
     "DSALoss",
     "HSDLoss",
@@ -24,5 +25,4 @@ __all__ = [
     "PCLLoss",
     "PICILoss",
     "PICILossTerms",
-    "mean_of_others",
 ]

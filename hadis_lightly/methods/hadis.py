@@ -126,5 +126,6 @@ class HaDisMethod(Method):
             concatenate_views=choice.concatenate_views,
             teacher_views=None if choice.train == "heads" else settings.views.n_views,
             teacher_target=choice.teacher_target,
+            coding_rate_weight=choice.coding_rate_weight,
             **parts.module_options(),
         )

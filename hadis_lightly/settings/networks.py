@@ -78,6 +78,12 @@ class ModelSettings:
         "their mean, which is steadier with more than two. Paper: each, of two.",
         choices=("each", "mean"),
     )
+    coding_rate_weight: float = setting(
+        0.0,
+        "Weight of the coding rate, which spreads embeddings over all directions; 0.01 "
+        "is EMP-SSL's. Not in the paper.",
+        low=0,
+    )
 
 
 @dataclass

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Sequence
-from itertools import groupby, product
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,16 +19,16 @@ from hadis_lightly.checks import (
     check_number,
     check_type,
 )
-from hadis_lightly.loss import HaDisLoss, HaDisLossTerms, mean_of_others
+from hadis_lightly.loss import CodingRateLoss, HaDisLoss, HaDisLossTerms
+from hadis_lightly.loss.view_targets import VIEW_TARGETS
 from hadis_lightly.models import HaDisModel, evaluating
 from hadis_lightly.training.clustering_module import ClusteringModule, ModuleOptions
 from hadis_lightly.training.inputs import check_same_n_clusters, views_of
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+from hadis_lightly.training.trainer_state import warn_of_long_warmup
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-log = logging.getLogger(__name__)
 
 
 class HaDis(ClusteringModule):
@@ -71,8 +69,10 @@ class HaDis(ClusteringModule):
         teacher_views: How many of the views, the first ones, the teacher sees; at least
             two, of one shape. Others may be smaller. By default all.
         teacher_target: What a view of the student learns from: ``"each"`` of the
-            teacher's embeddings of other views, or their ``"mean"``
-            (:func:`~hadis_lightly.loss.mean_of_others`). The same for two views.
+            teacher's embeddings of other views, or their ``"mean"``, as in FastSiam.
+            The same for two views.
+        coding_rate_weight: Weight of a :class:`~hadis_lightly.loss.CodingRateLoss` of
+            the student's projections, averaged over views. Paper: 0.
         **options: See :class:`ClusteringModule`.
 
     Raises:
@@ -102,6 +102,7 @@ class HaDis(ClusteringModule):
         concatenate_views: bool = False,
         teacher_views: int | None = None,
         teacher_target: str = "each",
+        coding_rate_weight: float = 0.0,
         **options: Unpack[ModuleOptions],
     ) -> None:
         check_type("model", model, HaDisModel)
@@ -113,6 +114,9 @@ class HaDis(ClusteringModule):
                 criterion=criterion.n_clusters,
                 prototypes=None if is_open else prototypes.n_clusters,
             )
+        check_number("coding_rate_weight", coding_rate_weight, 0)
+        if coding_rate_weight:
+            self.loss_names = (*type(self).loss_names, "loss_coding_rate")
         super().__init__(model, prototypes, **options)
         check_number("learning_rate", learning_rate, 0, above=True)
         check_number("momentum", momentum, 0, 1)
@@ -125,7 +129,7 @@ class HaDis(ClusteringModule):
         check_bool("concatenate_views", concatenate_views)
         if teacher_views is not None:
             check_integer("teacher_views", teacher_views, least=2)
-        if teacher_target not in ("each", "mean"):
+        if teacher_target not in VIEW_TARGETS:
             raise ValueError(
                 f"teacher_target must be 'each' or 'mean', got {teacher_target!r}."
             )
@@ -141,6 +145,10 @@ class HaDis(ClusteringModule):
         self.concatenate_views = concatenate_views
         self.teacher_views = teacher_views
         self.teacher_target = teacher_target
+        self.coding_rate_weight = coding_rate_weight
+        self.coding_rate = CodingRateLoss(
+            gather_distributed=criterion.gather_distributed
+        )
         if self.compile_mode is not None:
             # Each on its own: one program of a step would hold a network as often as it
             # is called, and be compiled once more at the end of a warm-up.
@@ -162,23 +170,7 @@ class HaDis(ClusteringModule):
         for momentum in (self.teacher_momentum, self.final_teacher_momentum):
             if momentum is not None:
                 self.model.teacher.check_precision(momentum)
-        self._warn_of_long_warmup()
-
-    def _warn_of_long_warmup(self) -> None:
-        trainer = self.trainer
-        is_trial = trainer.fast_dev_run or trainer.max_epochs == 0  # type: ignore[attr-defined]
-        has_end = 0 < trainer.estimated_stepping_batches < math.inf
-        if is_trial or not has_end or not trainer.is_global_zero:
-            return
-        max_steps, steps_per_epoch = self.schedule()
-        if self.warmup_epochs * steps_per_epoch >= max_steps:
-            log.warning(
-                "warmup_epochs=%d covers the whole training (%d epochs): the learning "
-                "rate only rises, and no noise is added to projections; lower "
-                "warmup_epochs or train longer.",
-                self.warmup_epochs,
-                math.ceil(max_steps / steps_per_epoch),
-            )
+        warn_of_long_warmup(self.trainer, self.warmup_epochs)
 
     def on_train_start(self) -> None:
         """Gives the schedule the length of this training, if a checkpoint had another.
@@ -204,14 +196,19 @@ class HaDis(ClusteringModule):
         labels = None
         if self.prototypes is not None and self.criterion.pcl_weight > 0:
             labels = self.prototypes.labels(keys)
-        terms = self.symmetric_loss(views, labels)
+        students, teachers = self._embeddings(views)
+        terms: tuple[Tensor, ...] = self._combined(students, teachers, labels)
+        if self.coding_rate_weight:
+            rates = [self.coding_rate(z) for z, _ in students]
+            rate = torch.stack(rates).mean()
+            terms = (terms[0] + self.coding_rate_weight * rate, *terms[1:], rate)
         self.log_losses(terms)
-        return terms.loss
+        return terms[0]
 
     def symmetric_loss(
         self, views: Sequence[Tensor], labels: Tensor | None
     ) -> HaDisLossTerms:
-        """The terms of the loss, averaged over all directions.
+        """The terms of HaDis's loss, averaged over all directions.
 
         These are the ordered pairs of a view of the student and another one of the
         teacher; with ``teacher_target="mean"`` one for each view of the student.
@@ -220,16 +217,22 @@ class HaDis(ClusteringModule):
             views: At least two, each ``(n, c, h, w)``.
             labels: Pseudo-labels ``(n,)``; None leaves PCL out.
         """
-        students, teachers = self._embeddings(views)
-        if self.teacher_target == "mean":
-            targets = mean_of_others(teachers, len(students))
-            pairs = list(zip(students, targets, strict=True))
-        else:
-            every = product(enumerate(students), enumerate(teachers))
-            pairs = [(student, t) for (i, student), (j, t) in every if i != j]
+        return self._combined(*self._embeddings(views), labels)
+
+    def _combined(
+        self,
+        students: Sequence[tuple[Tensor, Tensor]],
+        teachers: Sequence[Tensor],
+        labels: Tensor | None,
+    ) -> HaDisLossTerms:
         each = [
-            self.criterion(student=z, prediction=p, teacher=t, labels=labels)
-            for (z, p), t in pairs
+            self.criterion(
+                student=students[i][0],
+                prediction=students[i][1],
+                teacher=target,
+                labels=labels,
+            )
+            for i, target in VIEW_TARGETS[self.teacher_target](teachers, len(students))
         ]
         share = 1 / len(each)
         sums = (sum(terms[1:], terms[0]) for terms in zip(*each, strict=True))

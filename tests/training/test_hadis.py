@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hadis_lightly.loss import HaDisLoss
+from hadis_lightly.loss import CodingRateLoss, HaDisLoss
 from hadis_lightly.models import (
     HaDisModel,
     HaDisPredictionHead,
@@ -277,6 +277,21 @@ def test_the_mean_of_the_teachers_other_views_is_the_target() -> None:
     targets = [(b + c) / 2, (a + c) / 2, (a + b) / 2, (a + b + c) / 3]
     expected = directions(model, views, list(enumerate(targets)))
     torch.testing.assert_close(module.symmetric_loss(views, None).loss, expected)
+
+
+def test_the_coding_rate_is_added_and_logged() -> None:
+    views = list(torch.randn(2, 10, 3, 2, 2))
+    batch = views, torch.zeros(10), torch.arange(10)
+    model, logged = make_model().eval(), []
+    for weight in (0.0, 0.5):
+        module = HaDis(model, HaDisLoss(4), warmup_epochs=9, coding_rate_weight=weight)
+        module.log_losses = logged.append  # type: ignore[method-assign]
+        module.training_step(batch, 0)
+        assert len(logged[-1]) == len(module.loss_names) == len(module.last_losses)
+    projections = (model.forward_student(x)[0] for x in views)
+    rate = sum(map(CodingRateLoss(), projections)) / 2
+    torch.testing.assert_close(logged[1][-1], rate)
+    torch.testing.assert_close(logged[1][0], logged[0][0] + 0.5 * rate)
 
 
 def test_small_views_are_for_the_student_alone() -> None:

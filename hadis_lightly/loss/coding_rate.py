@@ -23,7 +23,9 @@ def coding_rate(embeddings: Tensor, distortion: float = 0.2) -> Tensor:
         gram = z.T @ z if d <= n else z @ z.T
         identity = torch.eye(len(gram), dtype=z.dtype, device=z.device)
         # Positive definite; unlike logdet, this does not wait for a GPU.
-        root = torch.linalg.cholesky_ex(identity + d / (n * distortion) * gram).L
+        root: Tensor = torch.linalg.cholesky_ex(
+            identity + d / (n * distortion) * gram
+        ).L
         return root.diagonal().log().sum()
 
 

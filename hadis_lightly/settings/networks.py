@@ -84,6 +84,12 @@ class ModelSettings:
         "is EMP-SSL's. Not in the paper.",
         low=0,
     )
+    predictor: bool = setting(
+        True,
+        "Whether the student predicts the teacher by a head of its own. Without one, "
+        "which learns faster in short runs, model.coding_rate_weight must hold "
+        "embeddings apart. Paper: with one.",
+    )
 
 
 @dataclass

@@ -84,7 +84,7 @@ class HaDis(ClusteringModule):
     """
 
     model: HaDisModel
-    loss_names = ("loss", "loss_dsa", "loss_hsd", "loss_pcl")
+    loss_names: tuple[str, ...] = ("loss", "loss_dsa", "loss_hsd", "loss_pcl")
 
     def __init__(
         self,

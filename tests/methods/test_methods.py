@@ -291,3 +291,16 @@ def test_more_views_where_there_can_be_none(
         setattr(settings.views, name, value)
         with pytest.raises(SettingsError, match=f"^views.{name} must be .*: {reason}"):
             check_run(settings)
+
+
+def test_without_a_predictor_the_coding_rate_is_needed() -> None:
+    settings = tiny("hadis")
+    settings.model.predictor = False
+    with pytest.raises(SettingsError, match=r"^model.predictor=false needs model\.cod"):
+        check_run(settings)
+    settings.model.coding_rate_weight = 0.01
+    check_run(settings)
+    model = build_model(settings, 1)
+    assert isinstance(model, HaDisModel)
+    z, p = model.forward_student(torch.rand(4, 1, 16, 16), diffuse=False)
+    assert torch.equal(z, p)

@@ -1,10 +1,10 @@
 """The proof on one GPU, by one command: tests, benchmarks, a training, and a page.
 
-    python benchmarks/gpu/proof.py --data cifar10.npz --minutes 28 --folder proof
+    python benchmarks/gpu/proof.py --data cifar10.npz --minutes 12 --folder proof
     python benchmarks/gpu/proof.py --data cifar10.npz --folder proof --tiny --minutes 15
 
 All of it ends within the minutes. Tests and benchmarks come first, for at most
-``--share`` of the time. A pilot of ten epochs follows; the slowest epoch of its second
+``--share`` of the time. A pilot of four epochs follows; the slowest epoch of its second
 half is the pace. The training has as many epochs as fit into the rest, so its schedule
 ends inside the time. NMI, ACC and ARI are recorded after every epoch.
 
@@ -49,6 +49,8 @@ from hadis_lightly.system import available_cores
 
 #: Most seconds at the end for the accuracy of the features, and for the page.
 MAX_RESERVE = 60.0
+#: Those that fit a short time; the first one is the default.
+RECIPES = ("cifar10_fast", "cifar10_short")
 #: A training of a few minutes on two cores.
 TINY = (
     "data.limit=1000 loader.batch_size=100 views.input_size=16 "
@@ -64,17 +66,16 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("settings", nargs="*", help="settings of the training")
     add("--data", type=Path, required=True, help="npz file with images and labels")
-    add("--minutes", type=float, default=28.0)
-    add("--share", type=float, default=0.4, help="of the time, for the benchmarks")
+    add("--recipe", choices=RECIPES, default=RECIPES[0])
+    add("--minutes", type=float, default=12.0)
+    add("--share", type=float, default=0.25, help="of the time, for the benchmarks")
     add("--margin", type=float, help="for a training slower than the pilot (0.1)")
     add("--folder", type=Path, default=Path("runs/proof"))
-    add("--pilot-epochs", type=int)
+    add("--pilot-epochs", type=int, default=4)
     add("--commit", help="where git does not tell")
     add("--tiny", action="store_true", help="small, for a CPU")
     options = parser.parse_intermixed_args()
     options.data, options.folder = options.data.absolute(), options.folder.absolute()
-    if options.pilot_epochs is None:
-        options.pilot_epochs = 4 if options.tiny else 10
     if options.margin is None:  # other processes slow a CPU down
         options.margin = 0.25 if options.tiny else 0.1
     options.settings = (TINY.split() if options.tiny else []) + options.settings
@@ -89,7 +90,8 @@ def check(options: argparse.Namespace) -> None:
         raise SystemExit("--minutes must be above 0, --share in [0, 1), --margin >= 0")
     if options.pilot_epochs < 3:
         raise SystemExit("--pilot-epochs must be 3 or more")
-    recipe = runpy.run_path(str(ROOT / "recipes" / "cifar10_short.py"))["SETTINGS"]
+    path = ROOT / "recipes" / f"{options.recipe}.py"
+    recipe = runpy.run_path(str(path))["SETTINGS"]
     try:
         changes = OmegaConf.from_dotlist(options.settings)
         settings: Any = OmegaConf.merge(OmegaConf.structured(recipe), changes)
@@ -125,7 +127,11 @@ def remember(options: argparse.Namespace) -> None:
     """Writes where and how the proof began; another one needs another folder."""
     path = options.folder / "results" / "environment.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    given = {"data": str(options.data), "settings": options.settings}
+    given = {
+        "data": str(options.data),
+        "recipe": options.recipe,
+        "settings": options.settings,
+    }
     content = environment(options) | given
     if path.exists():
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -202,6 +208,7 @@ class Proof:
     def _stage(self, name: str, epochs: int) -> Stage:
         return training_stage(
             name,
+            self.options.recipe,
             ["data=npz", f"data.path={self.options.data}", *self.options.settings],
             epochs=epochs,
             folder=self.folder,

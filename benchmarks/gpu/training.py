@@ -31,12 +31,13 @@ class Pace:
 
 
 def training_stage(
-    name: str, words: list[str], *, epochs: int, folder: Path, limit: float
+    name: str, recipe: str, words: list[str], *, epochs: int, folder: Path, limit: float
 ) -> Stage:
-    """A training by the recipe for short ones.
+    """A training by a recipe for short ones.
 
     Args:
         name: ``pilot`` or ``training``, also the name of its folder.
+        recipe: Name of the recipe.
         words: Settings other than the recipe's.
         epochs: Length of the training.
         folder: Folder of the proof.
@@ -60,7 +61,7 @@ def training_stage(
         settings[key] = value
     given = [f"{key}={value}" for key, value in settings.items()]
     title = f"{name.capitalize()} of {epochs} epochs"
-    command = ["recipes/cifar10_short.py", *given]
+    command = [f"recipes/{recipe}.py", *given]
     return Stage(name, title, command, limit - GRACE / 4, GRACE)
 
 

@@ -6,12 +6,16 @@ r"""Trainings that differ in a few settings, side by side, over several seeds.
         --features --epochs 10 --tries "" model.teacher_momentum=0.99
     python benchmarks/quality/compare.py --recipe small_cifar10 --data cifar10.npz \
         --images 10000 --seeds 0
+    python benchmarks/quality/compare.py --recipe small_cifar10 --data cifar10.npz \
+        --features --tflop 20 --tries "" "views.n_views=4 model.teacher_target=mean"
 
 A try is the recipe with the settings of ``--common`` and its own, quoted as on the
 command line; the empty one is the recipe itself. By default: all methods, and HaDis
 with cosine k-means as in the paper (no whitening). ``--features`` adds the linear and
 nearest-neighbour accuracy of the backbone (see linear_accuracy.py), which vary less
-from seed to seed. Finished runs stay in ``--folder`` and are not repeated.
+from seed to seed. ``--tflop`` gives every try as many floating-point operations (see
+flops.py), hence its own number of steps. Finished runs stay in ``--folder`` and are not
+repeated.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+from flops import fit_to_budget
 from linear_accuracy import feature_accuracy
 from omegaconf.errors import OmegaConfBaseException
 from tries import (
@@ -62,6 +67,7 @@ def parse() -> argparse.Namespace:
     add("--tries", nargs="+", default=TRIES, metavar="SETTINGS")
     add("--common", default="", metavar="SETTINGS", help="settings of every try")
     add("--epochs", type=int, help="instead of the recipe's, a tenth of them warm-up")
+    add("--tflop", type=float, help="length of every try, in 1e12 operations")
     add("--features", action="store_true", help="score the backbone too")
     add("--folder", type=Path, default=Path("runs/compare"))
     add("--csv", type=Path, help="file for every run")
@@ -84,13 +90,18 @@ def settings_of(
         settings.trainer.max_epochs = options.epochs
         warmup = round(options.epochs / 10)
         settings.optimizer.warmup_epochs = settings.clustering.warmup_epochs = warmup
+    if options.tflop:
+        settings.optimizer.warmup_epochs = settings.clustering.warmup_epochs = None
     if data is not None:
         settings.data.source, settings.data.path = "npz", str(data)
     settings = merged(settings, changes)
     settings.seed, settings.trainer.progress_bar = seed, False
     settings.clustering.pixel_baseline = False
+    if options.tflop:
+        fit_to_budget(settings, 1e12 * options.tflop)
     check_run(settings)
-    what = f"{options.recipe} {options.epochs} {options.common} {words} {seed}"
+    length = f"{options.tflop} TFLOP" if options.tflop else options.epochs
+    what = f"{options.recipe} {length} {options.common} {words} {seed}"
     if data is not None:
         what += f" {data.name} {data.stat().st_size}"
     name = hashlib.sha256(what.encode()).hexdigest()[:8]

@@ -2,6 +2,7 @@
 
 from hadis_lightly.loss.cc_loss import CCLoss, CCLossTerms
 from hadis_lightly.loss.cluster_contrastive_loss import ClusterContrastiveLoss
+from hadis_lightly.loss.coding_rate import CodingRateLoss
 from hadis_lightly.loss.dsa_loss import DSALoss
 from hadis_lightly.loss.hadis_loss import HaDisLoss, HaDisLossTerms
 from hadis_lightly.loss.hsd_loss import HSDLoss
@@ -14,6 +15,7 @@ __all__ = [
     "CCLoss",
     "CCLossTerms",
     "ClusterContrastiveLoss",
+    "CodingRateLoss",
     "CrossLevelInteractionLoss",
     "DSALoss",
     "HSDLoss",

@@ -44,6 +44,13 @@ class HaDisMethod(Method):
                     f"{name} must be 0 for method={settings.method}, got {value}."
                 )
 
+        choice = settings.model
+        if not choice.predictor and choice.coding_rate_weight == 0:
+            raise SettingsError(
+                "model.predictor=false needs model.coding_rate_weight above 0, such as "
+                "0.01: without either all embeddings become the same."
+            )
+
     def schedule(self, settings: Settings) -> dict[str, int]:
         """The warm-ups of the optimiser and of the clustering."""
         schedule = super().schedule(settings)
@@ -76,7 +83,9 @@ class HaDisMethod(Method):
         return HaDisModel(
             backbone,
             HaDisProjectionHead(input_dim, hidden_dim, d),
-            HaDisPredictionHead(d, hidden_dim, d),
+            HaDisPredictionHead(d, hidden_dim, d)
+            if choice.predictor
+            else nn.Identity(),
             latent_std=choice.latent_std,
         )
 
@@ -124,5 +133,8 @@ class HaDisMethod(Method):
             teacher_momentum=choice.teacher_momentum,
             final_teacher_momentum=choice.final_teacher_momentum,
             concatenate_views=choice.concatenate_views,
+            teacher_views=None if choice.train == "heads" else settings.views.n_views,
+            teacher_target=choice.teacher_target,
+            coding_rate_weight=choice.coding_rate_weight,
             **parts.module_options(),
         )

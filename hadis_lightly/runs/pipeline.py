@@ -109,7 +109,7 @@ def build_pipeline(
         reason = f"{reason}; {describe_decoding(source)}"
     transform: Callable[[Any], Any] = HaDisTransform.from_settings(settings.views)
     if kind == "workers":
-        transform = HaDisCropTransform(settings.views.size_px, settings.views.min_scale)
+        transform = HaDisCropTransform.from_settings(settings.views)
     views = build_views(settings) if kind == "workers" else None
     plain = HaDisTestTransform.from_settings(settings.views)
     workers, obstacle = choose_num_workers(settings, source, device)

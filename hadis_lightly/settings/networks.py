@@ -70,7 +70,25 @@ class ModelSettings:
         high=1,
     )
     concatenate_views: bool = setting(
-        False, "Run both views in one batch, with common BatchNorm statistics."
+        False, "Run all views in one batch, with common BatchNorm statistics."
+    )
+    teacher_target: str = setting(
+        "each",
+        "What a view of the student learns from: each other view of the teacher, or "
+        "their mean, which is steadier with more than two. Paper: each, of two.",
+        choices=("each", "mean"),
+    )
+    coding_rate_weight: float = setting(
+        0.0,
+        "Weight of the coding rate, which spreads embeddings over all directions; 0.01 "
+        "is EMP-SSL's. Not in the paper.",
+        low=0,
+    )
+    predictor: bool = setting(
+        True,
+        "Whether the student predicts the teacher by a head of its own. Without one, "
+        "which learns faster in short runs, model.coding_rate_weight must hold "
+        "embeddings apart. Paper: with one.",
     )
 
 

@@ -12,6 +12,7 @@ from hadis_lightly.backbone_names import PIXELS, check_backbone_name
 from hadis_lightly.fields import check_fields
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
+from hadis_lightly.settings.views import ViewSettings
 
 
 def check_settings(settings: Settings) -> None:
@@ -64,11 +65,28 @@ def check_settings(settings: Settings) -> None:
         settings.views.check("views.")
     except (TypeError, ValueError) as error:
         raise SettingsError(str(error)) from None
+    _check_number_of_views(settings)
     check_output_dir(settings.output_dir)
     try:
         check_backbone_name(model.backbone)
     except ValueError as error:
         raise SettingsError(f"model.{error}") from None
+
+
+def _check_number_of_views(settings: Settings) -> None:
+    """Raises unless the training can have as many views of an image."""
+    reason = None
+    if settings.method in ("cc", "pici"):
+        reason = f"method={settings.method} compares two views"
+    elif settings.model.train != "all":
+        reason = f"model.train={settings.model.train} has features.n_views"
+    usual = ViewSettings()
+    for name in ("n_views", "n_local_views"):
+        value, default = getattr(settings.views, name), getattr(usual, name)
+        if reason and value != default:
+            raise SettingsError(
+                f"views.{name} must be {default}, got {value}: {reason}."
+            )
 
 
 def check_section(section: Any) -> None:

@@ -133,6 +133,29 @@ class ViewSettings:
         "weights want it, else bilinear.",
         choices=("bilinear", "bicubic"),
     )
+    n_views: int = setting(
+        2,
+        "Views of each image that student and teacher see. More cost time. Paper: 2.",
+        low=2,
+        high=1024,
+    )
+    n_local_views: int = setting(
+        0,
+        "Smaller views of each image that the student alone sees, as in DINO. Not in "
+        "the paper.",
+        low=0,
+        high=1024,
+    )
+    local_crop_size: int | None = setting(
+        None,
+        "Side of these in pixels; by default half of the other views'.",
+        low=1,
+        high=4096,
+    )
+    local_crop_scale: list[float] = setting(
+        [0.05, 0.4],
+        "Smallest and largest area of their crop, as fractions of the image.",
+    )
 
     @classmethod
     def from_arguments(
@@ -167,6 +190,12 @@ class ViewSettings:
     def size_px(self) -> int:
         """``input_size``, or its default."""
         return 32 if self.input_size is None else self.input_size
+
+    @property
+    def local_size_px(self) -> int:
+        """``local_crop_size``, or its default."""
+        half = max(1, self.size_px // 2)
+        return half if self.local_crop_size is None else self.local_crop_size
 
     @property
     def num_channels(self) -> int:
@@ -206,6 +235,12 @@ class ViewSettings:
                     f"{prefix}{name} must be a pair [low, high] with {low:g} <= low <= "
                     f"high, got {pair!r}."
                 )
+        scale = self.local_crop_scale
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(
+                f"{prefix}local_crop_scale must be a pair [low, high] with 0 < low <= "
+                f"high <= 1, got {scale!r}."
+            )
         lengths = {3 if x is None else len(x) for x in (self.mean, self.std)}
         if not lengths <= {0, 1, 3} or len(lengths) > 1:
             raise ValueError(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,16 +19,16 @@ from hadis_lightly.checks import (
     check_number,
     check_type,
 )
-from hadis_lightly.loss import HaDisLoss, HaDisLossTerms
+from hadis_lightly.loss import CodingRateLoss, HaDisLoss, HaDisLossTerms
+from hadis_lightly.loss.view_targets import VIEW_TARGETS
 from hadis_lightly.models import HaDisModel, evaluating
 from hadis_lightly.training.clustering_module import ClusteringModule, ModuleOptions
 from hadis_lightly.training.inputs import check_same_n_clusters, views_of
 from hadis_lightly.training.prototype_kmeans import PrototypeKMeans
+from hadis_lightly.training.trainer_state import warn_of_long_warmup
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-log = logging.getLogger(__name__)
 
 
 class HaDis(ClusteringModule):
@@ -41,10 +39,11 @@ class HaDis(ClusteringModule):
     SGD with momentum; the learning rate rises linearly over the warm-up, then falls
     to 0 along a cosine, step by step.
 
-    Batches may have any number V >= 2 of views of one shape, as from lightly's FastSiam
-    transform (NOTE: the paper has two). The loss is then the mean over all ordered
+    Batches may have any number V >= 2 of views, as from lightly's FastSiam and DINO
+    transforms (NOTE: the paper has two). The loss is then the mean over all ordered
     pairs of views: a step takes V forward passes of the student and of the teacher,
-    with memory for V backward passes, and V (V - 1) losses.
+    with memory for V backward passes, and V (V - 1) losses. ``teacher_views`` and
+    ``teacher_target`` make it cheaper.
 
     Args:
         model: Student, predictor and teacher, with weights of at least 32 bits: the
@@ -67,6 +66,13 @@ class HaDis(ClusteringModule):
             cosine; by default constant. Paper: 1 for CIFAR-20, else constant.
         concatenate_views: Whether all views pass the networks as one batch, sharing
             their BatchNorm statistics. Paper: False.
+        teacher_views: How many of the views, the first ones, the teacher sees; at least
+            two, of one shape. Others may be smaller. By default all.
+        teacher_target: What a view of the student learns from: ``"each"`` of the
+            teacher's embeddings of other views, or their ``"mean"``, as in FastSiam.
+            The same for two views.
+        coding_rate_weight: Weight of a :class:`~hadis_lightly.loss.CodingRateLoss` of
+            the student's projections, averaged over views. Paper: 0.
         **options: See :class:`ClusteringModule`.
 
     Raises:
@@ -78,7 +84,7 @@ class HaDis(ClusteringModule):
     """
 
     model: HaDisModel
-    loss_names = ("loss", "loss_dsa", "loss_hsd", "loss_pcl")
+    loss_names: tuple[str, ...] = ("loss", "loss_dsa", "loss_hsd", "loss_pcl")
 
     def __init__(
         self,
@@ -94,6 +100,9 @@ class HaDis(ClusteringModule):
         teacher_momentum: float = 0.996,
         final_teacher_momentum: float | None = None,
         concatenate_views: bool = False,
+        teacher_views: int | None = None,
+        teacher_target: str = "each",
+        coding_rate_weight: float = 0.0,
         **options: Unpack[ModuleOptions],
     ) -> None:
         check_type("model", model, HaDisModel)
@@ -105,6 +114,9 @@ class HaDis(ClusteringModule):
                 criterion=criterion.n_clusters,
                 prototypes=None if is_open else prototypes.n_clusters,
             )
+        check_number("coding_rate_weight", coding_rate_weight, 0)
+        if coding_rate_weight:
+            self.loss_names = (*type(self).loss_names, "loss_coding_rate")
         super().__init__(model, prototypes, **options)
         check_number("learning_rate", learning_rate, 0, above=True)
         check_number("momentum", momentum, 0, 1)
@@ -115,6 +127,12 @@ class HaDis(ClusteringModule):
         if final_teacher_momentum is not None:
             check_number("final_teacher_momentum", final_teacher_momentum, 0, 1)
         check_bool("concatenate_views", concatenate_views)
+        if teacher_views is not None:
+            check_integer("teacher_views", teacher_views, least=2)
+        if teacher_target not in VIEW_TARGETS:
+            raise ValueError(
+                f"teacher_target must be 'each' or 'mean', got {teacher_target!r}."
+            )
         self.criterion = criterion
         self.prototypes = prototypes
         self.learning_rate = learning_rate
@@ -125,6 +143,12 @@ class HaDis(ClusteringModule):
         self.teacher_momentum = teacher_momentum
         self.final_teacher_momentum = final_teacher_momentum
         self.concatenate_views = concatenate_views
+        self.teacher_views = teacher_views
+        self.teacher_target = teacher_target
+        self.coding_rate_weight = coding_rate_weight
+        self.coding_rate = CodingRateLoss(
+            gather_distributed=criterion.gather_distributed
+        )
         if self.compile_mode is not None:
             # Each on its own: one program of a step would hold a network as often as it
             # is called, and be compiled once more at the end of a warm-up.
@@ -146,23 +170,7 @@ class HaDis(ClusteringModule):
         for momentum in (self.teacher_momentum, self.final_teacher_momentum):
             if momentum is not None:
                 self.model.teacher.check_precision(momentum)
-        self._warn_of_long_warmup()
-
-    def _warn_of_long_warmup(self) -> None:
-        trainer = self.trainer
-        is_trial = trainer.fast_dev_run or trainer.max_epochs == 0  # type: ignore[attr-defined]
-        has_end = 0 < trainer.estimated_stepping_batches < math.inf
-        if is_trial or not has_end or not trainer.is_global_zero:
-            return
-        max_steps, steps_per_epoch = self.schedule()
-        if self.warmup_epochs * steps_per_epoch >= max_steps:
-            log.warning(
-                "warmup_epochs=%d covers the whole training (%d epochs): the learning "
-                "rate only rises, and no noise is added to projections; lower "
-                "warmup_epochs or train longer.",
-                self.warmup_epochs,
-                math.ceil(max_steps / steps_per_epoch),
-            )
+        warn_of_long_warmup(self.trainer, self.warmup_epochs)
 
     def on_train_start(self) -> None:
         """Gives the schedule the length of this training, if a checkpoint had another.
@@ -184,40 +192,68 @@ class HaDis(ClusteringModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the loss of a batch ``((x0, x1, ...), targets, keys)``."""
-        views, keys = views_of(batch)
+        views, keys = views_of(batch, of_one_shape=self.teacher_views)
         labels = None
         if self.prototypes is not None and self.criterion.pcl_weight > 0:
             labels = self.prototypes.labels(keys)
-        terms = self.symmetric_loss(views, labels)
+        students, teachers = self._embeddings(views)
+        terms: tuple[Tensor, ...] = self._combined(students, teachers, labels)
+        if self.coding_rate_weight:
+            rates = [self.coding_rate(z) for z, _ in students]
+            rate = torch.stack(rates).mean()
+            terms = (terms[0] + self.coding_rate_weight * rate, *terms[1:], rate)
         self.log_losses(terms)
-        return terms.loss
+        return terms[0]
 
     def symmetric_loss(
         self, views: Sequence[Tensor], labels: Tensor | None
     ) -> HaDisLossTerms:
-        """The terms of the loss, averaged over all ordered pairs of views.
+        """The terms of HaDis's loss, averaged over all directions.
+
+        These are the ordered pairs of a view of the student and another one of the
+        teacher; with ``teacher_target="mean"`` one for each view of the student.
 
         Args:
             views: At least two, each ``(n, c, h, w)``.
             labels: Pseudo-labels ``(n,)``; None leaves PCL out.
         """
-        model, diffuse = self.model, self.current_epoch >= self.warmup_epochs
-        if self.concatenate_views:
-            x = torch.cat(list(views))
-            z, p = model.forward_student(x, diffuse=diffuse)
-            students = list(zip(z.chunk(len(views)), p.chunk(len(views)), strict=True))
-            teachers = list(model.forward_teacher(x).chunk(len(views)))
-        else:
-            students = [model.forward_student(x, diffuse=diffuse) for x in views]
-            teachers = [model.forward_teacher(x) for x in views]
-        pairs = permutations(zip(students, teachers, strict=True), 2)
+        return self._combined(*self._embeddings(views), labels)
+
+    def _combined(
+        self,
+        students: Sequence[tuple[Tensor, Tensor]],
+        teachers: Sequence[Tensor],
+        labels: Tensor | None,
+    ) -> HaDisLossTerms:
         each = [
-            self.criterion(student=z, prediction=p, teacher=t, labels=labels)
-            for ((z, p), _), (_, t) in pairs
+            self.criterion(
+                student=students[i][0],
+                prediction=students[i][1],
+                teacher=target,
+                labels=labels,
+            )
+            for i, target in VIEW_TARGETS[self.teacher_target](teachers, len(students))
         ]
         share = 1 / len(each)
         sums = (sum(terms[1:], terms[0]) for terms in zip(*each, strict=True))
         return HaDisLossTerms(*(share * total for total in sums))
+
+    def _embeddings(
+        self, views: Sequence[Tensor]
+    ) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
+        """The student's projections and predictions, and the teacher's projections."""
+        model, diffuse = self.model, self.current_epoch >= self.warmup_epochs
+        seen = views[: self.teacher_views]
+        if not self.concatenate_views:
+            students = [model.forward_student(x, diffuse=diffuse) for x in views]
+            return students, [model.forward_teacher(x) for x in seen]
+        students = []
+        for _, group in groupby(views, key=lambda x: x.shape):
+            alike = list(group)
+            z, p = model.forward_student(torch.cat(alike), diffuse=diffuse)
+            students += zip(z.chunk(len(alike)), p.chunk(len(alike)), strict=True)
+        teachers = model.forward_teacher(torch.cat(list(seen))).chunk(len(seen))
+        return students, list(teachers)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Moves the teacher towards the student, once per step of the optimiser."""

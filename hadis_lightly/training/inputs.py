@@ -117,12 +117,16 @@ def raw_images_of(batch: Any) -> tuple[Tensor, Any, Any]:
     return images, targets, keys
 
 
-def views_of(batch: Any, most: int | None = None) -> tuple[list[Tensor], Any]:
+def views_of(
+    batch: Any, most: int | None = None, of_one_shape: int | None = None
+) -> tuple[list[Tensor], Any]:
     """Views ``(n, c, h, w)`` and keys of a training batch.
 
     Args:
         batch: ``((x0, x1, ...), targets, keys)``.
         most: How many views a method can use; None for any number.
+        of_one_shape: How many views, the first ones, must have one shape, of which
+            there must be as many; None for all.
 
     Raises:
         TypeError: If the batch has another form.
@@ -137,17 +141,20 @@ def views_of(batch: Any, most: int | None = None) -> tuple[list[Tensor], Any]:
             f"a training batch must be {_WITHOUT_VIEWS}; in place of the views it has "
             f"{given}.{_HINTS}"
         )
-    if len(views) < 2 or (most is not None and len(views) > most):
-        expected = "at least 2" if most is None else f"{most}"
+    least = of_one_shape or 2
+    if len(views) < least or (most is not None and len(views) > most):
+        expected = f"at least {least}" if most is None else f"{most}"
         raise ValueError(
             f"a training batch must have {expected} views of each image, got "
             f"{len(views)}."
         )
     shapes = [tuple(view.shape) for view in views]
-    if len(set(shapes)) > 1:
+    if len(set(shapes[:of_one_shape])) > 1:
+        which = "all" if of_one_shape is None else f"the first {of_one_shape}"
+        hint = "; with teacher_views=2 HaDis takes smaller ones after these"
         raise ValueError(
-            "all views must have the same shape (multi-crop with crops of several "
-            f"sizes is not supported), got {', '.join(map(str, shapes))}."
+            f"{which} views must have the same shape, got "
+            f"{', '.join(map(str, shapes))}{hint if most is None else ''}."
         )
     return list(views), keys
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sized
 from typing import Any
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_warn
+
+log = logging.getLogger(__name__)
 
 
 def num_epochs(trainer: Trainer) -> float:
@@ -48,6 +51,23 @@ def num_steps(trainer: Trainer) -> tuple[int, int]:
         return max_steps, max_steps
     batches_per_step = trainer.accumulate_grad_batches
     return max_steps, math.ceil(trainer.num_training_batches / batches_per_step)
+
+
+def warn_of_long_warmup(trainer: Trainer, warmup_epochs: int) -> None:
+    """Warns if the warm-up of a method covers the whole training."""
+    is_trial = trainer.fast_dev_run or trainer.max_epochs == 0  # type: ignore[attr-defined]
+    has_end = 0 < trainer.estimated_stepping_batches < math.inf
+    if is_trial or not has_end or not trainer.is_global_zero:
+        return
+    max_steps, steps_per_epoch = num_steps(trainer)
+    if warmup_epochs * steps_per_epoch >= max_steps:
+        log.warning(
+            "warmup_epochs=%d covers the whole training (%d epochs): the learning "
+            "rate only rises, and no noise is added to projections; lower "
+            "warmup_epochs or train longer.",
+            warmup_epochs,
+            math.ceil(max_steps / steps_per_epoch),
+        )
 
 
 def num_batches_trained(trainer: Trainer) -> int:

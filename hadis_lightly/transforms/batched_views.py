@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from hadis_lightly.transforms.view_parameters import (
     draw_parameters,
 )
 from hadis_lightly.transforms.view_pipeline import (
+    Views,
     make_planes,
     processing_order,
     views_at_a_time,
@@ -42,7 +44,8 @@ class BatchedViews:
     ``(n, 2, c, h, w)``, as :class:`HaDisCropTransform` makes them: they are not cropped
     again, only resized if need be.
 
-    Output: two float tensors ``(n, c, input_size, input_size)``, normalised.
+    Output: two float tensors ``(n, c, input_size, input_size)``, normalised; or as many
+    views, of as many sizes, as :class:`HaDisTransform` makes.
 
     For ``torch.compile``, draw the random numbers with :meth:`uniforms` and compile
     :meth:`make`.
@@ -113,7 +116,7 @@ class BatchedViews:
         Args:
             transform: :class:`HaDisTransform`, or any multi-view transform of lightly
                 made of the same steps, such as ``BYOLTransform``. Its views may differ
-                in all but size and normalisation, and be more or fewer than two.
+                in all but normalisation, and be more or fewer than two.
             generator: As in the class.
             dtype: As in the class.
             memory_format: As in the class.
@@ -186,9 +189,20 @@ class BatchedViews:
             ValueError: If there are not as many numbers as the views take.
         """
         parameters = self.parameters(images, uniforms)
+        made = []
+        for part in _of_one_size(self.views):
+            shown = images if images.ndim == 4 else images[:, part]
+            drawn = ViewParameters(*(field[part] for field in parameters))
+            made += self._make(self.views[part], shown, drawn)
+        return made
+
+    def _make(
+        self, views_made: Views, images: Tensor, parameters: ViewParameters
+    ) -> list[Tensor]:
+        """Makes views of one size; each field of the draws is ``(v, n, ...)``."""
         if images.ndim == 5:  # one for each view, as the draws are
             images = images.transpose(0, 1).flatten(0, 1)
-        m, size = parameters.top.numel(), self.views[0].size
+        m, size = parameters.top.numel(), views_made[0].size
         views = torch.empty(
             (m, images.shape[1], size, size),
             dtype=self.dtype,
@@ -196,7 +210,7 @@ class BatchedViews:
             memory_format=self.memory_format,
         )
         drawn = ViewParameters(*(field.flatten(0, 1) for field in parameters))
-        rows = processing_order(self.views, drawn)
+        rows = processing_order(views_made, drawn)
         step = views_at_a_time(images, size)
         # Within a compiled region nothing global can be set but autocast.
         is_global = not torch.compiler.is_compiling()
@@ -208,9 +222,9 @@ class BatchedViews:
                 some = rows[start : start + step]
                 of = ViewParameters(*(field[some] for field in drawn))
                 chosen = images.index_select(0, some % len(images))
-                x = make_planes(self.views, chosen, of)
+                x = make_planes(views_made, chosen, of)
                 views.index_copy_(0, some, x.transpose(0, 1).to(self.dtype))
-        return list(views.chunk(len(self.views)))
+        return list(views.chunk(len(views_made)))
 
     def parameters(self, images: Tensor, uniforms: Tensor) -> ViewParameters:
         """The draws made from the random numbers, each field ``(v, n, ...)``."""
@@ -230,3 +244,11 @@ class BatchedViews:
                 width=torch.full_like(drawn.width, width),
             )
         return drawn
+
+
+def _of_one_size(views: Views) -> list[slice]:
+    """The stretches of views of one size, which are made together."""
+    starts = [
+        i for i in range(len(views)) if i == 0 or views[i].size != views[i - 1].size
+    ]
+    return [slice(*ends) for ends in pairwise([*starts, len(views)])]

@@ -1,7 +1,8 @@
-"""The two random views of an image that HaDis trains on."""
+"""The random views of an image that HaDis trains on."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,17 @@ from hadis_lightly.transforms.plain_transforms import ToNormalizedTensor
 
 @takes_view_settings
 class HaDisTransform(MultiViewTransform):
-    """Two views of an image for HaDis [0], drawn independently from one distribution.
+    """Views of an image for HaDis [0], two drawn independently from one distribution.
+
+    With ``n_views`` there are more of these, and ``n_local_views`` adds smaller ones of
+    small parts of the image, after them, as in lightly's ``DINOTransform``.
 
     Input to this transform:
         PIL image of mode ``RGB`` or ``L``.
 
     Output of this transform:
-        List of two float32 tensors ``(c, input_size, input_size)``.
+        List of two float32 tensors ``(c, input_size, input_size)``; or of ``n_views``
+        of them and ``n_local_views`` of ``(c, local_crop_size, local_crop_size)``.
 
     Applies, in this order, with the paper's settings for 32 x 32 images as defaults:
     resized crop, affine map (ours; off), horizontal flip, vertical flip (off), rotation
@@ -68,23 +73,42 @@ class HaDisTransform(MultiViewTransform):
         **settings: Any,
     ) -> None:
         checked = ViewSettings.from_arguments(input_size, normalize, **settings)
-        super().__init__(transforms=[_view(checked)] * 2)
+        super().__init__(transforms=_views(checked))
 
     @classmethod
     def from_settings(cls, settings: ViewSettings) -> HaDisTransform:
         """The transform of ready settings, such as the section ``views`` of a run."""
         settings.check()
         made = cls.__new__(cls)
-        MultiViewTransform.__init__(made, transforms=[_view(settings)] * 2)
+        MultiViewTransform.__init__(made, transforms=_views(settings))
         return made
 
     def __call__(self, image: Any) -> list[Tensor]:
-        """Returns two random views of ``image``."""
+        """Returns the random views of ``image``."""
         check_image(image)
         return [transform(image) for transform in self.transforms]
 
 
-def _view(s: ViewSettings) -> Any:
+def _views(s: ViewSettings) -> list[Any]:
+    """The transform of each view, the local ones last."""
+    return _repeated([_view(s, crop) for crop in _crops(s)], s)
+
+
+def _repeated(kinds: list[Any], s: ViewSettings) -> list[Any]:
+    """That of a global view, and of a local one, as often as there are such views."""
+    return kinds[:1] * s.n_views + kinds[1:] * s.n_local_views
+
+
+def _crops(s: ViewSettings) -> list[Any]:
+    """The crop of the global views, and that of the local ones if there are any."""
+    crops = [T.RandomResizedCrop(size=s.size_px, scale=(s.min_scale, 1.0))]
+    if s.n_local_views:
+        low, high = s.local_crop_scale
+        crops += [T.RandomResizedCrop(size=s.local_size_px, scale=(low, high))]
+    return crops
+
+
+def _view(s: ViewSettings, crop: Any) -> Any:
     """The steps of one view, those that would change nothing left out."""
     affine = T.RandomAffine(
         degrees=s.affine_degrees,
@@ -100,7 +124,7 @@ def _view(s: ViewSettings) -> Any:
     degrees: Any = None if s.rr_degrees is None else tuple(s.rr_degrees)
     blur = GaussianBlur(prob=s.gaussian_blur, sigmas=(s.sigmas[0], s.sigmas[1]))
     steps = [
-        (True, T.RandomResizedCrop(size=s.size_px, scale=(s.min_scale, 1.0))),
+        (True, crop),
         # After the crop, so that shift and shear act on the larger of the two images.
         (s.affine_degrees or s.affine_translate or s.affine_shear, affine),
         (s.hf_prob, T.RandomHorizontalFlip(p=s.hf_prob)),
@@ -141,13 +165,30 @@ class HaDisCropTransform:
     def __init__(
         self, input_size: int = 32, min_scale: float = 0.08, num_views: int = 2
     ) -> None:
-        ViewSettings(input_size=input_size, min_scale=min_scale).check()
         check_integer("num_views", num_views, least=1)
-        self.num_views = num_views
-        self._crop = T.RandomResizedCrop(size=input_size, scale=(min_scale, 1.0))
+        settings = ViewSettings(input_size=input_size, min_scale=min_scale)
+        settings.check()
+        self._crops = _crops(settings) * num_views
+
+    @classmethod
+    def from_settings(cls, settings: ViewSettings) -> HaDisCropTransform:
+        """The crops of all views of ready settings, those of local views last.
+
+        Also these are scaled to ``input_size``; :class:`BatchedViews` reduces them.
+        """
+        settings.check()
+        made = cls.__new__(cls)
+        views = replace(settings, local_crop_size=settings.size_px)
+        made._crops = _repeated(_crops(views), views)
+        return made
+
+    @property
+    def num_views(self) -> int:
+        """Number of crops."""
+        return len(self._crops)
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Returns random crops of the image, each with draws of its own."""
         check_image(image)
-        crops = [np.atleast_3d(self._crop(image)) for _ in range(self.num_views)]
+        crops = [np.atleast_3d(crop(image)) for crop in self._crops]
         return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()

@@ -69,7 +69,7 @@ def read_views(transform: Any) -> tuple[ViewDistribution, ...]:
             f"got {type(transform).__name__}."
         )
     views = tuple(read_distribution(view) for view in transforms)
-    for name in ("size", "mean", "std"):
+    for name in ("mean", "std"):
         values = {getattr(view, name) for view in views}
         if len(values) > 1:
             raise ValueError(f"all views must have one {name}, got {values}.")

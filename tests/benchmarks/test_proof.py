@@ -113,8 +113,9 @@ def test_a_training_has_all_three_phases(epochs: int) -> None:
     from training import training_stage
 
     stage = training_stage(
-        "pilot", ["seed=4"], epochs=epochs, folder=Path("x"), limit=1.0
+        "pilot", "cifar10_fast", ["seed=4"], epochs=epochs, folder=Path("x"), limit=1.0
     )
+    assert stage.words[0] == "recipes/cifar10_fast.py"
     given = dict(word.split("=", 1) for word in stage.words[1:])
 
     assert int(given["trainer.max_epochs"]) == epochs

@@ -9,7 +9,7 @@ from torch import distributed as torch_dist
 from torch import multiprocessing as torch_mp
 from torch.nn.parallel import DistributedDataParallel
 
-from hadis_lightly.loss import CCLoss, HaDisLoss, PCLLoss, PICILoss
+from hadis_lightly.loss import CCLoss, CodingRateLoss, HaDisLoss, PCLLoss, PICILoss
 
 WORLD_SIZE, N_PER_PROCESS, DIM, N_CLUSTERS = 2, 7, 5, 4
 N = WORLD_SIZE * N_PER_PROCESS
@@ -19,6 +19,7 @@ LABELS = torch.tensor([0, 0, 1, 1, 0, 1, 1, 3, 0, 3, 3, 0, 0, 3])
 PSEUDO_LABELS = torch.tensor([0, -1, -1, -1, 3, -1, 1, 2, 0, 3, 3, 1, -1, 2])
 WEIGHTS = torch.tensor([1, 0, 0, 1, 0, 0, 1, 1, 1, 1, 0, 1, 1, 1])
 CASES = ("pcl", "hadis", "hadis without labels", "cc", "cc with weights", "pici")
+CASES += ("coding rate",)
 Result = dict[str, Tensor]
 pytestmark = pytest.mark.skipif(
     not torch_dist.is_available(), reason="needs torch.distributed"
@@ -54,6 +55,9 @@ def loss_of(case: str, networks: nn.Module, mine: slice, gather: bool) -> Tensor
         pcl = PCLLoss(N_CLUSTERS, gather_distributed=gather)
         loss: Tensor = pcl(p0, t[mine], LABELS[mine]) + pcl(p1, x[mine], LABELS[mine])
         return loss
+    if case == "coding rate":
+        rate: Tensor = CodingRateLoss(gather_distributed=gather)(p0)
+        return rate
     if "hadis" in case:
         hadis = HaDisLoss(N_CLUSTERS, pcl_weight=1.0, gather_distributed=gather)
         labels = None if case == "hadis without labels" else LABELS[mine]

@@ -272,3 +272,35 @@ def test_the_search_would_find_the_others() -> None:
     for text in ("contrastive clustering", "contrastive_clustering", "cluster head"):
         assert OTHERS.search(text)
     assert not OTHERS.search("acc accuracy accelerator picies cluster/acc")
+
+
+@pytest.mark.parametrize(
+    ("method", "train", "reason"),
+    [
+        ("cc", "all", "method=cc compares two views"),
+        ("pici", "all", "method=pici compares two views"),
+        ("hadis", "heads", "model.train=heads has features.n_views"),
+    ],
+)
+def test_more_views_where_there_can_be_none(
+    method: str, train: str, reason: str
+) -> None:
+    for name, value in (("n_views", 3), ("n_local_views", 1)):
+        settings = with_method(tiny("hadis"), method)
+        settings.model.train, settings.model.backbone = train, "pixels"
+        setattr(settings.views, name, value)
+        with pytest.raises(SettingsError, match=f"^views.{name} must be .*: {reason}"):
+            check_run(settings)
+
+
+def test_without_a_predictor_the_coding_rate_is_needed() -> None:
+    settings = tiny("hadis")
+    settings.model.predictor = False
+    with pytest.raises(SettingsError, match=r"^model.predictor=false needs model\.cod"):
+        check_run(settings)
+    settings.model.coding_rate_weight = 0.01
+    check_run(settings)
+    model = build_model(settings, 1)
+    assert isinstance(model, HaDisModel)
+    z, p = model.forward_student(torch.rand(4, 1, 16, 16), diffuse=False)
+    assert torch.equal(z, p)

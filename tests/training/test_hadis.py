@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hadis_lightly.loss import HaDisLoss
+from hadis_lightly.loss import CodingRateLoss, HaDisLoss
 from hadis_lightly.models import (
     HaDisModel,
     HaDisPredictionHead,
@@ -238,9 +240,85 @@ def test_symmetric_loss_is_the_mean_of_both_directions() -> None:
         torch.testing.assert_close(term, (a + b) / 2)
 
 
+def directions(
+    model: HaDisModel, views: Sequence[Tensor], pairs: Sequence[tuple[int, Tensor]]
+) -> Tensor:
+    """The mean loss over pairs of a view of the student and a target."""
+    criterion, losses = HaDisLoss(4), []
+    for i, target in pairs:
+        z, p = model.forward_student(views[i], diffuse=False)
+        losses.append(criterion(student=z, prediction=p, teacher=target).loss)
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("concatenate", [False, True])
+def test_the_teacher_sees_the_first_views_alone(concatenate: bool) -> None:
+    model = make_model().double().eval()
+    views = list(torch.randn(4, 10, 3, 2, 2, dtype=torch.double))
+    module = HaDis(
+        model,
+        HaDisLoss(4),
+        warmup_epochs=9,
+        teacher_views=2,
+        concatenate_views=concatenate,
+    )
+    t = [model.forward_teacher(x) for x in views[:2]]
+    pairs = [(0, t[1]), (1, t[0])] + [(i, t[j]) for i in (2, 3) for j in (0, 1)]
+    expected = directions(model, views, pairs)
+    torch.testing.assert_close(module.symmetric_loss(views, None).loss, expected)
+
+
+def test_the_mean_of_the_teachers_other_views_is_the_target() -> None:
+    model = make_model().double().eval()
+    views = list(torch.randn(4, 10, 3, 2, 2, dtype=torch.double))
+    options = {"warmup_epochs": 9, "teacher_views": 3, "teacher_target": "mean"}
+    module = HaDis(model, HaDisLoss(4), **options)
+    a, b, c = (F.normalize(model.forward_teacher(x), dim=1) for x in views[:3])
+    targets = [(b + c) / 2, (a + c) / 2, (a + b) / 2, (a + b + c) / 3]
+    expected = directions(model, views, list(enumerate(targets)))
+    torch.testing.assert_close(module.symmetric_loss(views, None).loss, expected)
+
+
+def test_the_coding_rate_is_added_and_logged() -> None:
+    views = list(torch.randn(2, 10, 3, 2, 2))
+    batch = views, torch.zeros(10), torch.arange(10)
+    model, logged = make_model().eval(), []
+    for weight in (0.0, 0.5):
+        module = HaDis(model, HaDisLoss(4), warmup_epochs=9, coding_rate_weight=weight)
+        module.log_losses = logged.append  # type: ignore[method-assign]
+        module.training_step(batch, 0)
+        assert len(logged[-1]) == len(module.loss_names) == len(module.last_losses)
+    projections = (model.forward_student(x)[0] for x in views)
+    rate = sum(map(CodingRateLoss(), projections)) / 2
+    torch.testing.assert_close(logged[1][-1], rate)
+    torch.testing.assert_close(logged[1][0], logged[0][0] + 0.5 * rate)
+
+
+def test_small_views_are_for_the_student_alone() -> None:
+    backbone = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    heads = HaDisProjectionHead(12, 16, 4), HaDisPredictionHead(4, 16, 4)
+    model = HaDisModel(backbone, *heads)
+    views = [torch.randn(10, 3, size, size) for size in (8, 8, 4, 4)]
+    batch = views, torch.zeros(10), torch.arange(10)
+    for concatenate in (False, True):
+        module = HaDis(
+            model, HaDisLoss(4), teacher_views=2, concatenate_views=concatenate
+        )
+        module.log_losses = lambda terms: None  # type: ignore[method-assign]
+        module.training_step(batch, 0).backward()
+    with pytest.raises(ValueError, match=r"^all views must have the same .*; with"):
+        HaDis(model, HaDisLoss(4)).training_step(batch, 0)
+    with pytest.raises(ValueError, match=r"^the first 3 views must have the same"):
+        HaDis(model, HaDisLoss(4), teacher_views=3).training_step(batch, 0)
+    with pytest.raises(ValueError, match="must have at least 5 views"):
+        HaDis(model, HaDisLoss(4), teacher_views=5).training_step(batch, 0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"teacher_views": 1}, "teacher_views must be at least 2, got 1"),
+        ({"teacher_target": "any"}, "teacher_target must be 'each' or 'mean'"),
         ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
         ({"warmup_epochs": -1}, "warmup_epochs must be at least 0, got -1"),
         ({"teacher_momentum": 1.5}, r"teacher_momentum must be in \[0, 1\], got 1.5"),

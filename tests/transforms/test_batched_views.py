@@ -14,6 +14,7 @@ import pytest
 import torch
 from lightly.transforms import BYOLTransform
 from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
+from lightly.transforms.multi_view_transform import MultiViewTransform
 from PIL import Image
 from scipy import stats
 from torch import Tensor
@@ -21,10 +22,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms import functional as F
 
+from hadis_lightly.settings import ViewSettings
 from hadis_lightly.transforms import (
     CIFAR10_NORMALIZE,
     DIGITS_NORMALIZE,
     BatchedViews,
+    HaDisCropTransform,
     HaDisTransform,
     view_pipeline,
 )
@@ -506,19 +509,61 @@ def test_channels_must_be_those_of_normalize(
         BatchedViews(8, normalize=normalize)(make_images(2, channels=channels))
 
 
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [({"input_size": 24}, "size"), ({"normalize": CIFAR10_NORMALIZE}, "mean")],
-)
-def test_views_must_have_one_size_and_normalization(
-    settings: dict[str, Any], name: str
-) -> None:
+def test_views_must_have_one_normalization() -> None:
     transform = BYOLTransform(
         BYOLView1Transform(input_size=16),
-        BYOLView2Transform(**({"input_size": 16} | settings)),
+        BYOLView2Transform(input_size=16, normalize=CIFAR10_NORMALIZE),
     )
-    with pytest.raises(ValueError, match=f"^all views must have one {name}, got "):
+    with pytest.raises(ValueError, match=r"^all views must have one mean, got "):
         BatchedViews.from_transform(transform)
+
+
+def test_local_views_are_smaller_and_come_last() -> None:
+    settings = ViewSettings(
+        input_size=16, n_views=3, n_local_views=2, local_crop_size=6
+    )
+    singles = HaDisTransform.from_settings(settings)(Image.new("RGB", (20, 24)))
+    batched = BatchedViews.from_settings(settings)(make_images(4))
+    assert [view.shape[-1] for view in singles] == [16, 16, 16, 6, 6]
+    assert [view.shape for view in batched] == [
+        (4, 3, view.shape[1], view.shape[2]) for view in singles
+    ]
+
+
+def test_views_of_several_sizes_are_those_that_each_size_alone_has() -> None:
+    images = make_images(3)
+    steps = {size: HaDisTransform(size).transforms[0] for size in (16, 8)}
+    mixed = [steps[16], steps[16], steps[8]]
+    views = BatchedViews.from_transform(MultiViewTransform(mixed))
+    uniforms = views.uniforms(images)
+    x0, x1, small = views.make(images, uniforms)
+    large_alone = BatchedViews.from_transform(MultiViewTransform([steps[16]] * 2))
+    small_alone = BatchedViews.from_transform(MultiViewTransform([steps[8]]))
+    for made, alone in (
+        ([x0, x1], large_alone.make(images, uniforms[:2])),
+        ([small], small_alone.make(images, uniforms[2:])),
+    ):
+        torch.testing.assert_close(made, alone)
+
+
+def test_local_crops_of_workers_are_small_parts_of_the_image() -> None:
+    # The brightness of a pixel tells its row.
+    rows = np.arange(64, dtype=np.uint8).repeat(64).reshape(64, 64)
+    settings = ViewSettings(
+        input_size=16,
+        min_scale=0.9,
+        n_local_views=2,
+        local_crop_scale=[0.05, 0.1],
+        mean=[0.5],
+        std=[0.5],
+        cj_prob=0.0,
+    )
+    crops = HaDisCropTransform.from_settings(settings)(Image.fromarray(rows))
+    assert crops.shape == (4, 1, 16, 16)
+    heights = (crops.amax((1, 2, 3)).int() - crops.amin((1, 2, 3)).int()).tolist()
+    assert min(heights[:2]) > 45 and max(heights[2:]) < 30
+    views = BatchedViews.from_settings(settings)(crops.unsqueeze(0))
+    assert [view.shape[-1] for view in views] == [16, 16, 8, 8]
 
 
 @pytest.mark.parametrize(

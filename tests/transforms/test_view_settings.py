@@ -38,6 +38,10 @@ OTHER = {
     "affine_degrees": 27.0,
     "affine_translate": 0.28,
     "affine_shear": 29.0,
+    "n_views": 3,
+    "n_local_views": 1,
+    "local_crop_size": 5,
+    "local_crop_scale": [0.1, 0.5],
 }
 
 
@@ -122,6 +126,8 @@ def test_normalize_may_hold_tuples_and_arrays() -> None:
         ("sigmas", (2.0, 0.1), r"sigmas must be a pair .*, got \(2.0, 0.1\)"),
         ("rr_degrees", [1.0], r"rr_degrees must be a pair .*, got \[1.0\]"),
         ("affine_shear", 90, "affine_shear must be <= 89, got 90"),
+        ("n_views", 1, "n_views must be >= 2, got 1"),
+        ("local_crop_scale", [0.4, 0.1], r"local_crop_scale must be a pair .*0.1\]"),
         ("normalize", {"mean": [0.5]}, "normalize must be a dict with 'mean'"),
         ("normalize", {"mean": [0.5] * 3, "std": [1.0]}, "mean and std must have one"),
         ("normalize", {"mean": [0.5], "std": [0.0]}, r"std must be >= .*\[0.0\]"),

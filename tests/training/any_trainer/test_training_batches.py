@@ -43,7 +43,7 @@ ALONE = DataLoader(TensorDataset(*digits()), batch_size=30)
         (loader(), TypeError, "in place of the views it has a single view"),
         (DataLoader(Dicts(), batch_size=30), TypeError, "got dict"),
         (many_views(1), ValueError, "2 views of each image, got 1"),
-        (many_views(2, small=True), ValueError, r"same shape .* \(30, 1, 4, 4\)"),
+        (many_views(2, small=True), ValueError, r"same shape, .* \(30, 1, 4, 4\)"),
     ],
     ids=["pair", "single-view", "dict", "one-view", "multi-crop"],
 )

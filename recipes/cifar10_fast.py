@@ -3,10 +3,10 @@
     python recipes/cifar10_fast.py
     python recipes/cifar10_fast.py views.local_crop_size=32 trainer.max_epochs=40
 
-What differs from `recipes/cifar10.py`: two views of 32 pixels, which the teacher sees too,
-and six of 16 pixels, which cost a quarter each; their target is the mean of the teacher's
-other views; no predictor, whose place the coding rate takes, so that a large learning rate
-is possible from the start; a teacher that follows faster; PCL in the second half alone.
+What differs from `recipes/cifar10.py`: two views of 32 pixels, which the teacher sees
+too, and six of 16 pixels, which cost a quarter each; their target is the mean of the
+teacher's other views; no predictor, whose place the coding rate takes, and a learning
+rate 20 times as large; a teacher that follows faster; PCL in the second half alone.
 
 Hardware  one GPU of the H100 class: 60 epochs are 55 PFLOP, a tenth of the paper's.
 Expected  not known: it has not run on a GPU yet, `benchmarks/gpu/proof.py` will tell.

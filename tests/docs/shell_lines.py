@@ -113,7 +113,8 @@ def _tiny(argv: list[str], trains_heads: bool) -> list[str]:
     wanted = dict(TINY)
     if is_own := settings.get("model.weights", "").endswith("=resnet18.pth"):
         wanted["model.backbone"] = "resnet18"
-    if trains_heads and not is_own and settings.get("model.train") != "model.train=all":
+    is_random = settings.get("model.weights") == "model.weights=null"
+    if trains_heads and not is_own and not is_random:
         wanted["model.weights"] = WEIGHTS
     settings |= {name: f"{name}={value}" for name, value in wanted.items()}
     if "--multirun" in settings:  # two of its runs are enough

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,18 @@ class Browser:
     def open(self, path: Path, hash: str = "", width: int = 1280) -> None:
         """Opens the page and waits until it says that it is ready."""
         self.size(width)
-        self.driver.get("about:blank")
-        self.driver.get(path.resolve().as_uri() + hash)
+        self._go("about:blank")
+        self._go(path.resolve().as_uri() + hash)
         self.until("window.reportReady")
+
+    def _go(self, url: str) -> None:
+        from selenium.common.exceptions import TimeoutException
+
+        for _ in range(2):
+            # On a busy machine Chromium at times does not say that a page has come.
+            with suppress(TimeoutException):
+                return self.driver.get(url)
+        self.driver.get(url)
 
     def size(self, width: int, height: int = 900) -> None:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
@@ -116,6 +126,7 @@ def session_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browse
         "prefs", {"download.default_directory": str(downloads)}
     )
     driver = webdriver.Chrome(options=options, service=Service(service))
+    driver.set_page_load_timeout(20)
     try:
         driver.execute_cdp_cmd(
             "Browser.setDownloadBehavior",

@@ -10,8 +10,9 @@ rate 20 times as large; a teacher that follows faster; PCL in the second half al
 
 Hardware  one GPU of the H100 class: 60 epochs are 55 PFLOP, a tenth of the paper's.
 Expected  not known: it has not run on a GPU yet, `benchmarks/gpu/proof.py` will tell.
-Evidence  of three minutes of a CPU core for each try, PCL and HSD off: 46 of 100 nearest
-          neighbours are right where two-view HaDis has 37 (`docs/results/equal_flops.md`).
+Evidence  of three minutes of a CPU core for each try, PCL and HSD off: nearest
+          neighbours are right for 46 of 100 images, with two-view HaDis for 37
+          (`docs/results/equal_flops.md`).
 """
 
 from hadis_lightly.cli.launcher import launch

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import runpy
 import shlex
 import shutil
 import signal
@@ -33,11 +32,12 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from page import write_page
-from stages import ROOT, Outcome, Record, Stage, benchmark_stages, run_stage
+from stages import Outcome, Record, Stage, benchmark_stages, run_stage
 from training import (
     checkpoint_of,
     epochs_that_fit,
     pace_of,
+    recipe_settings,
     training_stage,
     write_teacher,
 )
@@ -90,8 +90,7 @@ def check(options: argparse.Namespace) -> None:
         raise SystemExit("--minutes must be above 0, --share in [0, 1), --margin >= 0")
     if options.pilot_epochs < 3:
         raise SystemExit("--pilot-epochs must be 3 or more")
-    path = ROOT / "recipes" / f"{options.recipe}.py"
-    recipe = runpy.run_path(str(path))["SETTINGS"]
+    recipe = recipe_settings(options.recipe)
     try:
         changes = OmegaConf.from_dotlist(options.settings)
         settings: Any = OmegaConf.merge(OmegaConf.structured(recipe), changes)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import csv
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from stages import Stage
+from stages import ROOT, Stage
 
 from hadis_lightly.artifacts import backbone_state_dict
 from hadis_lightly.runs.performance import can_compile
 
-#: Fractions of all epochs with a rising learning rate, and without pseudo-labels.
-WARMUP, CLUSTERING_WARMUP = 0.05, 0.1
 #: Seconds that a training has to save, once it is asked to end.
 GRACE = 60.0
 MAX_BYTES = 25_000_000
@@ -30,6 +30,11 @@ class Pace:
     """Everything else: start, compilation, first clustering, pictures."""
 
 
+def recipe_settings(recipe: str) -> Any:
+    """The settings of a recipe by its name."""
+    return runpy.run_path(str(ROOT / "recipes" / f"{recipe}.py"))["SETTINGS"]
+
+
 def training_stage(
     name: str, recipe: str, words: list[str], *, epochs: int, folder: Path, limit: float
 ) -> Stage:
@@ -43,9 +48,12 @@ def training_stage(
         folder: Folder of the proof.
         limit: Seconds it may take.
     """
-    warmup = max(1, round(WARMUP * epochs))
+    # The warm-ups are the recipe's shares of all epochs.
+    own = recipe_settings(recipe)
+    share = epochs / own.trainer.max_epochs
+    warmup = max(1, round(share * own.optimizer.warmup_epochs))
     # NOTE: After the warm-up in a pilot too, which so compiles the same programs.
-    clustering_warmup = max(warmup + 1, round(CLUSTERING_WARMUP * epochs))
+    clustering_warmup = max(warmup + 1, round(share * own.clustering.warmup_epochs))
     settings = {
         "trainer.max_epochs": str(epochs),
         "optimizer.warmup_epochs": str(warmup),

@@ -58,7 +58,7 @@ def _flops_of_step(module: Any, settings: Settings, num_channels: int) -> int:
     labels = torch.arange(n) % settings.n_clusters_range()[0]
     views = build_views(settings)(images)
     with FlopCounterMode(display=False) as counter:
-        module.symmetric_loss(views, labels).loss.backward()
+        module.loss_terms(views, labels)[0].backward()
     return int(counter.get_total_flops())
 
 

@@ -196,22 +196,27 @@ class HaDis(ClusteringModule):
         labels = None
         if self.prototypes is not None and self.criterion.pcl_weight > 0:
             labels = self.prototypes.labels(keys)
-        students, teachers = self._embeddings(views)
-        terms: tuple[Tensor, ...] = self._combined(students, teachers, labels)
-        if self.coding_rate_weight:
-            rates = [self.coding_rate(z) for z, _ in students]
-            rate = torch.stack(rates).mean()
-            terms = (terms[0] + self.coding_rate_weight * rate, *terms[1:], rate)
+        terms = self.loss_terms(views, labels)
         self.log_losses(terms)
         return terms[0]
+
+    def loss_terms(
+        self, views: Sequence[Tensor], labels: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """As :meth:`symmetric_loss`, with the coding rate if it has a weight."""
+        students, teachers = self._embeddings(views)
+        terms = self._combined(students, teachers, labels)
+        if not self.coding_rate_weight:
+            return terms
+        rate = torch.stack([self.coding_rate(z) for z, _ in students]).mean()
+        return terms.loss + self.coding_rate_weight * rate, *terms[1:], rate
 
     def symmetric_loss(
         self, views: Sequence[Tensor], labels: Tensor | None
     ) -> HaDisLossTerms:
         """The terms of HaDis's loss, averaged over all directions.
 
-        These are the ordered pairs of a view of the student and another one of the
-        teacher; with ``teacher_target="mean"`` one for each view of the student.
+        One for each ordered pair of views, or for each view with its ``"mean"`` target.
 
         Args:
             views: At least two, each ``(n, c, h, w)``.
@@ -225,17 +230,13 @@ class HaDis(ClusteringModule):
         teachers: Sequence[Tensor],
         labels: Tensor | None,
     ) -> HaDisLossTerms:
-        each = [
-            self.criterion(
-                student=students[i][0],
-                prediction=students[i][1],
-                teacher=target,
-                labels=labels,
-            )
-            for i, target in VIEW_TARGETS[self.teacher_target](teachers, len(students))
-        ]
+        each = []
+        for i, t in VIEW_TARGETS[self.teacher_target](teachers, len(students)):
+            z, p = students[i]
+            terms = self.criterion(student=z, prediction=p, teacher=t, labels=labels)
+            each.append(terms)
         share = 1 / len(each)
-        sums = (sum(terms[1:], terms[0]) for terms in zip(*each, strict=True))
+        sums = (sum(term[1:], term[0]) for term in zip(*each, strict=True))
         return HaDisLossTerms(*(share * total for total in sums))
 
     def _embeddings(

@@ -108,19 +108,24 @@ def test_the_second_half_of_a_pilot_gives_the_pace(tmp_path: Path) -> None:
         pace_of(tmp_path, seconds=90.0)
 
 
-@pytest.mark.parametrize("epochs", [3, 200])
-def test_a_training_has_all_three_phases(epochs: int) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "epochs", "clustering_warmup"),
+    [("cifar10_short", 3, 2), ("cifar10_short", 200, 20), ("cifar10_fast", 40, 20)],
+)
+def test_a_training_has_all_three_phases(
+    recipe: str, epochs: int, clustering_warmup: int
+) -> None:
     from training import training_stage
 
     stage = training_stage(
-        "pilot", "cifar10_fast", ["seed=4"], epochs=epochs, folder=Path("x"), limit=1.0
+        "pilot", recipe, ["seed=4"], epochs=epochs, folder=Path("x"), limit=1.0
     )
-    assert stage.words[0] == "recipes/cifar10_fast.py"
+    assert stage.words[0] == f"recipes/{recipe}.py"
     given = dict(word.split("=", 1) for word in stage.words[1:])
 
     assert int(given["trainer.max_epochs"]) == epochs
     rises = int(given["optimizer.warmup_epochs"])
-    assert 1 <= rises < int(given["clustering.warmup_epochs"]) <= max(2, epochs // 5)
+    assert 1 <= rises < int(given["clustering.warmup_epochs"]) == clustering_warmup
     assert given["seed"] == "4"
 
 

@@ -10,9 +10,11 @@ ends inside the time. NMI, ACC and ARI are recorded after every epoch.
 
 Keep ``results/`` of the folder: ``proof.md`` with what the commands printed, CSV
 tables, curves, ``results.json``, ``scores.csv``, logs, the teacher's backbone in half
-precision. The same command continues where it was: finished stages stay, an interrupted
-training resumes. ``--tiny`` shows all of it on a CPU. Other arguments are settings of
-the training: model.teacher_momentum=0.996. The exit status is 0 if nothing failed.
+precision. It is brought up to date every half minute, so that whatever ends the proof
+leaves a true page. The same command continues where it was: finished stages stay, an
+interrupted training resumes. ``--tiny`` shows all of it on a CPU. Other arguments are
+settings of the training: model.teacher_momentum=0.996. The exit status is 0 if nothing
+failed.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ MAX_RESERVE = 60.0
 RECIPES = ("cifar10_fast", "cifar10_short")
 #: A training of a few minutes on two cores.
 TINY = (
-    "data.limit=1000 loader.batch_size=100 views.input_size=16 "
+    "data.limit=1000 loader.batch_size=100 views.input_size=16 views.local_crop_size=8 "
     "model.backbone=small_pooled_convnet model.hidden_dim=256 model.output_dim=64"
 )
 KEPT = ("results.json", "scores.csv", "metrics.csv", "settings.yaml")
@@ -168,12 +170,22 @@ class Proof:
             return self.record.outcomes[stage.name]
         say(f"{stage.name}: {stage.command}")
         start = time.monotonic()
-        outcome = Outcome(stage.name, stage.title, stage.command, "interrupted")
-        try:
-            outcome = run_stage(stage, self.folder)
-        finally:
-            outcome.seconds = round(time.monotonic() - start, 1)
+        outcome = Outcome(stage.name, stage.title, stage.command, "running")
+        self.record.add(outcome)
+        seconds_before = outcome.seconds
+
+        def note() -> None:
+            taken = time.monotonic() - start
+            outcome.seconds = round(seconds_before + taken, 1)
             self.record.add(outcome)
+            self.keep()
+
+        status = "interrupted"
+        try:
+            status = run_stage(stage, self.folder, note)
+        finally:
+            outcome.status = status
+            note()
         say(f"{stage.name}: {outcome.status}, {outcome.seconds:.0f} s")
         if outcome.status != "done":
             say(self.folder.joinpath("logs", f"{stage.name}.err").read_text()[-2000:])
@@ -240,7 +252,10 @@ class Proof:
             self.run(Stage(f"{name}_accuracy", title, words, limit))
 
     def keep(self) -> None:
-        """Copies what is to be kept into ``results``, and writes the page."""
+        """Copies what is to be kept into ``results``, and writes the page.
+
+        Again and again: the machine may be gone before the proof ends.
+        """
         for name in ("pilot", "training"):
             run, kept = self.folder / name, self.results / name
             for path in (*(run / each for each in KEPT), *run.glob("*.png")):
@@ -250,12 +265,16 @@ class Proof:
         logs = self.folder / "logs"
         if logs.is_dir():
             shutil.copytree(logs, self.results / "logs", dirs_exist_ok=True)
+        write_page(self.folder, self.record.outcomes)
+
+    def end(self) -> None:
+        """Keeps all, and the teacher."""
         training = self.folder / "training"
         try:
             if checkpoint_of(training).exists():
                 write_teacher(training, self.results / "teacher_backbone.pt")
         finally:
-            write_page(self.folder, self.record.outcomes)
+            self.keep()
         say(f"everything is in {self.results / 'proof.md'}")
 
 
@@ -280,7 +299,7 @@ def main() -> None:
         proof.benchmarks()
         proof.training()
     finally:
-        proof.keep()
+        proof.end()
     ended = proof.record.outcomes.values()
     failed = [o.name for o in ended if o.status not in ("done", "skipped")]
     if failed:

@@ -8,10 +8,13 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+
+from hadis_lightly.atomic import atomic_write
 
 ROOT = Path(__file__).parents[2]
 _LARGE = {
@@ -64,7 +67,7 @@ class Outcome:
     title: str
     command: str
     status: str
-    """done, failed, too long, interrupted or skipped."""
+    """running, done, failed, too long, interrupted or skipped."""
     seconds: float = 0.0
     details: dict[str, float] = field(default_factory=dict)
 
@@ -102,11 +105,27 @@ class Record:
     def _write(self) -> None:
         content = [asdict(outcome) for outcome in self.outcomes.values()]
         text = json.dumps(content, indent=2, allow_nan=False)
-        self.path.write_text(text + "\n", encoding="utf-8")
+        with atomic_write(self.path) as file:
+            file.write(text + "\n")
 
 
-def run_stage(stage: Stage, folder: Path) -> Outcome:
-    """Runs a command, its output in ``logs`` of the folder; ends it past its limit."""
+def run_stage(
+    stage: Stage,
+    folder: Path,
+    meanwhile: Callable[[], None] = lambda: None,
+    seconds: float = 30.0,
+) -> str:
+    """Runs a command, its output in ``logs`` of the folder; ends it past its limit.
+
+    Args:
+        stage: The command and its limit.
+        folder: Folder of the proof.
+        meanwhile: Is called every so many seconds while the command runs.
+        seconds: How many.
+
+    Returns:
+        How it ended: done, failed or too long.
+    """
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
@@ -128,13 +147,16 @@ def run_stage(stage: Stage, folder: Path) -> Outcome:
             stderr=errors,
             start_new_session=True,
         )
+        end = time.monotonic() + stage.limit
         try:
-            status = "done" if process.wait(stage.limit) == 0 else "failed"
-        except subprocess.TimeoutExpired:
-            status = "too long"
+            while (left := end - time.monotonic()) > 0:
+                with suppress(subprocess.TimeoutExpired):
+                    code = process.wait(min(seconds, left))
+                    return "done" if code == 0 else "failed"
+                meanwhile()
+            return "too long"
         finally:
             _end(process, stage.grace)
-    return Outcome(stage.name, stage.title, stage.command, status)
 
 
 def _end(process: subprocess.Popen[bytes], grace: float) -> None:

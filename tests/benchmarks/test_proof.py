@@ -39,9 +39,9 @@ def scores_file(folder: Path, seconds: list[float], acc: float = 0.5) -> None:
 def test_a_stage_reports_how_it_ended(tmp_path: Path, code: str, status: str) -> None:
     from stages import Stage, run_stage
 
-    outcome = run_stage(Stage("try", "A try", ["-c", code], 60), tmp_path)
+    ended = run_stage(Stage("try", "A try", ["-c", code], 60), tmp_path)
 
-    assert outcome.status == status
+    assert ended == status
     printed = (tmp_path / "logs" / "try.txt").read_text()
     assert printed == ("" if status == "failed" else "well\n")
 
@@ -57,9 +57,17 @@ def test_a_stage_past_its_limit_leaves_no_process(tmp_path: Path) -> None:
         "time.sleep(600)"
     )
 
-    outcome = run_stage(Stage("try", "A try", ["-c", code], 3.0), tmp_path)
+    times: list[float] = []
 
-    assert outcome.status == "too long"
+    def meanwhile() -> None:
+        times.append(time.monotonic())
+
+    ended = run_stage(
+        Stage("try", "A try", ["-c", code], 3.0), tmp_path, meanwhile, seconds=1.0
+    )
+
+    assert ended == "too long"
+    assert len(times) in (2, 3)
     pid = int((tmp_path / "logs" / "try.txt").read_text())
     deadline = time.monotonic() + 10
     while is_running(pid) and time.monotonic() < deadline:
@@ -130,7 +138,7 @@ def test_a_training_has_all_three_phases(
 
 
 @pytest.mark.parametrize(
-    ("acc", "minutes", "word"), [(0.931, 29.0, "reached"), (0.95, 31.0, "missed")]
+    ("acc", "minutes", "word"), [(0.851, 9.9, "reached"), (0.95, 10.5, "missed")]
 )
 def test_the_page_tells_whether_the_goal_was_reached(
     tmp_path: Path, acc: float, minutes: float, word: str
@@ -247,6 +255,34 @@ def test_wrong_arguments_end_it_at_once(
 
     assert len(str(ended.value).splitlines()) == 1
     assert not (tmp_path / "proof").exists()
+
+
+@pytest.mark.slow
+def test_a_proof_that_is_killed_leaves_a_true_page(
+    digits_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "proof"
+    words = command(digits_file, folder, 9, "--pilot-epochs", "1000")
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    page = folder / "results" / "proof.md"
+    deadline = time.monotonic() + 120
+    text = ""
+    while "| ACC |" not in text and time.monotonic() < deadline:
+        time.sleep(0.5)
+        text = page.read_text() if page.exists() else ""
+
+    process.kill()
+    process.wait()
+    stages = json.loads((folder / "stages.json").read_text())
+    (stage,) = (s for s in stages if s["name"] == "pilot")
+    subprocess.run(["pkill", "-9", "-f", str(folder / "pilot")], check=False)
+
+    text = page.read_text()
+    assert stage["status"] == "running" and stage["seconds"] > 0
+    assert "**Unfinished: running.**" in text
+    assert "curves.png" not in text  # not drawn yet
+    kept = (folder / "results" / "pilot" / "scores.csv").read_text().splitlines()
+    assert len(kept) >= 2
 
 
 @pytest.mark.slow

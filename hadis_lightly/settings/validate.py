@@ -65,7 +65,7 @@ def check_settings(settings: Settings) -> None:
         settings.views.check("views.")
     except (TypeError, ValueError) as error:
         raise SettingsError(str(error)) from None
-    _check_number_of_views(settings)
+    _check_views(settings)
     check_output_dir(settings.output_dir)
     try:
         check_backbone_name(model.backbone)
@@ -73,19 +73,24 @@ def check_settings(settings: Settings) -> None:
         raise SettingsError(f"model.{error}") from None
 
 
-def _check_number_of_views(settings: Settings) -> None:
-    """Raises unless the training can have as many views of an image."""
-    reason = None
-    if settings.method in ("cc", "pici"):
-        reason = f"method={settings.method} compares two views"
-    elif settings.model.train != "all":
-        reason = f"model.train={settings.model.train} has features.n_views"
+def _check_views(settings: Settings) -> None:
+    """Raises unless the training can have views of such numbers and sizes."""
+    method, train = settings.method, settings.model.train
+    numbers, reasons = ("n_views", "n_local_views"), {}
+    if method in ("cc", "pici"):
+        reasons = dict.fromkeys(numbers, f"method={method} compares two views")
+    if method == "pici":
+        reasons["initial_size"] = "method=pici has patches of one size"
+    if train != "all":
+        reasons |= dict.fromkeys(numbers, f"model.train={train} has features.n_views")
+        reasons["initial_size"] = f"model.train={train} makes its views but once"
     usual = ViewSettings()
-    for name in ("n_views", "n_local_views"):
+    for name, reason in reasons.items():
         value, default = getattr(settings.views, name), getattr(usual, name)
-        if reason and value != default:
+        if value != default:
+            needed = "null" if default is None else default
             raise SettingsError(
-                f"views.{name} must be {default}, got {value}: {reason}."
+                f"views.{name} must be {needed}, got {value}: {reason}."
             )
 
 

@@ -26,7 +26,7 @@ IMAGENET_NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225
 # Mean and standard deviation of all pixels of scikit-learn's digits, scaled to 0..1.
 DIGITS_NORMALIZE = {"mean": [0.3053], "std": [0.3760]}
 # Settings of a run that are no arguments of the random views.
-_NO_ARGUMENTS = ("mean", "std", "plain_crop", "plain_interpolation")
+_NO_ARGUMENTS = ("mean", "std", "plain_crop", "plain_interpolation", "initial_size")
 
 
 @dataclass
@@ -157,6 +157,14 @@ class ViewSettings:
         "Smallest and largest area of their crop, as fractions of the image.",
     )
 
+    initial_size: int | None = setting(
+        None,
+        "Side of the views in the first half of training, local ones in proportion: "
+        "smaller ones cost less. By default input_size throughout.",
+        low=1,
+        high=4096,
+    )
+
     @classmethod
     def from_arguments(
         cls, input_size: int = 32, normalize: Normalize | None = None, **settings: Any
@@ -227,6 +235,11 @@ class ViewSettings:
             raise ValueError(
                 f"{prefix}cj_strength * cj_hue must be <= 0.5, got "
                 f"{self.cj_strength} * {self.cj_hue}."
+            )
+        if self.initial_size is not None and self.initial_size > self.size_px:
+            raise ValueError(
+                f"{prefix}initial_size must be <= {prefix}input_size={self.size_px}, "
+                f"got {self.initial_size}."
             )
         for name, low in (("sigmas", 0.0), ("rr_degrees", -360.0)):
             pair = getattr(self, name)

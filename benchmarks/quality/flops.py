@@ -29,7 +29,10 @@ def fit_to_budget(settings: Settings, num_flops: float) -> None:
     source = load_source(settings.data.source, settings.data.path)
     steps_per_epoch = len(source) // settings.loader.batch_size
     module = _module(settings, source)
-    step = _flops_of_step(module, settings, source.num_channels)
+    # The first half of the steps may have smaller views.
+    ends = (0, settings.trainer.max_epochs)
+    channels = source.num_channels
+    step = sum(_flops_of_step(module, settings, channels, end) for end in ends) / 2
     embedding = _flops_of_embedding(module, settings, source.num_channels)
     clustering = len(source) * embedding / settings.clustering.every_n_epochs
     steps = int(num_flops / (step + clustering / steps_per_epoch))
@@ -51,12 +54,16 @@ def _module(settings: Settings, source: ImageSource) -> Any:
     return method.build_module(Parts(settings, model, callback, source))
 
 
-def _flops_of_step(module: Any, settings: Settings, num_channels: int) -> int:
-    """Of one step of the optimiser, from views to gradients."""
+def _flops_of_step(
+    module: Any, settings: Settings, num_channels: int, epoch: int
+) -> int:
+    """Of one step of the optimiser in an epoch, from views to gradients."""
     n, size = settings.loader.batch_size, settings.views.size_px
     images = torch.zeros(n, num_channels, size, size, dtype=torch.uint8)
     labels = torch.arange(n) % settings.n_clusters_range()[0]
-    views = build_views(settings)(images)
+    make_views = build_views(settings)
+    make_views.start_epoch(epoch)
+    views = make_views(images)
     with FlopCounterMode(display=False) as counter:
         module.loss_terms(views, labels)[0].backward()
     return int(counter.get_total_flops())

@@ -47,12 +47,9 @@ def resolve_precision(
     if not (is_cpu and wanted == "bf16-mixed"):
         return wanted
     views = settings.views
-    sizes = {"views.input_size": views.size_px}
-    if views.n_local_views:
-        sizes["views.local_crop_size"] = views.local_size_px
     too_small = [
-        f"{name}={size}"
-        for name, size in sizes.items()
+        f"views.{name}={size}"
+        for name, size in views.sizes_px.items()
         if strides_over_one_pixel(backbone, views.num_channels, size)
     ]
     if not too_small:

@@ -105,6 +105,8 @@ def build_pipeline(
         if kind == "device":
             raise SettingsError(f"data.pipeline is device, but {reason}.")
         kind = "workers" if device.type in ("cpu", "cuda") else "lightly"
+    if kind == "lightly" and settings.views.initial_size is not None:
+        raise SettingsError("views.initial_size needs data.pipeline=device or workers.")
     if isinstance(source, FolderSource):
         reason = f"{reason}; {describe_decoding(source)}"
     transform: Callable[[Any], Any] = HaDisTransform.from_settings(settings.views)
@@ -225,11 +227,15 @@ def build_views(settings: Settings) -> BatchedViews:
     """Makes the views of whole batches, in the dtype and layout of the run."""
     dtypes = {"bf16-mixed": torch.bfloat16, "64-true": torch.float64}
     is_last = settings.trainer.channels_last == "on"
-    return BatchedViews.from_settings(
+    views = BatchedViews.from_settings(
         settings.views,
         dtype=dtypes.get(settings.trainer.precision, torch.float32),
         memory_format=torch.channels_last if is_last else torch.contiguous_format,
     )
+    if settings.views.initial_size is not None:
+        half = (settings.trainer.max_epochs + 1) // 2
+        views.grow_from(settings.views.initial_size, half)
+    return views
 
 
 def _plain_batch_size(settings: Settings, device: torch.device) -> int:

@@ -52,7 +52,7 @@ from hadis_lightly.runs.summary import (
     device_name,
     say,
 )
-from hadis_lightly.runs.trainer import build_trainer, quiet_lightning, view_growth
+from hadis_lightly.runs.trainer import build_trainer, quiet_lightning
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.images import absolute_path
 from hadis_lightly.settings.sections import Settings
@@ -163,7 +163,6 @@ def _train(
     if resolved.trainer.channels_last == "on":
         # The same numbers, up to twice as fast.
         model = model.to(memory_format=torch.channels_last)
-    trainer.callbacks += view_growth(resolved, pipeline.views)  # type: ignore[attr-defined]
     parts = Parts(resolved, model, callback, source, pipeline.views, world_size)
     module = method.build_module(parts)
     performance = describe_performance(
@@ -192,7 +191,8 @@ def _train(
         if start is not None:
             say(settings, str(start))
             _prepare_to_resume(start, settings, callback, pipeline)
-        trainer.fit(module, pipeline.train_loader, ckpt_path=start and start.path)
+        path = start and start.path
+        trainer.fit(module, pipeline.train_loader, ckpt_path=path)
     tree = callback.fit_tree()
     saving.save(trainer)
     choice = callback.n_clusters_choice_

@@ -26,7 +26,6 @@ from hadis_lightly.runs.progress_bar import RunProgressBar
 from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.system import has_several_processes
-from hadis_lightly.transforms import BatchedViews, GrowingViews
 
 _PROJECT = "hadis-lightly"
 # What a run says itself, or has chosen.
@@ -128,24 +127,6 @@ def build_loggers(name: str, folder: Path) -> list[Logger]:
         uri = os.environ.get("MLFLOW_TRACKING_URI", database)
         loggers.append(MLFlowLogger(_PROJECT, run_name=folder.name, tracking_uri=uri))
     return loggers
-
-
-def view_growth(settings: Settings, views: BatchedViews | None) -> list[GrowingViews]:
-    """The callback for ``views.initial_size``, where it is set.
-
-    Raises:
-        SettingsError: If the loader makes the views.
-    """
-    initial_size = settings.views.initial_size
-    if initial_size is None:
-        return []
-    if views is None:
-        raise SettingsError(
-            f"views.initial_size is {initial_size}, but the loader makes the views: "
-            "set data.pipeline=device or workers."
-        )
-    half = (settings.trainer.max_epochs + 1) // 2
-    return [GrowingViews(views, initial_size, half)]
 
 
 @contextmanager

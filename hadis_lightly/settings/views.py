@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from inspect import Parameter
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from hadis_lightly.fields import check_fields, field_infos, setting
+from hadis_lightly.fields import check_fields, setting
 
-T = TypeVar("T")
 #: Mean and standard deviation of the channels, in lightly's form.
 Normalize = Mapping[str, Sequence[float]]
 
@@ -25,8 +21,8 @@ CIFAR100_NORMALIZE = {"mean": [0.5071, 0.4867, 0.4408], "std": [0.2675, 0.2565, 
 IMAGENET_NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 # Mean and standard deviation of all pixels of scikit-learn's digits, scaled to 0..1.
 DIGITS_NORMALIZE = {"mean": [0.3053], "std": [0.3760]}
-# Settings of a run that are no arguments of the random views.
-_NO_ARGUMENTS = ("mean", "std", "plain_crop", "plain_interpolation", "initial_size")
+#: Settings of a run that are no arguments of the random views.
+NO_ARGUMENTS = ("mean", "std", "plain_crop", "plain_interpolation", "initial_size")
 
 
 @dataclass
@@ -174,7 +170,7 @@ class ViewSettings:
         ``normalize`` stands for ``mean`` and ``std``, and ``rr_degrees`` may be one
         number, for ``+-rr_degrees``.
         """
-        for name in sorted({*_NO_ARGUMENTS} & set(settings)):
+        for name in sorted({*NO_ARGUMENTS} & set(settings)):
             hint = ": use normalize" * (name in ("mean", "std"))
             raise TypeError(f"unexpected argument {name!r}{hint}.")
         if not isinstance(input_size, int):
@@ -204,6 +200,21 @@ class ViewSettings:
         """``local_crop_size``, or its default."""
         half = max(1, self.size_px // 2)
         return half if self.local_crop_size is None else self.local_crop_size
+
+    @property
+    def sizes_px(self) -> dict[str, int]:
+        """Sides of all views of a training, by the name of their setting."""
+        usual = self.size_px
+        sizes = {"input_size": usual}
+        if self.n_local_views:
+            sizes["local_crop_size"] = self.local_size_px
+        if self.initial_size is not None:
+            share = self.initial_size / usual
+            sizes["initial_size"] = self.initial_size
+            if self.n_local_views:
+                local = max(1, round(share * self.local_size_px))
+                sizes["initial_size (of local views)"] = local
+        return sizes
 
     @property
     def num_channels(self) -> int:
@@ -236,11 +247,12 @@ class ViewSettings:
                 f"{prefix}cj_strength * cj_hue must be <= 0.5, got "
                 f"{self.cj_strength} * {self.cj_hue}."
             )
-        if self.initial_size is not None and self.initial_size > self.size_px:
-            raise ValueError(
-                f"{prefix}initial_size must be <= {prefix}input_size={self.size_px}, "
-                f"got {self.initial_size}."
-            )
+        for name, size in self.sizes_px.items():
+            if size > self.size_px:
+                raise ValueError(
+                    f"{prefix}{name} must be <= {prefix}input_size={self.size_px}, got "
+                    f"{size}."
+                )
         for name, low in (("sigmas", 0.0), ("rr_degrees", -360.0)):
             pair = getattr(self, name)
             if pair is not None and not (len(pair) == 2 and low <= pair[0] <= pair[1]):
@@ -270,28 +282,3 @@ def grey_normalize(values: Sequence[float]) -> list[float]:
         [0.449]
     """
     return [round(sum(values) / len(values), 4)]
-
-
-def takes_view_settings(kind: type[T]) -> type[T]:
-    """Shows the settings of a view in the signature and docstring of a class.
-
-    For classes that hand ``**settings`` on to :meth:`ViewSettings.from_arguments`: the
-    fields replace it in the signature, and ``{view_settings}`` in the docstring.
-    """
-    init: Any = kind.__init__
-    signature = inspect.signature(init)
-    own = dict(signature.parameters)
-    del own["settings"]
-    shown, lines = [own.pop("self")], []
-    for name, info in field_infos(ViewSettings):
-        if name == "mean":  # in lightly's place
-            shown.append(own.pop("normalize"))
-        elif name not in _NO_ARGUMENTS:
-            lines += textwrap.wrap(f"{name}: {info.help}", 80, subsequent_indent="    ")
-            default = getattr(ViewSettings(), name)
-            keyword = Parameter(name, Parameter.KEYWORD_ONLY, default=default)
-            shown.append(own.pop(name, keyword))
-    init.__signature__ = signature.replace(parameters=[*shown, *own.values()])
-    described = "\n        ".join(lines)
-    kind.__doc__ = (kind.__doc__ or "").replace("{view_settings}", described)
-    return kind

@@ -109,8 +109,7 @@ class ClusteringModule(pl.LightningModule, ABC):
         #: Loss terms of the last step, on the device.
         self.last_losses = torch.zeros(len(self.loss_names))
         self._loss_sums, self._num_summed = self.last_losses, 0
-        self._is_logged = False
-        self._largest_batch = 0
+        self._is_logged, self._largest_batch = False, 0
         self._batch_norms: list[Any] | None = None
         self.save_hyperparameters(*saved_arguments(type(self)), logger=False)
         if views is not None:
@@ -218,6 +217,7 @@ class ClusteringModule(pl.LightningModule, ABC):
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         if self.views is None or not self.training:
             return batch
+        self.views.start_epoch(self.current_epoch)
         images, targets, keys = raw_images_of(batch)
         if self.seed is not None and isinstance(keys, Tensor):
             # NOTE: An image that comes twice in an epoch would have the same views.

@@ -8,7 +8,6 @@ from hadis_lightly.settings.views import (
     ViewSettings,
 )
 from hadis_lightly.transforms.batched_views import BatchedViews
-from hadis_lightly.transforms.growing_views import GrowingViews
 from hadis_lightly.transforms.hadis_transform import HaDisCropTransform, HaDisTransform
 from hadis_lightly.transforms.plain_transforms import (
     BatchedTestTransform,
@@ -23,7 +22,6 @@ __all__ = [
     "IMAGENET_NORMALIZE",
     "BatchedTestTransform",
     "BatchedViews",
-    "GrowingViews",
     "HaDisCropTransform",
     "HaDisTestTransform",
     "HaDisTransform",

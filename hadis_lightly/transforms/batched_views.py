@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hadis_lightly.checks import check_integer
 from hadis_lightly.precision import full_precision
 from hadis_lightly.settings.views import (
     IMAGENET_NORMALIZE,
     Normalize,
     ViewSettings,
-    takes_view_settings,
 )
 from hadis_lightly.transforms.hadis_transform import HaDisTransform
 from hadis_lightly.transforms.input_checks import check_batch
@@ -31,6 +31,7 @@ from hadis_lightly.transforms.view_pipeline import (
     processing_order,
     views_at_a_time,
 )
+from hadis_lightly.transforms.view_signature import takes_view_settings
 
 
 @takes_view_settings
@@ -96,6 +97,7 @@ class BatchedViews:
         self.generator = generator
         self.dtype = dtype
         self.memory_format = memory_format
+        self._growth: tuple[Views, int] | None = None
 
     @classmethod
     def from_settings(cls, settings: ViewSettings, **options: Any) -> BatchedViews:
@@ -132,6 +134,49 @@ class BatchedViews:
         made = cls(generator=generator, dtype=dtype, memory_format=memory_format)
         made.views = read_views(transform)
         return made
+
+    def grow_from(self, initial_size: int, epochs: int) -> None:
+        """Makes smaller views in the first epochs of a training: they cost less.
+
+        All shrink alike, local ones and their blur too. Our modules call
+        :meth:`start_epoch`; networks must take images of several sizes. Not in the
+        paper: EfficientNetV2 [0] grows its images so.
+
+        Args:
+            initial_size: Side of the largest views in these epochs, in pixels.
+            epochs: Number of these epochs.
+
+        Raises:
+            ValueError: If a number is out of range, or above the size of the views.
+
+        Example:
+            >>> views = BatchedViews(32, n_local_views=2)
+            >>> views.grow_from(24, epochs=100)
+            >>> for epoch in (0, 100):
+            ...     views.start_epoch(epoch)
+            ...     print([view.size for view in views.views])
+            [24, 24, 12, 12]
+            [32, 32, 16, 16]
+
+        - [0]: EfficientNetV2, 2021, https://arxiv.org/abs/2104.00298
+        """
+        check_integer("initial_size", initial_size, least=1)
+        check_integer("epochs", epochs, least=0)
+        size = max(view.size for view in self.views)
+        if initial_size > size:
+            raise ValueError(
+                f"initial_size must be at most that of the views, {size}, got "
+                f"{initial_size}."
+            )
+        self._growth = self.views, epochs
+        share = initial_size / size
+        self._small = tuple(view.shrunk(share) for view in self.views)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Makes views of the sizes of this epoch, after :meth:`grow_from`."""
+        if self._growth is not None:
+            final, epochs = self._growth
+            self.views = self._small if epoch < epochs else final
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Returns the views of uint8 images ``(n, c, h, w)``, or of their crops.

@@ -20,10 +20,10 @@ from hadis_lightly.settings.views import (
     IMAGENET_NORMALIZE,
     Normalize,
     ViewSettings,
-    takes_view_settings,
 )
 from hadis_lightly.transforms.input_checks import check_image
 from hadis_lightly.transforms.plain_transforms import ToNormalizedTensor
+from hadis_lightly.transforms.view_signature import takes_view_settings
 
 
 @takes_view_settings

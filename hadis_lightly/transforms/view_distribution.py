@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightly.transforms.gaussian_blur import GaussianBlur
@@ -53,6 +53,15 @@ class ViewDistribution:
     """Lowest value, of 0 to 255, that is inverted."""
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+
+    def shrunk(self, share: float) -> ViewDistribution:
+        """The same view with sides of that share."""
+        low, high = self.blur_sigmas
+        return replace(
+            self,
+            size=max(1, round(share * self.size)),
+            blur_sigmas=(share * low, share * high),
+        )
 
 
 def read_views(transform: Any) -> tuple[ViewDistribution, ...]:

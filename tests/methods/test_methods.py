@@ -275,20 +275,22 @@ def test_the_search_would_find_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "train", "reason"),
+    ("method", "train", "names", "reason"),
     [
-        ("cc", "all", "method=cc compares two views"),
-        ("pici", "all", "method=pici compares two views"),
-        ("hadis", "heads", "model.train=heads has features.n_views"),
+        ("cc", "all", ["n_views", "n_local_views"], "method=cc compares two views"),
+        ("pici", "all", ["n_views", "n_local_views"], "method=pici compares two views"),
+        ("pici", "all", ["initial_size"], "method=pici has patches of one size"),
+        ("hadis", "heads", ["n_views", "n_local_views"], "model.train=heads has feat"),
+        ("hadis", "heads", ["initial_size"], "model.train=heads makes its views but"),
     ],
 )
-def test_more_views_where_there_can_be_none(
-    method: str, train: str, reason: str
+def test_views_where_there_can_be_none(
+    method: str, train: str, names: list[str], reason: str
 ) -> None:
-    for name, value in (("n_views", 3), ("n_local_views", 1)):
+    for name in names:
         settings = with_method(tiny("hadis"), method)
         settings.model.train, settings.model.backbone = train, "pixels"
-        setattr(settings.views, name, value)
+        setattr(settings.views, name, 3)
         with pytest.raises(SettingsError, match=f"^views.{name} must be .*: {reason}"):
             check_run(settings)
 
@@ -311,7 +313,6 @@ def test_without_a_predictor_the_coding_rate_is_needed() -> None:
     [
         ("small_convnet", 8, "=small_convnet makes .* of 32 x 32 .*, but .* of 8 x 8"),
         ("squeezenet1_1", 8, "model.backbone SqueezeNet cannot take images of 1 x 8"),
-        ("small_pooled_convnet", 33, "views.local_crop_size must be <= views.input_s"),
         ("small_pooled_convnet", 16, None),
     ],
 )

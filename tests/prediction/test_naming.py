@@ -104,6 +104,7 @@ def test_another_image_of_the_same_name_is_not_taken_for_it(
         ({"format": "x"}, "is no names.json of a report"),
         ({"names": {"7": "x"}}, "is damaged: the name of cluster '7' is 'x'"),
         ({"split": [3]}, "is damaged: split has cluster 3, of 3 clusters"),
+        ({"n_clusters": float("inf")}, "is damaged: cannot convert float infinity"),
         ({"images": {"a": {}}}, "is damaged: 'label' is missing"),
     ],
 )

@@ -81,6 +81,7 @@ def test_images_get_the_names_of_their_clusters(
     assert len(np.unique(halves[table.labels == 0])) == 2
     printed = capsys.readouterr().out
     assert "images with a label given by hand: 2" in printed
+    assert "excluded images, without a label: 1\n" in printed
     assert "1 with the file name of an image moved by hand look different" in printed
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from hadis_lightly.text import in_utf8, printable
 from hadis_lightly.training.clustering_callback import ClusteringCallback
 
 
+@final
 @dataclass(frozen=True)
 class NamedImages:
     """Examples among the ``n`` images of a run."""

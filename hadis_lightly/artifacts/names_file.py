@@ -130,7 +130,7 @@ def read_names(path: str | Path) -> Names:
     content = read_content(path)
     try:
         return _names_of(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
         reason = (
             f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
         )
@@ -145,14 +145,19 @@ def read_content(path: str | Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"names {str(path)!r} cannot be read: {error}") from None
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    if not is_of_report(content):
         raise ValueError(
             f"names {str(path)!r} is no names.json of a report: its format must be "
             f"{_FORMAT!r}."
         )
-    return content
+    return dict(content)
+
+
+def is_of_report(content: Any) -> bool:
+    """Whether that is what a report's ``names.json`` says, or a run's."""
+    return isinstance(content, dict) and content.get("format") == _FORMAT
 
 
 def _names_of(content: dict[str, Any]) -> Names:

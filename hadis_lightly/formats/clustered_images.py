@@ -13,7 +13,11 @@ import numpy.typing as npt
 
 from hadis_lightly.artifacts.assignments import Assignments
 from hadis_lightly.artifacts.fingerprint import gone_files
-from hadis_lightly.artifacts.names_file import names_of_run
+from hadis_lightly.artifacts.names_file import (
+    clusters_id,
+    is_of_report,
+    names_of_run,
+)
 from hadis_lightly.artifacts.saved_run import SavedRun
 from hadis_lightly.data import DataError, ImageSource
 
@@ -95,7 +99,8 @@ def images_of_run(
     cluster_names = [f"cluster {cluster}" for cluster in range(n_clusters)]
     names = names or names_of_run(run.folder)
     if names is not None:
-        for cluster, name in read_names(names, n_clusters).items():
+        known = clusters_id(run.prototypes)
+        for cluster, name in read_names(names, n_clusters, run=known).items():
             cluster_names[cluster] = name
     source = run.source(path)
     rows = np.flatnonzero(~gone_files(source))
@@ -112,19 +117,29 @@ def images_of_run(
     )
 
 
-def read_names(path: str | Path, n_clusters: int) -> dict[int, str]:
+def read_names(
+    path: str | Path, n_clusters: int, *, run: str | None = None
+) -> dict[int, str]:
     """Reads names of clusters: ``{"0": "cats", "3": "dogs"}``, in a JSON file.
 
     They may be in an object ``"names"`` among other things, as in the file that a
     report downloads, or a list. Clusters that are left out, or have an empty name or
     null, have no name; names of halves are passed over.
 
+    Args:
+        path: The file.
+        n_clusters: Number of clusters of the run.
+        run: :func:`clusters_id` of the run, with which a report's file must agree.
+
     Raises:
-        ValueError: If the file cannot be read, or names a cluster that does not exist.
+        ValueError: If the file cannot be read, names a cluster that does not exist, or
+            was downloaded from the report of another run.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        names = content.get("names", content)
+        names = content
+        if isinstance(content, dict):
+            names = content.get("names", content)
         if isinstance(names, list):
             names = dict(enumerate(names))
         # A report may have named the halves of a cluster, 5a and 5b.
@@ -132,6 +147,11 @@ def read_names(path: str | Path, n_clusters: int) -> dict[int, str]:
         found = {int(cluster): name for cluster, name in whole.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"cannot read names from {str(path)!r}: {error}") from None
+    if run is not None and is_of_report(content) and content.get("run") != run:
+        raise ValueError(
+            f"names {str(path)!r} are of another run: download names.json from the "
+            "report of this one"
+        )
     for cluster, name in found.items():
         if not 0 <= cluster < n_clusters:
             raise ValueError(

@@ -58,7 +58,8 @@ class HaDisMethod(Method):
         low, high = settings.n_clusters_range()
         if epochs is None and low < high:
             # A number is chosen well once the learning rate has fallen.
-            epochs = round(0.8 * settings.trainer.max_epochs)
+            length = settings.trainer.max_epochs
+            epochs = min(round(0.8 * length), length - 1)
         elif epochs is None and settings.model.train == "heads":
             # Pseudo-labels that come early keep a wrong partition.
             epochs = settings.trainer.max_epochs // 2

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hadis_lightly.artifacts.names_file import clusters_id
 from hadis_lightly.artifacts.saved_run import SavedRun
 from hadis_lightly.cli import export
-from hadis_lightly.data import ArraySource, DataError
+from hadis_lightly.data import ArraySource, DataError, load_folder
 from hadis_lightly.data.image_source import position_keys
 from hadis_lightly.formats import (
     FORMATS,
@@ -29,6 +30,7 @@ from hadis_lightly.formats import (
     images_of_run,
     read_names,
 )
+from hadis_lightly.formats.image_files import linked_images
 from tests.formats.conftest import NUM_IMAGES
 
 
@@ -68,11 +70,23 @@ def test_names_of_a_report(tmp_path: Path) -> None:
     assert read_names(tmp_path / "names.json", 3) == {0: "cats"}
 
 
+def test_names_of_another_run_are_refused(saved: SavedRun, tmp_path: Path) -> None:
+    path = tmp_path / "names.json"
+    content = {"format": "hadis-lightly names 1", "names": {"0": "cats"}}
+    path.write_text(json.dumps(content | {"run": "0" * 16}))
+    with pytest.raises(ValueError, match="are of another run: download"):
+        images_of_run(saved, names=path)
+    path.write_text(json.dumps(content | {"run": clusters_id(saved.prototypes)}))
+    assert images_of_run(saved, names=path).cluster_names[0] == "cats"
+
+
 def test_names_among_other_things(tmp_path: Path) -> None:
     path = tmp_path / "names.json"
     path.write_text('{"run": "a", "names": {"1": "cats", "2": null}}')
     assert read_names(path, 3) == {1: "cats"}
     path.write_text('{"names": [null, "cats", ""]}')
+    assert read_names(path, 3) == {1: "cats"}
+    path.write_text('[null, "cats", ""]')
     assert read_names(path, 3) == {1: "cats"}
 
 
@@ -100,6 +114,21 @@ def test_nothing_is_overwritten_and_no_photo_changes(
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
     assert photos == {path: path.read_bytes() for path in root.rglob("*.*")}
     assert done == ([] if to == "parquet" else list(range(1, NUM_IMAGES + 1)))
+
+
+def test_images_of_one_name_all_stay(tmp_path: Path) -> None:
+    """As where upper case does not count, or where a PNG is written for a TIFF."""
+    for name, colour in (("a.tif", "red"), ("a.tif.png", "blue")):
+        Image.new("RGB", (3, 2), colour).save(tmp_path / name)
+    source = load_folder(tmp_path)
+    source = source.subset(np.array([0, 1, 0, 1]), "twice")
+    (tmp_path / "out").mkdir()
+    paths = linked_images(source, tmp_path / "out")
+    for row, path in enumerate(paths):
+        with Image.open(tmp_path / "out" / path) as image:
+            assert image.getpixel((0, 0)) == source.read(row).getpixel((0, 0))
+    assert len(set(paths)) == 4
+    assert Image.open(tmp_path / "a.tif.png").getpixel((0, 0)) == (0, 0, 255)
 
 
 def test_images_that_are_gone_are_left_out(

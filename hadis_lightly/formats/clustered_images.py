@@ -131,7 +131,7 @@ def images_of_run(
         table=_rows_of(table, rows),
         embeddings=run.embeddings[rows],
         source=source.subset(rows, "those that are left"),
-        labels=[given.labels[row] or "" for row in rows],
+        labels=[given.labels[row] or "" for row in rows.tolist()],
         by_hand=given.by_hand[rows],
         class_names=run.class_names(),
         num_gone=int((is_gone & ~is_excluded).sum()),

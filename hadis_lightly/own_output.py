@@ -67,6 +67,19 @@ def _name(unfinished: Path, path: Path) -> None:
         os.replace(unfinished, path)
 
 
+def new_link(path: Path, target: str) -> Path:
+    """Makes a symbolic link; a number is added to its name if that is taken.
+
+    Returns:
+        The link.
+
+    Raises:
+        OSError: If no link can be made there.
+        NotImplementedError: If the system has none.
+    """
+    return _claim(path, lambda free: free.symlink_to(target))
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Makes a folder of results; a number is added to its name if that is taken.

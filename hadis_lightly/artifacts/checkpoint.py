@@ -78,12 +78,17 @@ class Checkpoint:
         }
 
     def check_fits(
-        self, settings: Settings, source: ImageSource, model: nn.Module
+        self,
+        settings: Settings,
+        source: ImageSource,
+        model: nn.Module,
+        examples: str | None = None,
     ) -> None:
-        """Checks that the checkpoint has these settings, images and networks.
+        """Checks that the checkpoint has these settings, images, networks and examples.
 
         Settings may differ if they only make the same run faster or slower, and
-        ``trainer.max_epochs`` may be larger: the run is prolonged.
+        ``trainer.max_epochs`` may be larger: the run is prolonged. ``examples`` is the
+        digest of those by hand, None without.
 
         Raises:
             CheckpointError: Says what does not fit, or that there are no clusters.
@@ -102,6 +107,11 @@ class Checkpoint:
             for name in sorted(theirs.keys() | ours)
             if theirs.get(name) != ours.get(name)
         ]
+        if self.stamp.get("examples") not in (None, examples):
+            problems.append(
+                f"names {settings.names!r} has other examples now; without "
+                "trainer.resume a new run begins from them"
+            )
         if problems:
             more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
             raise CheckpointError(
@@ -233,8 +243,9 @@ def stamp(
     schedule: Mapping[str, int],
     weights: Mapping[str, Any] | None = None,
     feature_dtype: str = "float16",
+    examples: str | None = None,
 ) -> dict[str, Any]:
-    """What a checkpoint says of the run that made it."""
+    """What a checkpoint says of the run that made it; ``examples`` is their digest."""
     decode_size = 0
     if isinstance(source, (DatasetSource, FolderSource)):
         decode_size = source.min_side
@@ -252,6 +263,7 @@ def stamp(
         "feature_dtype": feature_dtype,
         "schedule": dict(schedule),
         "weights": weights and dict(weights),
+        "examples": examples,
     }
 
 

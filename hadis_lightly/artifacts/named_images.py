@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from hadis_lightly.training.clustering_callback import ClusteringCallback
 _UNNAMED = re.compile(r"cluster \d+[ab]?")
 
 
+@final
 @dataclass(frozen=True)
 class NamedImages:
     """Examples among the ``n`` images of a run."""
@@ -45,22 +47,38 @@ class NamedImages:
     description: str
     """What was found, and what was not."""
 
+    @property
+    def digest(self) -> str:
+        """Tells the examples from others, whatever the names are called."""
+        return hashlib.sha256(self.examples.numpy().tobytes()).hexdigest()[:16]
+
     def n_clusters(self, settings: Settings) -> int | str:
-        """``n_clusters`` of the settings; a range starts at the number of names.
+        """``n_clusters`` of the settings; a range becomes one that can be had.
+
+        It starts at the number of names. Each cluster without a name needs an image
+        without one.
 
         Raises:
-            SettingsError: If there are more names than clusters.
+            SettingsError: If there are more names than clusters, or fewer images
+                without a name than clusters without one.
         """
         low, high = settings.n_clusters_range()
-        least = max(low, len(self.names))
+        least, n_free = len(self.names), int((self.examples < 0).sum())
         if least > high:
             raise SettingsError(
                 f"n_clusters is {settings.n_clusters}, but names has {least} names "
                 f"({', '.join(map(printable, self.names))}): give at least {least}."
             )
-        if least == low:
+        if low > least + n_free:
+            raise SettingsError(
+                f"n_clusters is {settings.n_clusters}, but names leaves too few images "
+                f"without a label ({n_free}) for clusters without a name: give at most "
+                f"{least + n_free}."
+            )
+        bounds = max(low, least), min(high, least + n_free)
+        if bounds == (low, high):
             return settings.n_clusters
-        return high if least == high else f"{least}-{high}"
+        return bounds[1] if bounds[0] == bounds[1] else "-".join(map(str, bounds))
 
     def write(
         self, folder: Path, callback: ClusteringCallback[Any], table: Assignments

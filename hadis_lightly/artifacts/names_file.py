@@ -157,7 +157,7 @@ def read_names(path: str | Path) -> Names:
     content = read_content(path)
     try:
         return _names_of(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
         reason = (
             f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
         )
@@ -177,7 +177,7 @@ def read_content(path: str | Path) -> dict[str, Any]:
         )
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"names {str(path)!r} cannot be read: {error}") from None
     if not is_of_report(content):
         raise ValueError(

@@ -74,6 +74,8 @@ def launch(
         if chosen.data.source not in DOWNLOADED:
             check_exists("data.path", chosen.data.path)
         check_exists("names", chosen.names)
+        if chosen.trainer.resume != "auto":
+            check_exists("trainer.resume", chosen.trainer.resume)
         # Only now: it takes seconds.
         from hadis_lightly.methods.registry import fill_training_defaults
         from hadis_lightly.runs import run

@@ -12,6 +12,7 @@ from PIL import Image
 
 from hadis_lightly.data import FolderSource, ImageSource
 from hadis_lightly.data.files.tables import containing_file
+from hadis_lightly.own_output import new_file, new_link
 
 Progress = Callable[[int, int], None]
 
@@ -38,10 +39,9 @@ def image_files(
     for row in range(len(source)):
         path = own_file(source, row)
         if path is None:
-            path = f"{IMAGES}/{source.keys[row]}.png"
-            place = folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            source.read(row).save(place)
+            with new_file(folder / IMAGES / f"{source.keys[row]}.png") as file:
+                source.read(row).save(file.unfinished, format="png")
+            path = file.path.relative_to(folder).as_posix()
         paths.append(path)
         if progress is not None:
             progress(row + 1, len(source))
@@ -59,8 +59,8 @@ def linked_images(
     paths = image_files(source, folder, progress)
     for row, path in enumerate(paths):
         if os.path.isabs(path):
-            paths[row] = f"{IMAGES}/{source.keys[row]}"
-            _link_or_copy(path, folder / paths[row])
+            place = _link_or_copy(path, folder / IMAGES / source.keys[row])
+            paths[row] = place.relative_to(folder).as_posix()
     return paths
 
 
@@ -79,14 +79,15 @@ def user_file(source: ImageSource, row: int) -> str | None:
     return os.path.abspath(path) if containing_file(path) == path else None
 
 
-def _link_or_copy(path: str, place: Path) -> None:
+def _link_or_copy(path: str, place: Path) -> Path:
+    """Returns the link or the copy; a number is added to its name if that is taken."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        place.symlink_to(path)
-    except FileExistsError:  # to copy now would write to what that one links to
-        raise
+        return new_link(place, path)
     except (OSError, NotImplementedError):  # no right to (Windows), or no links (exFAT)
-        shutil.copy2(path, place)
+        with new_file(place) as copy:
+            shutil.copy2(path, copy.unfinished)
+        return copy.path
 
 
 def read_tile(source: ImageSource, row: int, side: int) -> Image.Image:

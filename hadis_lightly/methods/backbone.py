@@ -120,6 +120,38 @@ def build_backbone_of(
     return _frozen(settings, backbone, input_dim)
 
 
+def check_local_views(
+    settings: Settings, backbone: nn.Module, num_channels: int, input_dim: int
+) -> None:
+    """Raises a SettingsError unless the networks also take the local views, if any.
+
+    Args:
+        settings: All settings.
+        backbone: The backbone.
+        num_channels: Channels of the images.
+        input_dim: Features of the other views.
+    """
+    views, model = settings.views, settings.model
+    if views.n_local_views == 0:
+        return
+    size, usual = views.local_size_px, views.size_px
+    if size > usual:
+        raise SettingsError(
+            f"views.local_crop_size must be <= views.input_size={usual}, got {size}."
+        )
+    reason = "views.n_local_views needs a backbone that takes images of two sizes"
+    try:
+        local_dim = feature_dim(backbone, num_channels, size)
+    except ValueError as error:
+        raise SettingsError(f"model.{error}; {reason}.") from None
+    if local_dim != input_dim:
+        raise SettingsError(
+            f"model.backbone={model.backbone} makes {input_dim} features of "
+            f"{usual} x {usual} pixels, but {local_dim} of {size} x {size}; {reason}, "
+            "such as small_resnet18 or small_pooled_convnet."
+        )
+
+
 def fetch_weights(settings: Settings) -> Path | None:
     """The file that a run starts from, downloaded if it is published and not here.
 

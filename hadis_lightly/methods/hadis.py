@@ -9,7 +9,7 @@ from torch import nn
 
 from hadis_lightly.cluster import PrototypePartition
 from hadis_lightly.loss import HaDisLoss
-from hadis_lightly.methods.backbone import build_backbone_of
+from hadis_lightly.methods.backbone import build_backbone_of, check_local_views
 from hadis_lightly.methods.method import Method, Parts
 from hadis_lightly.methods.schedule import check_ends_early
 from hadis_lightly.models import HaDisModel, HaDisPredictionHead, HaDisProjectionHead
@@ -58,7 +58,8 @@ class HaDisMethod(Method):
         low, high = settings.n_clusters_range()
         if epochs is None and low < high:
             # A number is chosen well once the learning rate has fallen.
-            epochs = round(0.8 * settings.trainer.max_epochs)
+            length = settings.trainer.max_epochs
+            epochs = min(round(0.8 * length), length - 1)
         elif epochs is None and settings.model.train == "heads":
             # Pseudo-labels that come early keep a wrong partition.
             epochs = settings.trainer.max_epochs // 2
@@ -79,6 +80,7 @@ class HaDisMethod(Method):
         choice = settings.model
         if choice.train == "nothing":  # its own features are clustered
             return HaDisModel(backbone, nn.Identity(), nn.Identity(), latent_std=0.0)
+        check_local_views(settings, backbone, num_channels, input_dim)
         d, hidden_dim = choice.output_dim, choice.hidden_dim
         return HaDisModel(
             backbone,

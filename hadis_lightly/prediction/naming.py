@@ -38,6 +38,8 @@ class Labelling:
         self._tree = predictor.tree
         self.n_by_hand = 0
         """Images that have been recognised as moved by hand."""
+        self.n_excluded = 0
+        """Images that have no label."""
         self.others: list[str] = []
         """Images that only have the name of one that was moved."""
 
@@ -66,13 +68,16 @@ class Labelling:
                 else:
                     self.others.append(key)
             labels.append(label or "")
+            self.n_excluded += label is None
         return labels
 
     def describe(self) -> str:
-        """What was labelled by hand, in a line or two."""
+        """What was labelled by hand or excluded, in a few lines."""
         lines = [f"labels: {', '.join(map(printable, self.labels))}"]
         if self.n_by_hand:
             lines.append(f"images with a label given by hand: {self.n_by_hand:,}")
+        if self.n_excluded:
+            lines.append(f"excluded images, without a label: {self.n_excluded:,}")
         if self.others:
             lines.append(
                 f"WARNING: {len(self.others):,} with the file name of an image moved "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,11 +17,12 @@ from hadis_lightly.data import StreamedImage
 from hadis_lightly.data.files.formats import image_formats
 from hadis_lightly.data.files.reader import open_file
 from hadis_lightly.data.files.tables import containing_file
-from hadis_lightly.own_output import mark_own, new_file
+from hadis_lightly.own_output import mark_own, new_file, new_link
 from hadis_lightly.text import describe_error
 
 # What Windows allows in no name of a file, and how long a name may be at most.
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 _MOST_BYTES = 200
 
 
@@ -85,7 +87,7 @@ class SortIntoFolders:
             return
         if self.by == "link":
             try:
-                place.symlink_to(os.path.abspath(image.path))
+                new_link(place, os.path.abspath(image.path))
                 return
             except (OSError, NotImplementedError) as error:
                 # No right to (Windows), or no links on such a disk (exFAT).
@@ -97,24 +99,31 @@ class SortIntoFolders:
 def folder_names(labels: Iterable[str]) -> dict[str, str]:
     """A folder for each label, whose name every system allows.
 
-    Labels that differ have other folders, also where upper case does not count.
+    Labels that differ have other folders, also where upper case does not count, or
+    whether an accent is a character of its own.
 
     Example:
-        >>> folder_names(["cat", "Cat", "and/or", ".."])
-        {'cat': 'cat', 'Cat': 'Cat_2', 'and/or': 'and_or', '..': '_'}
+        >>> folder_names(["cat", "Cat", "and/or", "..", "nul"])
+        {'cat': 'cat', 'Cat': 'Cat_2', 'and/or': 'and_or', '..': '_', 'nul': '_nul'}
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
     for label in labels:
         name = _FORBIDDEN.sub("_", label).encode()[:_MOST_BYTES].decode(errors="ignore")
-        first = name = name.strip(" .") or "_"
+        name = name.strip(" .") or "_"
+        first = name = f"_{name}" if _RESERVED.fullmatch(name) else name
         number = 1
-        while name.casefold() in taken:
+        while _seen(name) in taken:
             number += 1
             name = f"{first}_{number}"
-        taken.add(name.casefold())
+        taken.add(_seen(name))
         names[label] = name
     return names
+
+
+def _seen(name: str) -> str:
+    """What systems go by that tell names apart by the least."""
+    return unicodedata.normalize("NFD", name).casefold()
 
 
 def _write_row(row: str, place: Path) -> None:

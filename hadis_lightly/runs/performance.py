@@ -47,12 +47,20 @@ def resolve_precision(
     if not (is_cpu and wanted == "bf16-mixed"):
         return wanted
     views = settings.views
-    if not strides_over_one_pixel(backbone, views.num_channels, views.size_px):
+    sizes = {"views.input_size": views.size_px}
+    if views.n_local_views:
+        sizes["views.local_crop_size"] = views.local_size_px
+    too_small = [
+        f"{name}={size}"
+        for name, size in sizes.items()
+        if strides_over_one_pixel(backbone, views.num_channels, size)
+    ]
+    if not too_small:
         return wanted
     if trainer.precision == "auto":
         return "32-true"
     raise SettingsError(
-        f"trainer.precision is bf16-mixed, but at views.input_size={views.size_px} "
+        f"trainer.precision is bf16-mixed, but at {too_small[0]} "
         "a convolution of the backbone strides over a single pixel: PyTorch computes "
         "wrong gradients for that on a CPU. Set trainer.precision=32-true."
     )

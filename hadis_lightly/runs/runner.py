@@ -113,7 +113,7 @@ def run(settings: Settings, source: ImageSource | None = None) -> RunResult:
     model = build_model(settings, source.num_channels)
 
     def resume_point(checkpoint: Checkpoint) -> ResumePoint:
-        checkpoint.check_fits(settings, source, model)
+        checkpoint.check_fits(settings, source, model, named and named.digest)
         if settings.model.train != "all":
             # Features are computed before Lightning restores the rest.
             model.load_state_dict(checkpoint.weights())
@@ -185,14 +185,14 @@ def _train(
             schedule,
             weights,
             pipeline.feature_dtype,
+            named and named.digest,
         )
         saving = _add_callbacks(settings, folder, trainer, callback, made_with)
         start = folder.start
         if start is not None:
             say(settings, str(start))
             _prepare_to_resume(start, settings, callback, pipeline)
-        path = start and start.path
-        trainer.fit(module, pipeline.train_loader, ckpt_path=path)
+        trainer.fit(module, pipeline.train_loader, ckpt_path=start and start.path)
     tree = callback.fit_tree()
     saving.save(trainer)
     choice = callback.n_clusters_choice_

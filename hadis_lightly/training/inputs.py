@@ -144,8 +144,9 @@ def views_of(
     least = of_one_shape or 2
     if len(views) < least or (most is not None and len(views) > most):
         expected = f"at least {least}" if most is None else f"{most}"
+        reason = "" if of_one_shape is None else f" for teacher_views={least}"
         raise ValueError(
-            f"a training batch must have {expected} views of each image, got "
+            f"a training batch must have {expected} views of each image{reason}, got "
             f"{len(views)}."
         )
     shapes = [tuple(view.shape) for view in views]

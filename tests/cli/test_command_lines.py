@@ -117,6 +117,10 @@ def test_a_console_that_cannot_print_a_name(lines: Lines) -> None:
         ("train data.path=x n_clusters=1", "n_clusters must be >= 2, got 1."),
         ("train data.path=none n_clusters=3", "data.path: 'none' does not exist."),
         (
+            "train data.path=. n_clusters=3 trainer.resume=no",
+            "trainer.resume: 'no' does not exist.",
+        ),
+        (
             "train data=cifar10 n_clusters=3 model.backbone=resnet19",
             "mean resnet18",
         ),

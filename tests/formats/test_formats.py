@@ -22,7 +22,7 @@ from PIL import Image
 from hadis_lightly.artifacts.names_file import clusters_id
 from hadis_lightly.artifacts.saved_run import SavedRun
 from hadis_lightly.cli import export
-from hadis_lightly.data import ArraySource, DataError
+from hadis_lightly.data import ArraySource, DataError, load_folder
 from hadis_lightly.data.image_source import position_keys
 from hadis_lightly.formats import (
     FORMATS,
@@ -30,6 +30,7 @@ from hadis_lightly.formats import (
     export_clusters,
     images_of_run,
 )
+from hadis_lightly.formats.image_files import linked_images
 from tests.formats.conftest import NUM_IMAGES
 
 
@@ -199,6 +200,21 @@ def test_nothing_is_overwritten_and_no_photo_changes(
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
     assert photos == {path: path.read_bytes() for path in root.rglob("*.*")}
     assert done == ([] if to == "parquet" else list(range(1, NUM_IMAGES + 1)))
+
+
+def test_images_of_one_name_all_stay(tmp_path: Path) -> None:
+    """As where upper case does not count, or where a PNG is written for a TIFF."""
+    for name, colour in (("a.tif", "red"), ("a.tif.png", "blue")):
+        Image.new("RGB", (3, 2), colour).save(tmp_path / name)
+    source = load_folder(tmp_path)
+    source = source.subset(np.array([0, 1, 0, 1]), "twice")
+    (tmp_path / "out").mkdir()
+    paths = linked_images(source, tmp_path / "out")
+    for row, path in enumerate(paths):
+        with Image.open(tmp_path / "out" / path) as image:
+            assert image.getpixel((0, 0)) == source.read(row).getpixel((0, 0))
+    assert len(set(paths)) == 4
+    assert Image.open(tmp_path / "a.tif.png").getpixel((0, 0)) == (0, 0, 255)
 
 
 def test_images_that_are_gone_are_left_out(

@@ -304,3 +304,27 @@ def test_without_a_predictor_the_coding_rate_is_needed() -> None:
     assert isinstance(model, HaDisModel)
     z, p = model.forward_student(torch.rand(4, 1, 16, 16), diffuse=False)
     assert torch.equal(z, p)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "reason"),
+    [
+        ("small_convnet", 8, "=small_convnet makes .* of 32 x 32 .*, but .* of 8 x 8"),
+        ("squeezenet1_1", 8, "model.backbone SqueezeNet cannot take images of 1 x 8"),
+        ("small_pooled_convnet", 33, "views.local_crop_size must be <= views.input_s"),
+        ("small_pooled_convnet", 16, None),
+    ],
+)
+def test_local_views_that_the_networks_cannot_take_are_refused_before_a_run(
+    backbone: str, size: int, reason: str | None
+) -> None:
+    settings = tiny("hadis")
+    settings.model.backbone = backbone
+    settings.views.input_size, settings.views.local_crop_size = 32, size
+    build_model(settings, 1)
+    settings.views.n_local_views = 1
+    if reason is None:
+        build_model(settings, 1)
+        return
+    with pytest.raises(SettingsError, match=reason):
+        build_model(settings, 1)

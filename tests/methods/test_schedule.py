@@ -37,11 +37,13 @@ def test_warm_ups_are_a_quarter_of_the_run_and_at_most_the_papers(
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 10, 20, 60])
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize(
+    ("method", "n_clusters"), [*((name, 12) for name in METHOD_NAMES), ("hadis", "5-9")]
+)
 def test_whatever_the_length_of_the_command_something_follows_each_warm_up(
-    method: str, epochs: int
+    method: str, n_clusters: int | str, epochs: int
 ) -> None:
-    changes = {"trainer.max_epochs": epochs, "n_clusters": 12}
+    changes = {"trainer.max_epochs": epochs, "n_clusters": n_clusters}
     if method == "pici":
         changes |= METHODS["pici"] | {"trainer.max_epochs": epochs}
     schedule = schedule_of(changes, method, SETTINGS)

@@ -81,6 +81,7 @@ def test_images_get_the_names_of_their_clusters(
     assert len(np.unique(halves[table.labels == 0])) == 2
     printed = capsys.readouterr().out
     assert "images with a label given by hand: 2" in printed
+    assert "excluded images, without a label: 1\n" in printed
     assert "1 with the file name of an image moved by hand look different" in printed
 
 
@@ -104,6 +105,7 @@ def test_another_image_of_the_same_name_is_not_taken_for_it(
         ({"format": "x"}, "is no names.json of a report"),
         ({"names": {"7": "x"}}, "is damaged: the name of cluster '7' is 'x'"),
         ({"split": [3]}, "is damaged: split has cluster 3, of 3 clusters"),
+        ({"n_clusters": float("inf")}, "is damaged: cannot convert float infinity"),
         ({"images": {"a": {}}}, "is damaged: 'label' is missing"),
     ],
 )

@@ -40,7 +40,7 @@ from hadis_lightly.models import batch_norms
 from hadis_lightly.prediction import ClusterPredictor
 from hadis_lightly.prediction import predictor as predictor_module
 from hadis_lightly.prediction.outputs import outputs_of
-from hadis_lightly.prediction.sorting import SortIntoFolders
+from hadis_lightly.prediction.sorting import SortIntoFolders, folder_names
 from hadis_lightly.prediction.table import predict_to_table
 from hadis_lightly.settings import SettingsError
 from tests.data.files.test_tables import table_of, write_parquet
@@ -249,6 +249,30 @@ def test_a_table_among_files_is_copied_alone(tmp_path: Path) -> None:
     assert (folder / "b.png").is_symlink()
     names = [path.name for path in (folder / "a.parquet").iterdir()]
     assert names == ["000000.tiff"]  # no other formats than those that are read
+
+
+@pytest.mark.parametrize("by", ["link", "copy"])
+def test_files_of_one_name_are_all_sorted(by: str, tmp_path: Path) -> None:
+    """As on a disk where upper case does not count."""
+    sort = SortIntoFolders(tmp_path / "sorted", n_clusters=2, by=by)
+    for name in "ab":
+        path = tmp_path / f"{name}.png"
+        path.write_bytes(name.encode())
+        sort(StreamedImage("same.png", str(path), torch.zeros(1)), 0)
+    assert (sort.by, sort.no_links) == (by, "")
+    folder = tmp_path / "sorted" / "cluster_0"
+    assert [path.read_text() for path in sorted(folder.iterdir())] == ["b", "a"]
+    assert all(path.is_symlink() == (by == "link") for path in folder.iterdir())
+
+
+def test_labels_get_folders_that_every_system_allows_and_tells_apart() -> None:
+    reserved = ["con", "NUL.txt", "Com1", "lpt²", "aux .png"]
+    found = folder_names(reserved)
+    assert found == {label: f"_{label}" for label in reserved}
+    allowed = ["constable", "com", "com10", "my nul"]
+    assert folder_names(allowed) == {label: label for label in allowed}
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    assert folder_names([composed, apart])[apart] == f"{apart}_2"
 
 
 def test_each_list_of_unreadable_files_is_new(run_folder: Path, tmp_path: Path) -> None:

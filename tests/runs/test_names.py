@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hadis_lightly.artifacts.assignments import read_assignments
+from hadis_lightly.artifacts.checkpoint import CheckpointError
 from hadis_lightly.artifacts.names_file import names_of_run, read_names
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict_images
@@ -31,7 +32,8 @@ LABELS = {
 def file_of(number: int) -> str:
     mode = ("L", "RGB", "RGBA", "P")[number % 4]
     suffix = "png" if mode in ("RGBA", "P") else ("jpg", "PNG", "JPEG")[number % 3]
-    return f"photo, {number:03} é.{suffix}"
+    place = "" if number % 5 else "more/of them/"
+    return f"{place}photo, {number:03} é.{suffix}"
 
 
 def write_names(path: Path, labels: dict[str, str | None], **changes: Any) -> Path:
@@ -196,6 +198,11 @@ def test_copies_that_are_folded_are_examples_of_the_first(
             {file_of(n): f"name {n}" for n in LABELS},
             "n_clusters is 3, but names has 8 names",
         ),
+        (
+            {file_of(n): "one" for n in range(1, 60)},
+            "n_clusters is 3, but names leaves too few images without a label (1) for "
+            "clusters without a name: give at most 2",
+        ),
     ],
 )
 def test_names_that_do_not_fit(
@@ -211,3 +218,33 @@ def test_names_that_do_not_fit(
 def test_a_cluster_head_takes_no_examples(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="method=cc has a cluster head"):
         run(with_method(settings, "cc", {"loader.batch_size": 32}))
+
+
+def test_a_range_ends_where_each_cluster_still_has_an_image_of_its_own(
+    settings: Settings, tmp_path: Path
+) -> None:
+    labels = {file_of(n): "one" if n % 2 else "two" for n in range(56)}
+    settings.names = str(write_names(tmp_path / "most.json", labels))
+    settings.n_clusters = "2-20"
+    assert run(settings).n_clusters <= 2 + 60 - 56
+
+
+@pytest.mark.parametrize("train", ["heads", "all"])
+def test_a_run_is_resumed_with_the_examples_that_it_began_with(
+    train: str, settings: Settings, names: Path, tmp_path: Path
+) -> None:
+    if train == "all":
+        given, data = settings.names, settings.data
+        settings = tiny_settings(data, tmp_path / "pixels")
+        settings.names = given
+    settings.optimizer.warmup_epochs, settings.clustering.warmup_epochs = 0, 1
+    result = run(settings)
+    settings.trainer.resume, settings.trainer.max_epochs = str(result.output_dir), 4
+    labels = {file_of(number): label for number, label in LABELS.items()}
+    write_names(names, labels | {file_of(9): "two"})
+    with pytest.raises(CheckpointError, match=r"names '.*' has other examples now"):
+        run(settings)
+    renamed = {"one": "a", "two": "b", None: None}
+    write_names(names, {file: renamed[label] for file, label in labels.items()})
+    folder = run(settings).output_dir
+    assert read_names(folder / "names.json").names == {"0": "a", "1": "b"}

@@ -109,6 +109,22 @@ def test_no_bfloat16_where_a_stride_meets_one_pixel(
         assert torch.equal(value, before[name])
 
 
+def test_no_bfloat16_where_a_stride_meets_one_pixel_of_a_local_view(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "has_native_bfloat16", lambda: True)
+    settings = Settings()
+    settings.trainer.accelerator = "cpu"
+    settings.views.input_size, settings.views.local_crop_size = 32, 16
+    backbone = torchvision.models.resnet18()
+    assert resolve_precision(settings, backbone) == "bf16-mixed"
+    settings.views.n_local_views = 1
+    assert resolve_precision(settings, backbone) == "32-true"
+    settings.trainer.precision = "bf16-mixed"
+    with pytest.raises(SettingsError, match=r"at views\.local_crop_size=16 a convo"):
+        resolve_precision(settings, backbone)
+
+
 def test_what_is_asked_for_is_done() -> None:
     settings = Settings()
     settings.trainer.precision = "bf16-mixed"

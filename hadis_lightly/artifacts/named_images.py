@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor
 
 from hadis_lightly.artifacts.assignments import Assignments
+from hadis_lightly.artifacts.image_labels import read_label_table
 from hadis_lightly.artifacts.names_file import (
     MovedImage,
     Names,
     clusters_id,
+    is_label_table,
     read_names,
     write_names,
 )
@@ -25,6 +28,9 @@ from hadis_lightly.settings.errors import SettingsError
 from hadis_lightly.settings.sections import Settings
 from hadis_lightly.text import in_utf8, printable
 from hadis_lightly.training.clustering_callback import ClusteringCallback
+
+# What labels.csv has for a cluster without a name.
+_UNNAMED = re.compile(r"cluster \d+[ab]?")
 
 
 @final
@@ -109,10 +115,9 @@ def named_images(settings: Settings, source: ImageSource) -> NamedImages | None:
     if settings.names is None:
         return None
     try:
-        given = read_names(settings.names)
+        by_hand, known = _decisions(settings.names)
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    by_hand = {file: image.label for file, image in given.images.items()}
     if not any(by_hand.values()):
         raise SettingsError(
             f"names {settings.names!r} has no image with a label given by hand: mark "
@@ -125,7 +130,8 @@ def named_images(settings: Settings, source: ImageSource) -> NamedImages | None:
     if not names:
         raise SettingsError(
             f"names {settings.names!r}: none of its {len(by_hand):,} images is here, "
-            f"such as {printable(missing[0])!r}; data.path must be that of its run."
+            f"such as {printable(missing[0])!r}; data.path has images such as "
+            f"{printable(source.keys[0])!r}."
         )
     examples = torch.full((len(source),), -1)
     twice = []
@@ -140,6 +146,8 @@ def named_images(settings: Settings, source: ImageSource) -> NamedImages | None:
         f"names: {', '.join(map(printable, names))}; examples: "
         f"{int((examples >= 0).sum()):,} images"
     ]
+    if n_excluded := list(labels.values()).count(None):
+        lines[0] += f"; excluded: {n_excluded:,}"
     if missing:
         lines.append(
             f"WARNING: {len(missing):,} of the {len(by_hand):,} images decided by hand "
@@ -150,7 +158,7 @@ def named_images(settings: Settings, source: ImageSource) -> NamedImages | None:
             f"WARNING: {len(twice):,} examples are copies of one with another name "
             f"('{printable(twice[0])}')"
         )
-    if lost := sorted(set(given.names.values()) - set(names)):
+    if lost := sorted(known - set(names)):
         lines.append(
             "WARNING: without an example, and so unknown to this run: "
             + ", ".join(map(printable, lost))
@@ -158,6 +166,23 @@ def named_images(settings: Settings, source: ImageSource) -> NamedImages | None:
     named = NamedImages(names, examples, labels, "\n".join(lines))
     named.n_clusters(settings)  # known before there is a folder
     return named
+
+
+def _decisions(path: str) -> tuple[dict[str, str | None], set[str]]:
+    """Labels of the images that were decided on, by file, and all names of clusters."""
+    if is_label_table(path):
+        table = read_label_table(path)
+        labels = {image.label for image in table.values() if image.label}
+        known = {label for label in labels if not _UNNAMED.fullmatch(label)}
+        return {
+            file: image.label
+            for file, image in table.items()
+            if image.by_hand or image.label is None
+        }, known
+    names = read_names(path)
+    by_hand = dict.fromkeys(names.rejected_images)
+    by_hand |= {file: image.label for file, image in names.images.items()}
+    return by_hand, set(names.names.values())
 
 
 def _rows(source: ImageSource) -> dict[str, int]:

@@ -47,6 +47,9 @@ class Names:
     """Clusters whose images are excluded."""
     images: Mapping[str, MovedImage]
     """Images that were moved or excluded, by file."""
+    rejected_images: frozenset[str] = frozenset()
+    """Files of the images in rejected clusters, for a training that finds other ones;
+    of large sets those that the report shows."""
 
     def label(self, cluster: int, half: int = 0) -> str | None:
         """Label of the images of a cluster; None if they are excluded.
@@ -59,6 +62,30 @@ class Names:
             return None
         unit = f"{cluster}{'ab'[half]}" if cluster in self.split else str(cluster)
         return self.names.get(unit, f"cluster {unit}")
+
+    def check_run(self, run: str, n_clusters: int, *, has_halves: bool) -> None:
+        """Raises ValueError if these are not names of the clusters of a run.
+
+        Args:
+            run: Its :func:`clusters_id`.
+            n_clusters: Its number of clusters.
+            has_halves: Whether it knows the halves of its clusters.
+        """
+        if self.n_clusters != n_clusters:
+            raise ValueError(
+                f"names are of a run with {self.n_clusters} clusters, but this one "
+                f"has {n_clusters}."
+            )
+        if self.run != run:
+            raise ValueError(
+                "names are of another run: download names.json from the report of "
+                "this one."
+            )
+        if self.split and not has_halves:
+            raise ValueError(
+                f"names split cluster {min(self.split)}, but this checkpoint has no "
+                "levels."
+            )
 
     @property
     def labels(self) -> list[str]:
@@ -143,6 +170,11 @@ def read_content(path: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: If it cannot be read, or is another file.
     """
+    if is_label_table(path):
+        raise ValueError(
+            f"names {str(path)!r} is a table of labels, but new images are labelled by "
+            "names of clusters: download names.json from the report."
+        )
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -153,6 +185,11 @@ def read_content(path: str | Path) -> dict[str, Any]:
             f"{_FORMAT!r}."
         )
     return dict(content)
+
+
+def is_label_table(path: str | Path) -> bool:
+    """Whether that is a table of labels by its suffix, such as ``labels.csv``."""
+    return Path(path).suffix.lower() in (".csv", ".tsv")
 
 
 def is_of_report(content: Any) -> bool:
@@ -170,6 +207,9 @@ def _names_of(content: dict[str, Any]) -> Names:
         for cluster in content[kind]:
             if not isinstance(cluster, int) or not 0 <= cluster < k:
                 raise ValueError(f"{kind} has cluster {cluster!r}, of {k} clusters")
+    rejected_images = content.get("rejected_images", [])
+    if not all(isinstance(file, str) for file in rejected_images):
+        raise ValueError("rejected_images must be names of files")
     images = {}
     for file, image in content["images"].items():
         label = image["label"]
@@ -184,4 +224,5 @@ def _names_of(content: dict[str, Any]) -> Names:
         split=frozenset(content["split"]),
         rejected=frozenset(content["rejected"]),
         images=images,
+        rejected_images=frozenset(rejected_images),
     )

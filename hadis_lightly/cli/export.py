@@ -52,8 +52,14 @@ class ExportSettings:
     )
     names: str | None = setting(
         None,
-        'With to=: JSON file with names of clusters, such as {"0": "cats"}.',
+        "With to=: names.json or labels.csv of the report; or names of clusters in a "
+        'JSON file, {"0": "cats"}, or a table with columns file and label.',
         is_path=True,
+    )
+    level: int | None = setting(
+        None,
+        "With to=: level of the tree over the clusters, for cluster and label; see "
+        "hadis-lightly-predict. null: the clusters of the run.",
     )
     quiet: bool = setting(False, "Print errors only.")
     data: ExportedImages = field(default_factory=ExportedImages)
@@ -95,7 +101,12 @@ def export_to_file(settings: ExportSettings) -> Path:
     check_exists("data.path", settings.data.path)
     if settings.to is not None:
         return _export_images(settings, settings.to)
-    for name, value in (("names", settings.names), ("data.path", settings.data.path)):
+    for_tools = {
+        "names": settings.names,
+        "level": settings.level,
+        "data.path": settings.data.path,
+    }
+    for name, value in for_tools.items():
         if value is not None:
             raise SettingsError(f"{name} needs to=, one of {', '.join(_FORMATS)}.")
     return _export_networks(settings, Path(settings.out or "model.onnx"))
@@ -103,14 +114,21 @@ def export_to_file(settings: ExportSettings) -> Path:
 
 def _export_images(settings: ExportSettings, to: str) -> Path:
     # Only now: it takes seconds.
+    from hadis_lightly.artifacts.names_file import is_label_table
     from hadis_lightly.artifacts.saved_run import load_run
     from hadis_lightly.formats import export_clusters, images_of_run
 
     run = load_run(settings.checkpoint)
-    images = images_of_run(run, path=settings.data.path, names=settings.names)
+    images = images_of_run(
+        run, path=settings.data.path, names=settings.names, level=settings.level
+    )
     with StepProgress("writing images", not settings.quiet) as progress:
         path = export_clusters(images, to, settings.out or to, progress=progress)
     if not settings.quiet:
+        if images.num_excluded:
+            is_table = settings.names and is_label_table(settings.names)
+            missing = f", or not in {settings.names}" if is_table else ""
+            print(f"{images.num_excluded:,} images are left out: excluded{missing}")
         if images.num_gone:
             print(
                 f"WARNING: {images.num_gone:,} images have no file any more and are "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from numbers import Integral
 from typing import Any
 
@@ -12,6 +13,7 @@ from sklearn.utils import check_random_state
 
 from hadis_lightly.methods.registry import fill_training_defaults, with_method
 from hadis_lightly.settings import Settings, SettingsError
+from hadis_lightly.settings.changes import flat_settings
 from hadis_lightly.settings.papers import paper_settings
 from hadis_lightly.settings.photos import BY_TRAINING, METHODS, SETTINGS
 from hadis_lightly.settings.validate import check_settings
@@ -69,6 +71,23 @@ def given_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     own["quiet"] = not arguments["verbose"]
     # TensorBoard takes seconds to import, and nobody looks at it here.
     return plain_values({"trainer.logger": "none", **more, **own})
+
+
+def arguments_of(settings: Settings) -> dict[str, Any]:
+    """The arguments of an estimator that stand for the settings of a run."""
+    flat = flat_settings(asdict(settings))
+    own = {argument: flat[name] for argument, name in _SETTING_OF.items()}
+    own["verbose"] = not settings.quiet
+    if own["device"] == "gpu":  # Lightning's word, which predictors do not know
+        own["device"] = "auto"
+    usual = compose(given_settings({**own, "settings": None}))
+    of_command = flat_settings(asdict(usual))
+    beside = {*_SETTING_OF.values(), "data.source", "data.path", "trainer.devices"}
+    more = {name: flat[name] for name in sorted(flat.keys() - beside)}
+    return {
+        **own,
+        "settings": {n: v for n, v in more.items() if v != of_command[n]} or None,
+    }
 
 
 def _is_left_open(argument: str, value: Any) -> bool:

@@ -14,10 +14,16 @@ from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from hadis_lightly.artifacts.assignments import read_assignments
-from hadis_lightly.artifacts.results import EMBEDDINGS, RunResult
+from hadis_lightly.artifacts.results import EMBEDDINGS
+from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.data import source_in_memory
 from hadis_lightly.data.thread_map import thread_map
-from hadis_lightly.estimator.composition import compose, given_settings, plain_values
+from hadis_lightly.estimator.composition import (
+    arguments_of,
+    compose,
+    given_settings,
+    plain_values,
+)
 from hadis_lightly.estimator.folder import folder_of_run
 from hadis_lightly.estimator.gallery import gallery_html, read_gallery
 from hadis_lightly.estimator.images import paths_in, source_to_predict
@@ -149,21 +155,22 @@ class ImageClusterer(ClusterMixin, TransformerMixin, BaseEstimator):  # type: ig
         else:
             given["data.path"] = paths
         with folder_of_run(self, given) as remove, isolate_rng():
-            self._keep(run(compose(given), source))
+            result = run(compose(given), source)
+            self._keep(result.output_dir, result.n_clusters, result.scores)
         earlier, self._remove = vars(self).get("_remove"), remove
         if earlier is not None:
             earlier()
         return self
 
-    def _keep(self, result: RunResult) -> None:
+    def _keep(self, folder: Path, n_clusters: int, scores: dict[str, float]) -> None:
         """Takes over what a run has found."""
-        folder = Path(os.path.abspath(result.output_dir))
+        folder = Path(os.path.abspath(folder))
         table = read_assignments(folder)
         self.run_: Path | None = folder
         self.labels_, self.confidence_ = table.labels, table.confidence
         self.embeddings_: FloatArray = np.load(folder / EMBEDDINGS).astype(np.float32)
-        self.n_clusters_ = result.n_clusters
-        self.keys_, self.scores_ = table.keys, result.scores
+        self.n_clusters_ = n_clusters
+        self.keys_, self.scores_ = table.keys, scores
         self._gallery = read_gallery(folder)
         self._checkpoint = checkpoint_bytes(folder)
         self._predictor: tuple[str, ClusterPredictor] | None = None
@@ -239,11 +246,22 @@ class ImageClusterer(ClusterMixin, TransformerMixin, BaseEstimator):  # type: ig
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Reads what :meth:`save` wrote; code in it is refused, not run.
+        """Reads what :meth:`save` wrote, or a run; code in it is refused, not run.
+
+        Args:
+            path: The file; or the folder of a finished run, such as one of
+                ``hadis-lightly-train``, whose settings become the arguments.
 
         Raises:
-            CheckpointError: a ``ValueError``: If it cannot be read, or is another file.
+            CheckpointError: a ``ValueError``: If it cannot be read, is another file, or
+                the run has not finished.
         """
+        if os.path.isdir(path):
+            saved = load_run(os.fspath(path))
+            loaded = cls(**arguments_of(saved.settings))
+            scores = saved.result["scores"]
+            loaded._keep(saved.folder, len(saved.prototypes), scores)
+            return loaded
         checkpoint, params, fitted = read_saved(path)
         loaded = cls(**params)
         own = {"run_": None, "_checkpoint": checkpoint, "_predictor": None}

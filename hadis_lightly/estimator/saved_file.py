@@ -74,7 +74,7 @@ def read_saved(
     if not isinstance(kept, dict):
         raise CheckpointError(
             f"{os.fspath(path)!r} was not written by ImageClusterer.save; "
-            "ClusterPredictor.from_checkpoint reads the checkpoint of a run."
+            "of a run, give its folder."
         )
     fitted = {
         name: value.numpy() if isinstance(value, torch.Tensor) else value

@@ -8,11 +8,7 @@ Example::
 
 from __future__ import annotations
 
-from hadis_lightly.formats.clustered_images import (
-    ClusteredImages,
-    images_of_run,
-    read_names,
-)
+from hadis_lightly.formats.clustered_images import ClusteredImages, images_of_run
 from hadis_lightly.formats.export import FORMATS, export_clusters
 from hadis_lightly.formats.lightly_studio import add_to_lightly_studio
 
@@ -22,5 +18,4 @@ __all__ = [
     "add_to_lightly_studio",
     "export_clusters",
     "images_of_run",
-    "read_names",
 ]

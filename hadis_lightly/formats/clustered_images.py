@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hadis_lightly.artifacts.assignments import Assignments
+from hadis_lightly.artifacts.assignments import Assignments, BoolArray, IntArray
 from hadis_lightly.artifacts.fingerprint import gone_files
-from hadis_lightly.artifacts.names_file import (
-    clusters_id,
-    is_of_report,
-    names_of_run,
-)
+from hadis_lightly.artifacts.image_labels import ImageLabels, labels_of_run
 from hadis_lightly.artifacts.saved_run import SavedRun
 from hadis_lightly.data import DataError, ImageSource
 
@@ -33,18 +28,22 @@ class ClusteredImages:
         table: Clusters, and how well they fit.
         embeddings: L2-normalised, float32 ``(n, d)``.
         source: The images, in the order of the table.
-        cluster_names: Name of each of the ``k`` clusters; two may have the same.
+        labels: Label of each image: the name of its cluster, or its own.
+        by_hand: Whether a person decided on the image itself, bool ``(n,)``.
         class_names: Names of the classes by number, if they have any.
         num_gone: Images of the run that have no file any more and are left out.
+        num_excluded: Images of the run that a person excluded.
     """
 
     title: str
     table: Assignments
     embeddings: npt.NDArray[np.float32]
     source: ImageSource
-    cluster_names: Sequence[str]
+    labels: Sequence[str]
+    by_hand: BoolArray
     class_names: Sequence[str] | None = None
     num_gone: int = 0
+    num_excluded: int = 0
 
     def __len__(self) -> int:
         return len(self.table)
@@ -52,19 +51,22 @@ class ClusteredImages:
     def columns(self) -> dict[str, list[Any]]:
         """One list of ``n`` values for each column.
 
-        They are those of ``assignments.csv``, with ``cluster_name`` after ``cluster``,
-        and ``class``, empty where unknown, after ``target``.
+        They are those of ``assignments.csv``, with ``label`` and ``decided_by``, which
+        is ``cluster`` or ``hand``, after ``cluster``, and ``class``, empty where
+        unknown, after ``target``. What was decided by hand has a confidence of 1.
         """
         table = self.table
-        labels = table.labels.tolist()
         columns: dict[str, list[Any]] = {
             "key": list(table.keys),
-            "cluster": labels,
-            "cluster_name": [self.cluster_names[label] for label in labels],
+            "cluster": table.labels.tolist(),
+            "label": list(self.labels),
+            "decided_by": ["hand" if hand else "cluster" for hand in self.by_hand],
         }
         for name in _MEASURES:
             # As in the table: float32 would show digits that mean nothing.
             columns[name] = [round(v, 4) for v in getattr(table, name).tolist()]
+        confidence = np.where(self.by_hand, 1.0, columns["confidence"])
+        columns["confidence"] = confidence.tolist()
         if table.targets is not None:
             columns["target"] = table.targets.tolist()
             columns["class"] = [self._class_name(i) for i in columns["target"]]
@@ -81,88 +83,71 @@ class ClusteredImages:
 
 
 def images_of_run(
-    run: SavedRun, *, path: str | None = None, names: str | Path | None = None
+    run: SavedRun,
+    *,
+    path: str | None = None,
+    names: str | Path | None = None,
+    level: int | None = None,
 ) -> ClusteredImages:
-    """The images of a run; those whose files are gone are left out.
+    """The images of a run, without those that are excluded or whose files are gone.
 
     Args:
         run: The run.
         path: Where its images are, if they have moved.
-        names: Names of clusters, see :func:`read_names`; by default those that the run
-            started from.
+        names: What was decided in the report: its ``names.json``, or its ``labels.csv``
+            or another table of files and labels, whose images alone are then taken. Or
+            names of clusters, ``{"0": "cats", "3": "dogs"}``, or a list of them, in a
+            JSON file. By default, what the run started from.
+        level: Level of the tree over the clusters that ``cluster`` is of, in place of
+            names; see :class:`~hadis_lightly.cluster.ClusterTree`.
 
     Raises:
         DataError: If no image is left.
-        ValueError: If the names cannot be read, or do not fit.
+        ValueError: If the names cannot be read, or do not fit, or there is no such
+            level.
     """
-    n_clusters = len(run.prototypes)
-    cluster_names = [f"cluster {cluster}" for cluster in range(n_clusters)]
-    names = names or names_of_run(run.folder)
-    if names is not None:
-        known = clusters_id(run.prototypes)
-        for cluster, name in read_names(names, n_clusters, run=known).items():
-            cluster_names[cluster] = name
+    table = run.assignments
+    if level is not None:
+        if names is not None:
+            raise ValueError(
+                f"names cannot be combined with level={level}: they are names of the "
+                "clusters of the run."
+            )
+        table = replace(table, labels=_clusters_at(table, level))
+        labels = [f"cluster {cluster}" for cluster in table.labels.tolist()]
+        given = ImageLabels(labels, np.zeros(len(table), dtype=bool))
+    else:
+        given = labels_of_run(run, names)
     source = run.source(path)
-    rows = np.flatnonzero(~gone_files(source))
+    is_gone = gone_files(source)
+    is_excluded = np.array([label is None for label in given.labels])
+    rows = np.flatnonzero(~is_gone & ~is_excluded)
     if len(rows) == 0:
+        if not is_gone.all():
+            raise DataError("no image is left: all of them are excluded")
         raise DataError("no image of the run is left; set data.path to their folder")
     return ClusteredImages(
         title=run.folder.name,
-        table=_rows_of(run.assignments, rows),
+        table=_rows_of(table, rows),
         embeddings=run.embeddings[rows],
         source=source.subset(rows, "those that are left"),
-        cluster_names=cluster_names,
+        labels=[given.labels[row] or "" for row in rows.tolist()],
+        by_hand=given.by_hand[rows],
         class_names=run.class_names(),
-        num_gone=len(source) - len(rows),
+        num_gone=int((is_gone & ~is_excluded).sum()),
+        num_excluded=int(is_excluded.sum()),
     )
 
 
-def read_names(
-    path: str | Path, n_clusters: int, *, run: str | None = None
-) -> dict[int, str]:
-    """Reads names of clusters: ``{"0": "cats", "3": "dogs"}``, in a JSON file.
-
-    They may be in an object ``"names"`` among other things, as in the file that a
-    report downloads, or a list. Clusters that are left out, or have an empty name or
-    null, have no name; names of halves are passed over.
-
-    Args:
-        path: The file.
-        n_clusters: Number of clusters of the run.
-        run: :func:`clusters_id` of the run, with which a report's file must agree.
-
-    Raises:
-        ValueError: If the file cannot be read, names a cluster that does not exist, or
-            was downloaded from the report of another run.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        names = content
-        if isinstance(content, dict):
-            names = content.get("names", content)
-        if isinstance(names, list):
-            names = dict(enumerate(names))
-        # A report may have named the halves of a cluster, 5a and 5b.
-        whole = {c: name for c, name in names.items() if str(c)[-1:] not in ("a", "b")}
-        found = {int(cluster): name for cluster, name in whole.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"cannot read names from {str(path)!r}: {error}") from None
-    if run is not None and is_of_report(content) and content.get("run") != run:
+def _clusters_at(table: Assignments, level: int) -> IntArray:
+    """Cluster of each image at a level, ``(n,)``."""
+    if not 1 <= level <= len(table.levels):
         raise ValueError(
-            f"names {str(path)!r} are of another run: download names.json from the "
-            "report of this one"
+            f"level must be from 1 to {len(table.levels)}, got {level}."
+            if table.levels
+            else f"level is {level}, but this run has no levels."
         )
-    for cluster, name in found.items():
-        if not 0 <= cluster < n_clusters:
-            raise ValueError(
-                f"{str(path)!r} names cluster {cluster}, but the run has clusters 0 to "
-                f"{n_clusters - 1}"
-            )
-        if name is not None and not isinstance(name, str):
-            raise ValueError(
-                f"{str(path)!r} must give cluster {cluster} a text, got {name!r}"
-            )
-    return {cluster: name for cluster, name in found.items() if name}
+    return table.levels[level - 1]
 
 
 def _rows_of(table: Assignments, rows: npt.NDArray[np.int64]) -> Assignments:

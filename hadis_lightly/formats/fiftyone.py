@@ -26,9 +26,9 @@ def write_fiftyone(
 ) -> Path:
     """Writes ``metadata.json`` and ``samples.json``.
 
-    A sample has the absolute path of its image, ``cluster`` (a classification with the
-    name of the cluster and the confidence), ``ground_truth`` where its class is known,
-    ``embedding`` (a vector), and the other columns under their own names.
+    A sample has the absolute path of its image, ``label`` (a classification with the
+    confidence), ``ground_truth`` where its class is known, ``embedding`` (a vector),
+    and the other columns under their own names.
 
     Args:
         images: The images.
@@ -40,8 +40,7 @@ def write_fiftyone(
     """
     files = image_files(images.source, folder, progress)
     columns = images.columns()
-    names, confidence = columns.pop("cluster_name"), columns.pop("confidence")
-    columns["cluster_id"] = columns.pop("cluster")
+    labels, confidence = columns.pop("label"), columns.pop("confidence")
     classes = columns.pop("class", [""] * len(images))
     columns.pop("target", None)
     path = folder / "samples.json"
@@ -56,7 +55,7 @@ def write_fiftyone(
                 "filepath": file,
                 "tags": [],
                 "metadata": None,
-                "cluster": _classification("cluster", row, names[row], confidence[row]),
+                "label": _classification("cluster", row, labels[row], confidence[row]),
                 "embedding": _vector(images.embeddings[row]),
                 **{name: values[row] for name, values in columns.items()},
             }
@@ -64,7 +63,7 @@ def write_fiftyone(
                 sample["ground_truth"] = _classification("class", row, classes[row])
             out.write((", " if row else "") + json.dumps(sample))
         out.write("]}")
-    fields = [*_own_fields(), _label_field("cluster"), _label_field("ground_truth")]
+    fields = [*_own_fields(), _label_field("label"), _label_field("ground_truth")]
     fields.append(_field("embedding", "VectorField"))
     kinds = {
         str: "StringField", int: "IntField", float: "FloatField", bool: "BooleanField"

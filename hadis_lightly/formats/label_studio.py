@@ -43,7 +43,7 @@ def write_label_studio(
             "from_name": _CONTROL,
             "to_name": _IMAGE,
             "type": "choices",
-            "value": {"choices": [values["cluster_name"]]},
+            "value": {"choices": [values["label"]]},
         }
         prediction = {
             "model_version": images.title,
@@ -58,10 +58,11 @@ def write_label_studio(
 
 
 def _interface(images: ClusteredImages) -> str:
-    """An image and, beside it, one choice per name."""
+    """An image and, beside it, one choice per label, in the order of the clusters."""
+    rows = images.table.labels.argsort(kind="stable")
     choices = "".join(
-        f"    <Choice value={quoteattr(name)}/>\n"
-        for name in dict.fromkeys(images.cluster_names)
+        f"    <Choice value={quoteattr(label)}/>\n"
+        for label in dict.fromkeys(images.labels[row] for row in rows)
     )
     return (
         "<View>\n"

@@ -12,7 +12,7 @@ from hadis_lightly.formats.image_files import user_file
 def add_to_lightly_studio(images: ClusteredImages, dataset: Any) -> int:
     """Gives images of a Lightly Studio dataset their clusters.
 
-    Each gets the name of its cluster as a tag, and all of
+    Each gets its label as a tag, and all of
     :meth:`ClusteredImages.columns` as metadata. Images are recognised by their path,
     also through links; other images of the dataset stay as they are. A second call,
     with other names, adds its tags to those of the first.
@@ -52,7 +52,7 @@ def add_to_lightly_studio(images: ClusteredImages, dataset: Any) -> int:
             for sample, row in found
         ]
     )
-    field = ImageSampleField.metadata["cluster_name"]
-    for name in dict.fromkeys(columns["cluster_name"][row] for _, row in found):
+    field = ImageSampleField.metadata["label"]
+    for name in dict.fromkeys(columns["label"][row] for _, row in found):
         dataset.match(field == name).add_tag(name)
     return len(found)

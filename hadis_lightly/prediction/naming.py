@@ -27,21 +27,11 @@ class Labelling:
     """
 
     def __init__(self, predictor: ClusterPredictor, names: Names) -> None:
-        if names.n_clusters != predictor.n_clusters:
-            raise ValueError(
-                f"names are of a run with {names.n_clusters} clusters, but this one "
-                f"has {predictor.n_clusters}."
-            )
-        if names.run != predictor.clusters_id:
-            raise ValueError(
-                "names are of another run: download names.json from the report of "
-                "this one."
-            )
-        if names.split and predictor.tree is None:
-            raise ValueError(
-                f"names split cluster {min(names.split)}, but this checkpoint has no "
-                "levels."
-            )
+        names.check_run(
+            predictor.clusters_id,
+            predictor.n_clusters,
+            has_halves=predictor.tree is not None,
+        )
         self.labels = names.labels
         """All labels that images can get, sorted; beside the empty one."""
         self._names = names

@@ -43,9 +43,10 @@ class Settings:
     )
     names: str | None = setting(
         None,
-        "A names.json downloaded from a report of these images: those with a label "
-        "given by hand are examples. Images of one name share a cluster, images of two "
-        "do not. Not in the papers.",
+        "A names.json or labels.csv downloaded from a report of these images, or a "
+        "table with columns file and label: those with a label given by hand are "
+        "examples. Images of one name share a cluster, images of two do not. Not in "
+        "the papers.",
         is_path=True,
     )
     seed: int = setting(0, "Seed of all randomness.", low=0, high=2**32 - 1)

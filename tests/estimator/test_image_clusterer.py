@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import random
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,10 +148,30 @@ def test_copies_and_files_predict_the_same(
         np.testing.assert_array_equal(other.transform(paths), fitted.transform(paths))
 
 
+def test_a_run_is_loaded_from_its_folder(
+    fitted: ImageClusterer, photos: Path, tmp_path: Path
+) -> None:
+    assert fitted.run_ is not None
+    folder = shutil.copytree(fitted.run_, tmp_path / "run")
+    loaded = ImageClusterer.load(folder)
+    assert loaded.run_ == folder and loaded.scores_ == fitted.scores_
+    assert (loaded.n_clusters, loaded.n_clusters_, loaded.backbone) == (
+        3, 3, "small_convnet",
+    )  # fmt: skip
+    assert loaded.settings is not None and loaded.settings["model.hidden_dim"] == 16
+    assert "model.pcl_weight" not in loaded.settings  # the command's default
+    for name in ("labels_", "confidence_", "embeddings_"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(fitted, name))
+    paths = paths_of(fitted, photos)
+    np.testing.assert_array_equal(loaded.predict(paths), fitted.labels_)
+    again = clone(loaded).set_params(output_dir=None).fit(photos)
+    np.testing.assert_array_equal(again.labels_, fitted.labels_)
+
+
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_other_files_are_not_loaded(fitted: ImageClusterer, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"was not written by ImageClusterer.sav"):
-        ImageClusterer.load(fitted.run_)
+        ImageClusterer.load(fitted.run_ / "checkpoints" / "last.ckpt")
     (tmp_path / "a.ckpt").write_bytes(pickle.dumps(fitted))
     with pytest.raises(CheckpointError, match="could run anybody's code"):
         ImageClusterer.load(tmp_path / "a.ckpt")

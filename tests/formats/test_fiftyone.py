@@ -46,9 +46,9 @@ def test_fiftyone_reads_clusters_and_embeddings(
     assert list(samples) == columns["key"]
     for row, sample in enumerate(samples.values()):
         assert Path(sample.filepath).is_file()
-        assert sample.cluster.label == columns["cluster_name"][row]
-        assert sample.cluster.confidence == columns["confidence"][row]
-        assert sample.cluster_id == columns["cluster"][row]
+        assert sample.label.label == columns["label"][row]
+        assert sample.label.confidence == columns["confidence"][row]
+        assert sample.cluster == columns["cluster"][row]
         assert sample.outlier == columns["outlier"][row]
         truth = sample.ground_truth
         assert (truth.label if truth else "") == columns["class"][row]

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import numpy as np
@@ -28,25 +29,110 @@ from hadis_lightly.formats import (
     ClusteredImages,
     export_clusters,
     images_of_run,
-    read_names,
 )
 from hadis_lightly.formats.image_files import linked_images
 from tests.formats.conftest import NUM_IMAGES
 
 
-def names_of(images: ClusteredImages) -> list[str]:
-    return [images.cluster_names[label] for label in images.table.labels]
-
-
-def test_names_and_columns(saved: SavedRun, images: ClusteredImages) -> None:
-    assert images.cluster_names == ['Häns & "Co" <x>', "cluster 1", "cluster 1"]
+def test_columns(saved: SavedRun, images: ClusteredImages) -> None:
+    names = ['Häns & "Co" <x>', "cluster 1", "cluster 1"]
+    assert images.labels == [names[label] for label in images.table.labels]
     with (saved.folder / "assignments.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = images.columns()
-    assert set(rows[0]) | {"cluster_name", "class"} == set(columns)
+    assert set(rows[0]) | {"label", "decided_by", "class"} == set(columns)
     assert [row["key"] for row in rows] == columns["key"]
     for name in ("confidence", "distance", "level_1"):
         assert [float(row[name]) for row in rows] == columns[name]
+    assert set(columns["decided_by"]) == {"cluster"}
+
+
+@pytest.fixture
+def names(saved: SavedRun) -> dict[str, Any]:
+    """Cluster 0 split, 1 named, 2 rejected; one image moved and one excluded."""
+    table = saved.assignments
+
+    def decided(row: int, label: str | None) -> dict[str, Any]:
+        place = {"cluster": int(table.labels[row]), "confidence": 0.5, "distance": 0.5}
+        return {"label": label, **place}
+
+    moved, excluded = np.flatnonzero(table.labels != 2)[:2]
+    return {
+        "format": "hadis-lightly names 1",
+        "run": clusters_id(saved.prototypes),
+        "n_clusters": 3,
+        "names": {"0": "whole", "0a": "left", "1": "one", "2": "junk"},
+        "split": [0],
+        "accepted": [],
+        "rejected": [2],
+        "images": {
+            table.keys[moved]: decided(moved, "by hand"),
+            table.keys[excluded]: decided(excluded, None),
+        },
+    }
+
+
+def written(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_moves_splits_and_rejections_reach_the_labels(
+    saved: SavedRun, names: dict[str, Any], tmp_path: Path
+) -> None:
+    images = images_of_run(saved, names=written(tmp_path / "names.json", names))
+    table, halves = saved.assignments, saved.assignments.levels[-1] % 2
+    moved, excluded = names["images"]
+    expected = {
+        key: {0: ("left", "cluster 0b")[half], 1: "one"}[cluster]
+        for key, cluster, half in zip(table.keys, table.labels, halves, strict=True)
+        if cluster != 2 and key != excluded
+    } | {moved: "by hand"}
+    assert "cluster 0b" in expected.values() and "left" in expected.values()
+    columns = images.columns()
+    assert dict(zip(columns["key"], columns["label"], strict=True)) == expected
+    assert images.num_excluded == NUM_IMAGES - len(expected)
+    by_hand = columns["key"].index(moved)
+    assert columns["decided_by"].index("hand") == by_hand
+    assert columns["decided_by"].count("hand") == 1
+    assert columns["confidence"][by_hand] == 1.0
+
+    # The table that the report saves of the same decisions.
+    rows = [("file", "label", "confidence", "decided_by")]
+    rows += [(file, label, "0.5", "cluster") for file, label in expected.items()]
+    rows = [(*row[:3], "hand") if row[0] == moved else row for row in rows]
+    with (tmp_path / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    by_table = images_of_run(saved, names=tmp_path / "labels.csv")
+    assert by_table.columns() == columns
+    assert by_table.num_excluded == images.num_excluded
+
+
+def test_a_table_of_ones_own(saved: SavedRun, tmp_path: Path) -> None:
+    keys, path = saved.assignments.keys, tmp_path / "mine.csv"
+    # As a spreadsheet saves it, in some countries.
+    path.write_text(f'file;label\n"{keys[3]}";ünten\n"{keys[5]}";\n', "utf-8-sig")
+    images = images_of_run(saved, names=path)
+    assert (images.table.keys, images.labels) == ([keys[3]], ["ünten"])
+    assert images.columns()["decided_by"] == ["hand"]
+    path.write_text("file,label\na.png,cat\n")
+    with pytest.raises(ValueError, match="none of its 1 images is one of the run's"):
+        images_of_run(saved, names=path)
+    path.write_text(f'file,label\n"{keys[3]}",\n')
+    with pytest.raises(DataError, match="all of them are excluded"):
+        images_of_run(saved, names=path)
+
+
+def test_clusters_at_a_level(saved: SavedRun, tmp_path: Path) -> None:
+    images = images_of_run(saved, level=2)
+    level = saved.assignments.levels[1].tolist()
+    assert len(set(level)) > 3
+    assert images.columns()["cluster"] == level
+    assert images.labels == [f"cluster {cluster}" for cluster in level]
+    with pytest.raises(ValueError, match="level must be from 1 to 2, got 3"):
+        images_of_run(saved, level=3)
+    with pytest.raises(ValueError, match="names cannot be combined with level=1"):
+        images_of_run(saved, level=1, names=written(tmp_path / "a.json", ["cats"]))
 
 
 @pytest.mark.parametrize(
@@ -54,40 +140,40 @@ def test_names_and_columns(saved: SavedRun, images: ClusteredImages) -> None:
     [
         ("[", "cannot read names"),
         ('{"7": "cats"}', "names cluster 7, but the run has clusters 0 to 2"),
-        ('{"1": 5}', "must give cluster 1 a text, got 5"),
+        ('{"1": 5}', "cluster 1 must have a text, got 5"),
         ('{"cats": 1}', "cannot read names"),
+        ('"cats"', "cannot read names"),
     ],
 )
-def test_names_that_do_not_fit(tmp_path: Path, content: str, reason: str) -> None:
+def test_names_that_do_not_fit(
+    saved: SavedRun, tmp_path: Path, content: str, reason: str
+) -> None:
     (tmp_path / "names.json").write_text(content)
     with pytest.raises(ValueError, match=reason):
-        read_names(tmp_path / "names.json", 3)
+        images_of_run(saved, names=tmp_path / "names.json")
 
 
-def test_names_of_a_report(tmp_path: Path) -> None:
-    content = {"format": "hadis-lightly names 1", "names": {"0": "cats", "1a": "dogs"}}
-    (tmp_path / "names.json").write_text(json.dumps(content))
-    assert read_names(tmp_path / "names.json", 3) == {0: "cats"}
-
-
-def test_names_of_another_run_are_refused(saved: SavedRun, tmp_path: Path) -> None:
-    path = tmp_path / "names.json"
-    content = {"format": "hadis-lightly names 1", "names": {"0": "cats"}}
-    path.write_text(json.dumps(content | {"run": "0" * 16}))
-    with pytest.raises(ValueError, match="are of another run: download"):
+def test_names_of_another_run(
+    saved: SavedRun, names: dict[str, Any], tmp_path: Path
+) -> None:
+    path = written(tmp_path / "names.json", {**names, "run": "0" * 16})
+    with pytest.raises(ValueError, match="names are of another run"):
         images_of_run(saved, names=path)
-    path.write_text(json.dumps(content | {"run": clusters_id(saved.prototypes)}))
-    assert images_of_run(saved, names=path).cluster_names[0] == "cats"
 
 
-def test_names_among_other_things(tmp_path: Path) -> None:
-    path = tmp_path / "names.json"
-    path.write_text('{"run": "a", "names": {"1": "cats", "2": null}}')
-    assert read_names(path, 3) == {1: "cats"}
-    path.write_text('{"names": [null, "cats", ""]}')
-    assert read_names(path, 3) == {1: "cats"}
-    path.write_text('[null, "cats", ""]')
-    assert read_names(path, 3) == {1: "cats"}
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"1": "cats"},
+        [None, "cats", ""],
+        {"run": "a", "names": {"1": "cats", "2": None}},
+        {"names": [None, "cats", ""]},
+    ],
+)
+def test_names_of_clusters(saved: SavedRun, tmp_path: Path, content: Any) -> None:
+    images = images_of_run(saved, names=written(tmp_path / "a.json", content))
+    names = ["cluster 0", "cats", "cluster 2"]
+    assert images.labels == [names[label] for label in images.table.labels]
 
 
 def test_an_unknown_format_makes_no_folder(
@@ -160,7 +246,7 @@ def test_fiftyone_has_the_published_layout(
     fields = {field["name"]: field["ftype"] for field in dataset["sample_fields"]}
     known = {"_id", "_media_type", "_rand"}
     assert all(set(sample) - known <= set(fields) for sample in samples)
-    assert [s["cluster"]["label"] for s in samples] == names_of(images)
+    assert [s["label"]["label"] for s in samples] == images.labels
     vectors = [
         np.load(io.BytesIO(zlib.decompress(base64.b64decode(data["base64"]))))
         for data in (s["embedding"]["$binary"] for s in samples)
@@ -185,8 +271,8 @@ def test_label_studio_tasks_fit_the_interface(
     interface = (path.parent / "interface.xml").read_text(encoding="utf-8")
     tasks = json.loads(path.read_text(encoding="utf-8"))
     choices = [node.get("value") for node in ET.fromstring(interface).iter("Choice")]
-    assert choices == list(dict.fromkeys(images.cluster_names))  # each once
-    for task, name in zip(tasks, names_of(images), strict=True):
+    assert choices == ['Häns & "Co" <x>', "cluster 1"]  # each once
+    for task, name in zip(tasks, images.labels, strict=True):
         address = urlparse(task["data"]["image"])
         (below_root,) = parse_qs(address.query)["d"]
         assert address.path == "/data/local-files/"
@@ -216,7 +302,7 @@ def test_the_image_folder_lists_every_image(
     path = export_clusters(images, "imagefolder", tmp_path / "out")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["cluster_name"] for row in rows] == names_of(images)
+    assert [row["label"] for row in rows] == images.labels
     for index, row in enumerate(rows):
         with Image.open(path.parent / row["file_name"]) as image:
             assert image.size == images.source.read(index).size
@@ -226,8 +312,8 @@ def test_the_image_folder_lists_every_image(
         str(path.parent), split="train", cache_dir=str(tmp_path / "cache")
     )
     columns = images.columns()
-    names = dict(zip(columns["key"], columns["cluster_name"], strict=True))
-    assert dict(zip(loaded["key"], loaded["cluster_name"], strict=True)) == names
+    labels = dict(zip(columns["key"], columns["label"], strict=True))
+    assert dict(zip(loaded["key"], loaded["label"], strict=True)) == labels
     assert loaded[0]["image"].size[0] > 0
     gc.collect()  # while the warning is ignored
 
@@ -262,7 +348,7 @@ def test_tensorboard_serves_the_projector(
     np.testing.assert_allclose(tensor, images.embeddings, atol=1e-5)
     lines = get("/metadata").decode().splitlines()
     assert lines[0].split("\t") == list(images.columns())
-    assert [line.split("\t")[2] for line in lines[1:]] == names_of(images)
+    assert [line.split("\t")[2] for line in lines[1:]] == images.labels
     sprite = Image.open(io.BytesIO(get("/sprite_image")))
     width, height = embedding["sprite"]["singleImageDim"]
     assert sprite.size == (7 * width, 7 * height)  # 41 images in 7 x 7

@@ -77,7 +77,7 @@ def test_clusters_become_tags_and_metadata(
     columns = images.columns()
     for sample in dataset:
         row = rows[sample.file_path_abs]
-        assert sample.tags == {columns["cluster_name"][row]}
+        assert sample.tags == {columns["label"][row]}
         assert all(sample.metadata[name] == v[row] for name, v in columns.items())
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hadis_lightly.artifacts.assignments import Assignments
+from hadis_lightly.artifacts.image_labels import labels_by_names
 from hadis_lightly.artifacts.names_file import clusters_id, read_names
 from hadis_lightly.report import ReportData
 from tests.report.conftest import Browser, Written
@@ -167,6 +169,23 @@ def test_clusters_are_accepted_rejected_and_split_by_keys(
             assert rows[key]["label"] == ("four", "nine")[data.halves[row]]  # type: ignore[index]
         assert (key in rows) == (data.labels[row] != rejected)
 
+    page.js("arguments[0].focus()", page.all("#grid .pic")[3])
+    page.keys("x")
+    page.js("arguments[0].focus()", page.all("#grid .pic")[5])
+    page.keys("m")
+    page.keys("by hand\n")
+    rows = labels(page)
+    download(page, "#save-names", "names.json")
+    table = Assignments(
+        data.keys, data.labels, data.confidence, data.distance, data.isolation,
+        levels=(2 * data.labels + data.halves,),
+    )  # fmt: skip
+    found = labels_by_names(read_names(page.downloads / "names.json"), table)
+    for key, label, by_hand in zip(data.keys, found.labels, found.by_hand, strict=True):
+        assert label == (rows[key]["label"] if key in rows else None)
+        if key in rows:
+            assert rows[key]["decided_by"] == ("hand" if by_hand else "cluster")
+
 
 def test_decisions_outlast_a_visit_and_travel_as_a_file(
     page: Browser, report: Report, tmp_path: Path
@@ -182,6 +201,9 @@ def test_decisions_outlast_a_visit_and_travel_as_a_file(
     text = download(page, "#save-names", "names.json")
     names = read_names(page.downloads / "names.json")
     assert names.run == clusters_id(data.prototypes) and names.n_clusters == 4
+    assert names.rejected_images == {
+        file for file, label in zip(data.keys, data.labels, strict=True) if label == 3
+    } - {key}
     row = data.keys.index(key)
     expected = ("two", data.labels[row], data.confidence[row], data.distance[row])
     assert names.images[key] == pytest.approx(expected, abs=1e-4)  # type: ignore[comparison-overlap]

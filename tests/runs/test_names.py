@@ -24,7 +24,9 @@ from tests.photo_runs import tiny_settings
 from tests.runs.heads_run import heads_settings, write_weights
 
 # Their files are photo, 000 é.png and so on; each fifth lies in more/of them.
-LABELS = {1: "one", 2: "two", 3: "two", 4: "one", 6: "one", 7: "two", 8: None}
+LABELS = {
+    1: "one", 2: "two", 3: "two", 4: "one", 6: "one", 7: "two", 8: None, 9: None
+}  # fmt: skip
 
 
 def file_of(number: int) -> str:
@@ -48,7 +50,13 @@ def write_names(path: Path, labels: dict[str, str | None], **changes: Any) -> Pa
 @pytest.fixture
 def names(tmp_path: Path) -> Path:
     labels = {file_of(number): label for number, label in LABELS.items()}
-    return write_names(tmp_path / "names.json", labels | {"gone.png": "three"})
+    del labels[file_of(9)]
+    return write_names(
+        tmp_path / "names.json",
+        labels | {"gone.png": "three"},
+        rejected=[1],
+        rejected_images=[file_of(9)],
+    )
 
 
 @pytest.fixture
@@ -64,9 +72,9 @@ def test_images_of_a_name_end_in_its_cluster_and_all_commands_know_it(
 ) -> None:
     result = run(settings)
     said = capsys.readouterr().out
-    assert "names: one, two; examples: 6 images" in said
+    assert "names: one, two; examples: 6 images; excluded: 2" in said
     assert (
-        "WARNING: 1 of the 8 images decided by hand are not here ('gone.png')" in said
+        "WARNING: 1 of the 9 images decided by hand are not here ('gone.png')" in said
     )
     assert "WARNING: without an example, and so unknown to this run: lost" in said
     table = read_assignments(result.output_dir)
@@ -97,16 +105,44 @@ def test_images_of_a_name_end_in_its_cluster_and_all_commands_know_it(
     for key, row in rows.items():
         assert int(labels[key]["cluster"]) == table.labels[row]
         expected = ["one", "two", "cluster 2"][table.labels[row]]
-        if key == file_of(8):
+        if key in (file_of(8), file_of(9)):
             expected = ""
         assert labels[key]["label"] == expected
         assert (tmp_path / "sorted" / expected / key).exists() == (expected != "")
     saved = load_run(result.output_dir)
-    assert images_of_run(saved).cluster_names == ["one", "two", "cluster 2"]
+    exported = images_of_run(saved)
+    assert dict(zip(exported.source.keys, exported.labels, strict=True)) == {
+        key: row["label"] for key, row in labels.items() if row["label"]
+    }
+    assert exported.num_excluded == 2
     given = data_of_run(saved, plane=lambda rows: rows[:, :2]).names
     assert given is not None and given["names"] == found.names
     assert given["images"][file_of(1)]["example"] is True
     assert given["images"][file_of(8)]["example"] is False
+
+
+def test_a_table_of_labels_starts_the_same_run(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_names = read_assignments(run(settings).output_dir)
+    rows = [("file", "label", "confidence", "decided_by")]
+    rows += [(file_of(n), label or "", "1", "hand") for n, label in LABELS.items()]
+    rows += [(file_of(n), "lost", "0.5", "cluster") for n in (11, 12)]
+    rows += [(file_of(13), "cluster 2", "0.5", "cluster")]
+    with (tmp_path / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    settings.names = str(tmp_path / "labels.csv")
+    capsys.readouterr()
+    result = run(settings)
+    said = capsys.readouterr().out
+    assert "names: one, two; examples: 6 images; excluded: 2" in said
+    assert "unknown to this run: lost\n" in said
+    by_table = read_assignments(result.output_dir)
+    assert by_table.labels.tolist() == by_names.labels.tolist()
+
+    (tmp_path / "labels.csv").write_text("file,other\na.png,x\n")
+    with pytest.raises(SettingsError, match=r"labels\.csv' has no column label"):
+        run(settings)
 
 
 @pytest.mark.parametrize("train", ["nothing", "all"])
@@ -131,7 +167,7 @@ def test_a_number_of_clusters_is_chosen_from_the_number_of_names_on(
     settings.names = str(write_names(tmp_path / "more.json", labels))
     settings.n_clusters = "2-8"
     result = run(settings)
-    assert result.n_clusters >= 7
+    assert result.n_clusters >= 8
     assert names_of_run(result.output_dir) is not None
 
 
@@ -160,7 +196,7 @@ def test_copies_that_are_folded_are_examples_of_the_first(
         ),
         (
             {file_of(n): f"name {n}" for n in LABELS},
-            "n_clusters is 3, but names has 7 names",
+            "n_clusters is 3, but names has 8 names",
         ),
         (
             {file_of(n): "one" for n in range(1, 60)},

@@ -179,7 +179,7 @@ def _listed_images(
         DataError: if an image has two classes, one of which may be listed already.
     """
     own: dict[str, str] = {}
-    for place, path, label in rows:
+    for place, path, label, _ in rows:
         file = os.path.normpath(f"{folder}{path}").replace(os.sep, "/")
         if file not in images or not file.startswith(folder):
             continue

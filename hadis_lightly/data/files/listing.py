@@ -146,7 +146,7 @@ def _rows_of_tables(entries: Iterable[ListedPath], base: str) -> Iterator[Listed
         if not is_table(path):
             yield entry
             continue
-        for place, name, label in read_list(path):
+        for place, name, label, _ in read_list(path):
             name = os.path.join(os.path.dirname(path), name)
             label = label if entry.label is None else entry.label
             yield ListedPath(f"{entry.place}, {place}", name, label)
@@ -165,7 +165,7 @@ def _find(
     """
     seen: dict[str, str] = {}
     problems = rest[0].left_out
-    for place, name, label in entries:
+    for place, name, label, _ in entries:
         path = os.path.normpath(os.path.join(base, os.path.expanduser(name)))
         found = [_Found(path, label or "")]
         if os.path.isdir(path):

@@ -39,6 +39,8 @@ class ListedPath(NamedTuple):
     """The path as written."""
     label: str | None
     """The label, empty if unknown; ``None`` if the list has none."""
+    decided_by: str = ""
+    """Who gave the label, where a report's ``labels.csv`` says so."""
 
 
 class _Table(NamedTuple):
@@ -176,12 +178,14 @@ def _entries(table: _Table) -> list[ListedPath]:
             f"({', '.join(PATH_COLUMNS)})"
         )
     labels = next((columns[name] for name in _LABEL_COLUMNS if name in columns), None)
+    decided = columns.get("decided_by")
     entries = []
     for row, (number, file) in enumerate(zip(numbers, files, strict=False)):
         if not isinstance(file, str) or not file:
             raise DataError(f"{title}: {word} {number} names no file")
         label = None if labels is None else _class_name(labels[row])
-        entries.append(ListedPath(f"{word} {number}: {file}", file, label))
+        by = "" if decided is None else str(decided[row]).strip()
+        entries.append(ListedPath(f"{word} {number}: {file}", file, label, by))
     return entries
 
 

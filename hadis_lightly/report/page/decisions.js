@@ -177,6 +177,12 @@ function namesFile() {
   return file;
 }
 
+/** The same with the images of rejected clusters, for a training that finds other clusters. */
+function namesToDownload() {
+  const isOut = (_, i) => isRejected(IMAGES.label[i]) && !isMoved(i);
+  return { ...namesFile(), rejected_images: IMAGES.key.filter(isOut) };
+}
+
 /** The label of an image that was decided on; examples have the name of their cluster. */
 function labelInFile(key, { label, example, cluster }) {
   const i = PLACE_OF_KEY.get(key);

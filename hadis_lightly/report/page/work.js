@@ -68,7 +68,7 @@ function startWork() {
   byId("undo").addEventListener("click", undo);
   byId("redo").addEventListener("click", redo);
   byId("save-labels").addEventListener("click", () => saveText("labels.csv", labelsCsv()));
-  byId("save-names").addEventListener("click", () => saveText("names.json", `${JSON.stringify(namesFile(), null, 1)}\n`, "application/json"));
+  byId("save-names").addEventListener("click", () => saveText("names.json", `${JSON.stringify(namesToDownload(), null, 1)}\n`, "application/json"));
   byId("load-names").addEventListener("click", askForNames);
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.isComposing || isTyping(event.target)) return;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,7 @@ def build_backbone_of(
         input_dim = feature_dim(backbone, num_channels, input_size)
     except ValueError as error:
         raise SettingsError(f"model.{error}") from None
+    _check_local_views(settings, backbone, num_channels, input_dim)
     path = fetch_weights(settings) if with_weights else None
     if path is not None:
         try:
@@ -118,6 +120,25 @@ def build_backbone_of(
             origin = _origin(_published(settings))
             print(f"backbone starts from {loaded}{origin}", flush=True)
     return _frozen(settings, backbone, input_dim)
+
+
+def _check_local_views(
+    settings: Settings, backbone: nn.Module, num_channels: int, input_dim: int
+) -> None:
+    """Raises SettingsError if the features of smaller views are others, or none."""
+    views = settings.views
+    size = views.local_size_px
+    if not views.n_local_views or size == views.size_px:
+        return
+    with suppress(ValueError):
+        if feature_dim(backbone, num_channels, size) == input_dim:
+            return
+    raise SettingsError(
+        f"views.n_local_views is {views.n_local_views}, but model.backbone="
+        f"{settings.model.backbone} does not give the same features of {size} as of "
+        f"{views.size_px} pixels: set views.local_crop_size={views.size_px}, or take "
+        "another backbone."
+    )
 
 
 def fetch_weights(settings: Settings) -> Path | None:

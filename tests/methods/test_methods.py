@@ -293,6 +293,22 @@ def test_more_views_where_there_can_be_none(
             check_run(settings)
 
 
+def test_a_backbone_that_takes_views_of_one_size_alone() -> None:
+    settings = tiny("hadis")
+    settings.model.backbone = "small_convnet"
+    settings.views.n_local_views = 2
+    message = (
+        "^views.n_local_views is 2, but model.backbone=small_convnet does not give"
+    )
+    with pytest.raises(SettingsError, match=message):
+        build_model(settings, 1)
+    settings.views.local_crop_size = settings.views.size_px
+    build_model(settings, 1)
+    settings.views.local_crop_size = None
+    settings.model.backbone = "small_pooled_convnet"
+    build_model(settings, 1)
+
+
 def test_without_a_predictor_the_coding_rate_is_needed() -> None:
     settings = tiny("hadis")
     settings.model.predictor = False

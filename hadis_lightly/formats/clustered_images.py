@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hadis_lightly.artifacts.assignments import Assignments
 from hadis_lightly.artifacts.fingerprint import gone_files
-from hadis_lightly.artifacts.names_file import names_of_run
+from hadis_lightly.artifacts.names_file import clusters_id, names_of_run
 from hadis_lightly.artifacts.saved_run import SavedRun
 from hadis_lightly.data import DataError, ImageSource
 
@@ -93,7 +93,7 @@ def images_of_run(
     """
     n_clusters = len(run.prototypes)
     cluster_names = [f"cluster {cluster}" for cluster in range(n_clusters)]
-    names = names or names_of_run(run.folder)
+    names = names or names_of_run(run.folder, clusters_id(run.prototypes))
     if names is not None:
         for cluster, name in read_names(names, n_clusters).items():
             cluster_names[cluster] = name

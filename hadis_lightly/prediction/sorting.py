@@ -22,6 +22,8 @@ from hadis_lightly.text import describe_error
 # What Windows allows in no name of a file, and how long a name may be at most.
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 _MOST_BYTES = 200
+# Names of its devices, whatever suffix follows.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 class SortIntoFolders:
@@ -100,14 +102,17 @@ def folder_names(labels: Iterable[str]) -> dict[str, str]:
     Labels that differ have other folders, also where upper case does not count.
 
     Example:
-        >>> folder_names(["cat", "Cat", "and/or", ".."])
-        {'cat': 'cat', 'Cat': 'Cat_2', 'and/or': 'and_or', '..': '_'}
+        >>> folder_names(["cat", "Cat", "and/or", "..", "aux"])
+        {'cat': 'cat', 'Cat': 'Cat_2', 'and/or': 'and_or', '..': '_', 'aux': '_aux'}
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
     for label in labels:
         name = _FORBIDDEN.sub("_", label).encode()[:_MOST_BYTES].decode(errors="ignore")
-        first = name = name.strip(" .") or "_"
+        name = name.strip(" .") or "_"
+        if _DEVICES.fullmatch(name):
+            name = f"_{name}"
+        first = name
         number = 1
         while name.casefold() in taken:
             number += 1

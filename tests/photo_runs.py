@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +79,15 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings.views.mean, settings.views.std = [0.3], [0.4]
     run(settings)
     return folder
+
+
+def write_names(path: Path, labels: Mapping[str, str | None]) -> Path:
+    """A ``names.json`` of a report of three clusters, the last of which has a name."""
+    place = {"cluster": 0, "confidence": 0.5, "distance": 0.5}
+    content = {
+        "format": "hadis-lightly names 1", "run": "0" * 16, "n_clusters": 3,
+        "names": {"2": "lost"}, "split": [], "accepted": [], "rejected": [],
+        "images": {file: {"label": label, **place} for file, label in labels.items()},
+    }  # fmt: skip
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path

@@ -20,6 +20,7 @@ ORDER = [
     "settings",
     "loss",
     "cluster.lloyd",
+    "cluster.scoring",
     "cluster",
     "models",
     "models.cluster_head",
@@ -45,8 +46,8 @@ LAZY = "hadis_lightly.estimator.ImageClusterer"
 MAY_NOT_IMPORT = {
     room: {"settings"}
     for room in (
-        *("loss", "cluster.lloyd", "cluster", "models", "models.cluster_head"),
-        *("features", "training"),
+        *("loss", "cluster.lloyd", "cluster.scoring", "cluster", "models"),
+        *("models.cluster_head", "features", "training"),
     )
 }
 MAX_MODULES, MAX_LINES = 15, 300

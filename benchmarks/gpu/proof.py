@@ -135,7 +135,10 @@ def remember(options: argparse.Namespace) -> None:
     }
     content = environment(options) | given
     if path.exists():
-        content = json.loads(path.read_text(encoding="utf-8"))
+        # Earlier proofs had one recipe.
+        content = {"recipe": "cifar10_short"} | json.loads(
+            path.read_text(encoding="utf-8")
+        )
     changes = [name for name, value in given.items() if content[name] != value]
     is_trained = checkpoint_of(options.folder / "pilot").exists()
     if "data" in changes or (changes and is_trained):

@@ -66,8 +66,13 @@ def parse() -> argparse.Namespace:
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--tries", nargs="+", default=TRIES, metavar="SETTINGS")
     add("--common", default="", metavar="SETTINGS", help="settings of every try")
-    add("--epochs", type=int, help="instead of the recipe's, a tenth of them warm-up")
-    add("--tflop", type=float, help="length of every try, in 1e12 operations")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--epochs", type=int, help="instead of the recipe's, a tenth of them warm-up"
+    )
+    length.add_argument(
+        "--tflop", type=float, help="length of every try, in 1e12 operations"
+    )
     add("--features", action="store_true", help="score the backbone too")
     add("--folder", type=Path, default=Path("runs/compare"))
     add("--csv", type=Path, help="file for every run")
@@ -97,9 +102,10 @@ def settings_of(
     settings = merged(settings, changes)
     settings.seed, settings.trainer.progress_bar = seed, False
     settings.clustering.pixel_baseline = False
+    check_run(settings)
     if options.tflop:
         fit_to_budget(settings, 1e12 * options.tflop)
-    check_run(settings)
+        check_run(settings)
     length = f"{options.tflop} TFLOP" if options.tflop else options.epochs
     what = f"{options.recipe} {length} {options.common} {words} {seed}"
     if data is not None:

@@ -15,25 +15,41 @@ from hadis_lightly.runs.performance import resolve_performance
 from hadis_lightly.runs.pipeline import build_views
 from hadis_lightly.settings import Settings
 
+#: Those whose step is :meth:`~hadis_lightly.training.HaDis.loss_terms`.
+METHODS = ("hadis", "propos", "byol")
+
 
 def fit_to_budget(settings: Settings, num_flops: float) -> None:
-    """Sets the length of a run of hadis, propos or byol; changes the settings.
+    """Sets the length of a run, in the settings.
 
     Networks and losses are counted, forwards and backwards, and the embedding of all
     images for each clustering; views and k-means are not. Warm-ups are a tenth of the
     run where the settings do not say otherwise.
 
     Raises:
-        ValueError: If the budget is too small for a step.
+        ValueError: If the budget is too small for a step, or the method another, or
+            features are computed once.
     """
-    source = load_source(settings.data.source, settings.data.path)
+    if settings.method not in METHODS or settings.model.train != "all":
+        raise ValueError(
+            f"operations are counted for {', '.join(METHODS)} with model.train=all, "
+            f"got {settings.method} with model.train={settings.model.train}"
+        )
+    data = settings.data
+    source = load_source(
+        data.source,
+        data.path,
+        num_channels=data.num_channels,
+        limit=data.limit,
+        seed=settings.seed,
+    )
     steps_per_epoch = len(source) // settings.loader.batch_size
     module = _module(settings, source)
     # The first half of the steps may have smaller views.
     ends = (0, settings.trainer.max_epochs)
     channels = source.num_channels
     step = sum(_flops_of_step(module, settings, channels, end) for end in ends) / 2
-    embedding = _flops_of_embedding(module, settings, source.num_channels)
+    embedding = _flops_of_embedding(module, settings, channels)
     clustering = len(source) * embedding / settings.clustering.every_n_epochs
     steps = int(num_flops / (step + clustering / steps_per_epoch))
     if steps < 1:

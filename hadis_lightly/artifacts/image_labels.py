@@ -79,7 +79,7 @@ def labels_of_run(run: SavedRun, names: str | Path | None = None) -> ImageLabels
     """
     if names is not None and is_label_table(names):
         return _labels_by_table(names, run.assignments)
-    given = _names(names or names_of_run(run.folder), run)
+    given = _names(names or names_of_run(run.folder, clusters_id(run.prototypes)), run)
     return labels_by_names(given, run.assignments)
 
 

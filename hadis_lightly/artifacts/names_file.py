@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,18 +112,24 @@ def clusters_id(prototypes: ArrayLike) -> str:
     return hashlib.sha256(values.tobytes()).hexdigest()[:16]
 
 
-def names_of_run(checkpoint: str | Path) -> Path | None:
+def names_of_run(checkpoint: str | Path, run: str) -> Path | None:
     """The ``names.json`` of a run that started from names; None if it did not.
+
+    A file of other clusters is not it, such as one beside the copy of a checkpoint.
 
     Args:
         checkpoint: Folder of the run, or a checkpoint in it.
+        run: :func:`clusters_id` of its clusters.
     """
     folder = Path(os.path.abspath(os.path.expanduser(checkpoint)))
     for inside in (".ckpt", "checkpoints"):
         if folder.name.endswith(inside):
             folder = folder.parent
     path = folder / _FILE
-    return path if path.is_file() else None
+    with suppress(ValueError):  # there is none, or it is anything else of that name
+        if read_content(path).get("run") == run:
+            return path
+    return None
 
 
 def write_names(folder: Path, names: Names) -> None:

@@ -20,7 +20,7 @@ from hadis_lightly.artifacts.assignments import (
 )
 from hadis_lightly.artifacts.checkpoint import CheckpointError, load_checkpoint
 from hadis_lightly.artifacts.metrics_file import losses
-from hadis_lightly.artifacts.names_file import names_of_run, read_content
+from hadis_lightly.artifacts.names_file import clusters_id, names_of_run, read_content
 from hadis_lightly.artifacts.results import EMBEDDINGS, MAP
 from hadis_lightly.artifacts.snapshots import Snapshot, read_snapshots
 from hadis_lightly.cluster import match_clusters
@@ -75,7 +75,7 @@ class SavedRun:
         Raises:
             ValueError: If it cannot be read.
         """
-        path = names_of_run(self.folder)
+        path = names_of_run(self.folder, clusters_id(self.prototypes))
         return None if path is None else read_content(path)
 
     def confusion(

@@ -240,7 +240,7 @@ def _labelling(settings: PredictSettings, predictor: Any) -> Labelling | None:
     from hadis_lightly.artifacts.names_file import names_of_run, read_names
     from hadis_lightly.prediction.naming import Labelling
 
-    names = settings.names or names_of_run(settings.checkpoint)
+    names = settings.names or names_of_run(settings.checkpoint, predictor.clusters_id)
     return None if names is None else Labelling(predictor, read_names(names))
 
 

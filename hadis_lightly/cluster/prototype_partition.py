@@ -24,7 +24,7 @@ from hadis_lightly.cluster.lloyd.assign import (
     chunks,
     half_squared_norms,
 )
-from hadis_lightly.cluster.matching import best_matching, known_labels
+from hadis_lightly.cluster.scoring.matching import best_matching, known_labels
 from hadis_lightly.cluster.whitening import Whitening
 from hadis_lightly.precision import accurate_dtype, full_precision
 

@@ -70,7 +70,8 @@ class ImageClusterer(ClusterMixin, TransformerMixin, BaseEstimator):  # type: ig
         input_size: Side of a view in pixels; by default that of the weights.
         max_epochs: Length of the training in epochs; by default the command's.
         settings: Any other settings by their full names, such as
-            ``{"features.n_views": 16, "data.on_error": "skip"}``.
+            ``{"features.n_views": 16, "data.on_error": "skip"}``, or ``{"names":
+            "names.json"}`` to start from images that were named in a report.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; for new images ``cuda:1`` too.
         cache: Where features and decoded images are kept: ``auto``, ``off`` or a
             folder.

@@ -96,7 +96,7 @@ def describe_export(
     size = views.size_px
     is_batched = stamp.get("plain_transform") == "batched"
     numbers, names = range(predictor.n_clusters), None
-    if (path := names_of_run(checkpoint.path)) is not None:
+    if (path := names_of_run(checkpoint.path, predictor.clusters_id)) is not None:
         given = read_names(path).names
         names = [given.get(str(number)) for number in numbers]
     with suppress(CheckpointError):  # the run has not finished

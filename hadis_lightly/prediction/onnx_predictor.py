@@ -80,11 +80,13 @@ class OnnxPredictor:
                 f"checkpoint {str(path)!r} was not written by hadis-lightly-export."
             )
         self.description: dict[str, Any] = json.loads(metadata[METADATA])
-        if self.description.get("format") != FORMAT:
+        if (version := self.description.get("format", 0)) != FORMAT:
+            again = "export the run again: hadis-lightly-export checkpoint=RUN"
             raise ValueError(
                 f"checkpoint {str(path)!r} was exported by hadis-lightly "
-                f"{self.description.get('hadis_lightly')}, which this version cannot "
-                "read: export the run again."
+                f"{self.description.get('hadis_lightly')} in format {version}, but "
+                f"this version reads format {FORMAT}: "
+                + (again if version < FORMAT else "update hadis-lightly.")
             )
         how = self.description["preprocessing"]
         self.num_channels: int = how["channels"]

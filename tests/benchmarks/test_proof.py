@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -255,6 +256,29 @@ def test_wrong_arguments_end_it_at_once(
 
     assert len(str(ended.value).splitlines()) == 1
     assert not (tmp_path / "proof").exists()
+
+
+def test_a_proof_from_before_there_was_a_choice_of_recipes(tmp_path: Path) -> None:
+    import proof
+    from training import checkpoint_of
+
+    options = argparse.Namespace(
+        data=tmp_path / "c10.npz", recipe="cifar10_short", settings=["seed=1"],
+        folder=tmp_path, commit="abc", minutes=9, tiny=True,
+    )  # fmt: skip
+    proof.remember(options)
+    path = tmp_path / "results" / "environment.json"
+    before = json.loads(path.read_text())
+    del before["recipe"]
+    path.write_text(json.dumps(before))
+    checkpoint = checkpoint_of(tmp_path / "pilot")
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    proof.remember(options)
+    assert json.loads(path.read_text()) == before | {"recipe": "cifar10_short"}
+    options.recipe = "cifar10_fast"
+    with pytest.raises(SystemExit, match="a proof with other recipe: cifar10_short"):
+        proof.remember(options)
 
 
 @pytest.mark.slow

@@ -76,6 +76,21 @@ def test_equal_embeddings_of_two_names_do_not_hang() -> None:
     assert partition.labels.unique().tolist() == [0, 1, 2]
 
 
+def test_a_cluster_of_nothing_but_an_example_of_a_name_loses_it() -> None:
+    # k-means moves all but the last row from the second cluster to the first.
+    angles = torch.tensor([0.0, 1, 2, 3, 4, 5, 25, 90]).deg2rad()
+    rows = torch.stack([angles.cos(), angles.sin()], dim=1)
+    start = [0, 0, 0, 0, 0, 0, 1, 0]
+    plain = fit_partition(rows, 2, start=start)
+    assert plain.labels.tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
+    examples = [0, 0, -1, -1, -1, -1, -1, 0]
+    partition = fit_named_partition(rows, 2, examples, start=start)
+    assert partition.labels.tolist() == [0] * 8
+    assert torch.equal(partition.predict(rows), partition.labels)
+    assert torch.isfinite(partition.confidence(rows)).all()
+    assert partition.distance(rows)[-1] == 0
+
+
 @pytest.mark.parametrize(
     "n_clusters, examples",
     [

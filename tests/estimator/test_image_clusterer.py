@@ -24,12 +24,14 @@ from torch.utils.data import Dataset
 
 from hadis_lightly import ImageClusterer
 from hadis_lightly.artifacts import CheckpointError
+from hadis_lightly.artifacts.names_file import read_names
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.data import DataError, load_digits, read_image
 from hadis_lightly.estimator.composition import compose, given_settings
 from hadis_lightly.runs import RunInterrupted
+from hadis_lightly.settings import SettingsError
 from tests.estimator.small_clusterer import SETTINGS, small_clusterer
-from tests.photo_runs import NUM_IMAGES
+from tests.photo_runs import NUM_IMAGES, write_names
 
 
 def paths_of(fitted: ImageClusterer, photos: Path) -> list[Path]:
@@ -166,6 +168,42 @@ def test_a_run_is_loaded_from_its_folder(
     np.testing.assert_array_equal(loaded.predict(paths), fitted.labels_)
     again = clone(loaded).set_params(output_dir=None).fit(photos)
     np.testing.assert_array_equal(again.labels_, fitted.labels_)
+
+
+def test_a_fit_starts_from_images_with_a_name(
+    fitted: ImageClusterer, weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    # Two of one cluster are now apart, in the order of their names.
+    first, second = np.flatnonzero(fitted.labels_ == fitted.labels_[0])[:2]
+    labels = {fitted.keys_[first]: "tree", fitted.keys_[second]: "flower"}
+    names = write_names(tmp_path / "names.json", labels)
+    settings = {**SETTINGS, "names": str(names)}
+    clusterer = small_clusterer(weights, settings=settings).fit(photos)
+    assert clusterer.labels_[[first, second]].tolist() == [1, 0]
+    images = [photos / key for key in labels]
+    assert clusterer.predict(images).tolist() == [1, 0]
+    assert clusterer.run_ is not None
+    found = read_names(clusterer.run_ / "names.json")
+    assert found.names == {"0": "flower", "1": "tree"}
+    clusterer.save(tmp_path / "photos.ckpt")
+    loaded = ImageClusterer.load(tmp_path / "photos.ckpt")
+    assert loaded.predict(images).tolist() == [1, 0]
+
+
+def test_names_that_do_not_fit(
+    fitted: ImageClusterer, weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "names.json"
+    clusterer = small_clusterer(weights, settings={**SETTINGS, "names": str(path)})
+    with pytest.raises(SettingsError, match=r"names\.json' cannot be read"):
+        clusterer.fit(photos)
+    for labels, message in (
+        ({"other.png": "tree"}, "none of its 1 images is here, such as 'other.png'"),
+        ({key: key for key in fitted.keys_[:4]}, "n_clusters is 3, but names has 4"),
+    ):
+        write_names(path, labels)
+        with pytest.raises(SettingsError, match=message):
+            clusterer.fit(photos)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

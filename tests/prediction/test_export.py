@@ -290,17 +290,21 @@ def test_files_that_are_none_of_ours_are_named(exported: Path, tmp_path: Path) -
     import onnx
 
     damaged, foreign = tmp_path / "damaged.onnx", tmp_path / "foreign.onnx"
-    later = tmp_path / "later.onnx"
+    later, earlier = tmp_path / "later.onnx", tmp_path / "earlier.onnx"
     damaged.write_bytes(exported.read_bytes()[:1000])
     model = onnx.load(exported)
-    model.metadata_props[0].value = json.dumps({"format": 3, "hadis_lightly": "9.0"})
-    onnx.save(model, later)
+    for path, number, version in ((later, 3, "9.0"), (earlier, 1, "0.1")):
+        content = {"format": number, "hadis_lightly": version}
+        model.metadata_props[0].value = json.dumps(content)
+        onnx.save(model, path)
     del model.metadata_props[:]
     onnx.save(model, foreign)
     with pytest.raises(ValueError, match="cannot be read by onnxruntime"):
         OnnxPredictor(damaged)
-    with pytest.raises(ValueError, match=r"exported by hadis-lightly 9\.0, which"):
+    with pytest.raises(ValueError, match=r"by hadis-lightly 9\.0 .*: update hadis"):
         OnnxPredictor(later)
+    with pytest.raises(ValueError, match=r"0\.1 in format 1, but .*: hadis-lightly-ex"):
+        OnnxPredictor(earlier)
     with pytest.raises(ValueError, match="was not written by hadis-lightly-export"):
         OnnxPredictor(foreign)
     with pytest.raises(ValueError, match="device is cuda:7"):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hadis_lightly.artifacts.assignments import read_assignments
 from hadis_lightly.artifacts.checkpoint import CheckpointError
-from hadis_lightly.artifacts.names_file import names_of_run, read_names
+from hadis_lightly.artifacts.names_file import read_names
 from hadis_lightly.artifacts.saved_run import load_run
 from hadis_lightly.cli.predict import ImagesToPredict, PredictSettings, predict_images
 from hadis_lightly.formats import images_of_run
@@ -20,7 +18,7 @@ from hadis_lightly.methods import with_method
 from hadis_lightly.report.run_report import data_of_run
 from hadis_lightly.runs import run
 from hadis_lightly.settings import DataSettings, Settings, SettingsError
-from tests.photo_runs import tiny_settings
+from tests.photo_runs import tiny_settings, write_names
 from tests.runs.heads_run import heads_settings, write_weights
 
 # Their files are photo, 000 é.png and so on; each fifth lies in more/of them.
@@ -34,17 +32,6 @@ def file_of(number: int) -> str:
     suffix = "png" if mode in ("RGBA", "P") else ("jpg", "PNG", "JPEG")[number % 3]
     place = "" if number % 5 else "more/of them/"
     return f"{place}photo, {number:03} é.{suffix}"
-
-
-def write_names(path: Path, labels: dict[str, str | None], **changes: Any) -> Path:
-    place = {"cluster": 0, "confidence": 0.5, "distance": 0.5}
-    content = {
-        "format": "hadis-lightly names 1", "run": "0" * 16, "n_clusters": 3,
-        "names": {"2": "lost"}, "split": [], "accepted": [], "rejected": [],
-        "images": {file: {"label": label, **place} for file, label in labels.items()},
-    }  # fmt: skip
-    path.write_text(json.dumps(content | changes), encoding="utf-8")
-    return path
 
 
 @pytest.fixture
@@ -109,6 +96,13 @@ def test_images_of_a_name_end_in_its_cluster_and_all_commands_know_it(
             expected = ""
         assert labels[key]["label"] == expected
         assert (tmp_path / "sorted" / expected / key).exists() == (expected != "")
+    # The names beside a copy are those of another run.
+    predict.checkpoint = str(tmp_path / "copy.ckpt")
+    shutil.copy(result.output_dir / "checkpoints" / "last.ckpt", predict.checkpoint)
+    predict.out, predict.sort_into = str(tmp_path / "b.csv"), None
+    predict_images(predict)
+    header = (tmp_path / "b.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert header == "file,cluster,confidence,distance,outlier"
     saved = load_run(result.output_dir)
     exported = images_of_run(saved)
     assert dict(zip(exported.source.keys, exported.labels, strict=True)) == {
@@ -168,7 +162,7 @@ def test_a_number_of_clusters_is_chosen_from_the_number_of_names_on(
     settings.n_clusters = "2-8"
     result = run(settings)
     assert result.n_clusters >= 8
-    assert names_of_run(result.output_dir) is not None
+    assert (result.output_dir / "names.json").exists()
 
 
 def test_copies_that_are_folded_are_examples_of_the_first(

@@ -77,9 +77,7 @@ def test_a_loader_that_makes_the_views_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_initial_size_above_that_of_the_views_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"^initial_size must be at most .* 32, got"
-    ):
+    with pytest.raises(ValueError, match=r"^initial_size must be at most .* 32, got"):
         BatchedViews(32).grow_from(33, epochs=1)
     with pytest.raises(ValueError, match=r"^views.initial_size must be <= .*=16, got"):
         ViewSettings(input_size=16, initial_size=17).check("views.")

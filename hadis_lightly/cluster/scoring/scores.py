@@ -20,7 +20,7 @@ from hadis_lightly.cluster.lloyd.arrays import (
     directions,
 )
 from hadis_lightly.cluster.lloyd.assign import chunks
-from hadis_lightly.cluster.matching import best_matching, known_labels
+from hadis_lightly.cluster.scoring.matching import best_matching, known_labels
 from hadis_lightly.precision import accurate_dtype
 
 

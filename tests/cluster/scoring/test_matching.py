@@ -14,7 +14,7 @@ from hadis_lightly.cluster import (
     clustering_scores,
     match_clusters,
 )
-from hadis_lightly.cluster.matching import DENSE_ELEMENTS, best_matching
+from hadis_lightly.cluster.scoring.matching import DENSE_ELEMENTS, best_matching
 
 PAIRS = st.lists(
     st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=60

@@ -1,0 +1,1 @@
+"""How good clusters are: matching with other labels, scores, signs of a collapse."""

@@ -10,9 +10,9 @@ rate 20 times as large; a teacher that follows faster; PCL in the second half al
 
 Hardware  one GPU of the H100 class: 60 epochs are 55 PFLOP, a tenth of the paper's.
 Expected  not known: it has not run on a GPU yet, `benchmarks/gpu/proof.py` will tell.
-Evidence  of three minutes of a CPU core for each try, PCL and HSD off: nearest
-          neighbours are right for 46 of 100 images, with two-view HaDis for 37
-          (`docs/results/equal_flops.md`).
+Evidence  of 10 minutes of two CPU cores for each of three seeds, in small: nearest
+          neighbours are right for 52.9 of 100 images, with two-view HaDis for 46.2;
+          ACC 0.350 and 0.251 (`docs/results/equal_flops.md`).
 """
 
 from hadis_lightly.cli.launcher import launch

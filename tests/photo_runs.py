@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_names(path: Path, labels: Mapping[str, str | None]) -> Path:
+def write_names(path: Path, labels: Mapping[str, str | None], **changes: Any) -> Path:
     """A ``names.json`` of a report of three clusters, the last of which has a name."""
     place = {"cluster": 0, "confidence": 0.5, "distance": 0.5}
     content = {
@@ -89,5 +90,5 @@ def write_names(path: Path, labels: Mapping[str, str | None]) -> Path:
         "names": {"2": "lost"}, "split": [], "accepted": [], "rejected": [],
         "images": {file: {"label": label, **place} for file, label in labels.items()},
     }  # fmt: skip
-    path.write_text(json.dumps(content), encoding="utf-8")
+    path.write_text(json.dumps(content | changes), encoding="utf-8")
     return path

@@ -46,7 +46,7 @@ def test_a_step_is_two_views_of_student_and_teacher_and_the_clustering() -> None
     given = settings()
     module = _module(given, load_source("digits", None))
     embedding = _flops_of_embedding(module, given, 1)
-    step = _flops_of_step(module, given, 1)
+    step = _flops_of_step(module, given, 1, epoch=0)
     # Of an image: two forward passes of the teacher, two of the student, and backward
     # about twice as much again; and what the predictor and the loss add.
     assert 7 < step / (BATCH * embedding) < 9
@@ -61,6 +61,8 @@ def test_more_views_leave_fewer_steps() -> None:
     four, _ = length_of(settings(n_views=4), budget)
     small, _ = length_of(settings(n_local_views=2, local_crop_size=4), budget)
     assert 0.45 < four / two < 0.6 < small / two < 1
+    grown, _ = length_of(settings(initial_size=4), budget)
+    assert 1.3 < grown / two < 1.7
 
 
 def test_a_budget_that_is_too_small_and_a_method_that_is_not_counted() -> None:

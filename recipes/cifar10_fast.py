@@ -12,7 +12,8 @@ Hardware  one GPU of the H100 class: 60 epochs are 55 PFLOP, a tenth of the pape
 Expected  not known: it has not run on a GPU yet, `benchmarks/gpu/proof.py` will tell.
 Evidence  of 10 minutes of two CPU cores for each of three seeds, in small: nearest
           neighbours are right for 52.9 of 100 images, with two-view HaDis for 46.2;
-          ACC 0.350 and 0.251 (`docs/results/equal_flops.md`).
+          ACC 0.349 and 0.251. With twice the time the lead is 2.2 points and 0.05
+          (`docs/results/equal_flops.md`).
 """
 
 from hadis_lightly.cli.launcher import launch

@@ -62,7 +62,7 @@ def _name(unfinished: Path, path: Path) -> None:
         os.link(unfinished, path)
     except FileExistsError:
         raise
-    except (OSError, NotImplementedError):  # no hard links on such a disk (exFAT)
+    except OSError:  # no hard links on such a disk (exFAT)
         path.open("x").close()
         os.replace(unfinished, path)
 
@@ -75,9 +75,8 @@ def new_link(path: Path, target: str) -> Path:
 
     Raises:
         OSError: If no link can be made there.
-        NotImplementedError: If the system has none.
     """
-    return _claim(path, lambda free: free.symlink_to(target))
+    return _claim(path, partial(os.symlink, target))
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hadis_lightly.data import ImageSource, load_source
+from hadis_lightly.data import ImageSource
 from hadis_lightly.methods.method import Parts
 from hadis_lightly.methods.registry import build_model, method_of
 from hadis_lightly.runs.performance import resolve_performance
 from hadis_lightly.runs.pipeline import build_views
+from hadis_lightly.runs.source import build_source
 from hadis_lightly.settings import Settings
 
 #: Those whose step is :meth:`~hadis_lightly.training.HaDis.loss_terms`.
@@ -35,14 +36,7 @@ def fit_to_budget(settings: Settings, num_flops: float) -> None:
             f"operations are counted for {', '.join(METHODS)} with model.train=all, "
             f"got {settings.method} with model.train={settings.model.train}"
         )
-    data = settings.data
-    source = load_source(
-        data.source,
-        data.path,
-        num_channels=data.num_channels,
-        limit=data.limit,
-        seed=settings.seed,
-    )
+    source = build_source(settings)
     steps_per_epoch = len(source) // settings.loader.batch_size
     module = _module(settings, source)
     # The first half of the steps may have smaller views.

@@ -84,7 +84,7 @@ def _link_or_copy(path: str, place: Path) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         return new_link(place, path)
-    except (OSError, NotImplementedError):  # no right to (Windows), or no links (exFAT)
+    except OSError:  # no right to (Windows), or no links on such a disk (exFAT)
         with new_file(place) as copy:
             shutil.copy2(path, copy.unfinished)
         return copy.path

@@ -89,7 +89,7 @@ class SortIntoFolders:
             try:
                 new_link(place, os.path.abspath(image.path))
                 return
-            except (OSError, NotImplementedError) as error:
+            except OSError as error:
                 # No right to (Windows), or no links on such a disk (exFAT).
                 self.by, self.no_links = "copy", describe_error(error)
         with new_file(place) as copy:
